@@ -1,0 +1,97 @@
+//! What can go wrong in the engine: one enum, which mirrors `error` of `wit/engine.wit` case for case.
+
+use std::fmt::Display;
+
+/// The engine's `Result`.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why something failed. After an error everything is as it was before the call, unless the case says otherwise.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The provider of weights has nothing of this name.
+    #[error("{0}: no such model")]
+    NotFound(String),
+    /// A broken or hostile file.
+    #[error("invalid model: {0}")]
+    InvalidModel(Mismatch),
+    /// A sound file that this engine cannot run.
+    #[error("unsupported: {0}")]
+    Unsupported(Mismatch),
+    /// The instance's memory does not suffice; both in bytes.
+    #[error("out of memory: {needed} bytes needed, {available} available")]
+    OutOfMemory {
+        /// Bytes that were asked for.
+        needed: u64,
+        /// Bytes that can be had.
+        available: u64,
+    },
+    /// More tokens than the context holds.
+    #[error("prompt too long: {tokens} tokens, room for {limit}")]
+    PromptTooLong {
+        /// Tokens that were given.
+        tokens: u32,
+        /// Tokens that there is room for.
+        limit: u32,
+    },
+    /// No room for another token in a context of this many.
+    #[error("context full: all {0} tokens are used")]
+    ContextFull(u32),
+    /// The caller's mistake.
+    #[error("invalid argument: {0}")]
+    InvalidArgument(Mismatch),
+    /// The model's bytes could not be read.
+    #[error("reading the model failed: {0}")]
+    Io(String),
+    /// Another member of the group failed.
+    #[error("another instance failed: {0}")]
+    Aborted(String),
+}
+
+/// What was looked at, what it should have been, and what it was.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{subject}: expected {expected}, found {found}")]
+pub struct Mismatch {
+    /// What was looked at.
+    pub subject: String,
+    /// What it should have been.
+    pub expected: String,
+    /// What it was.
+    pub found: String,
+}
+
+impl Mismatch {
+    fn new(subject: impl Display, expected: impl Display, found: impl Display) -> Self {
+        Self {
+            subject: subject.to_string(),
+            expected: expected.to_string(),
+            found: found.to_string(),
+        }
+    }
+}
+
+/// An [`Error::InvalidModel`].
+pub(crate) fn invalid_model(
+    subject: impl Display,
+    expected: impl Display,
+    found: impl Display,
+) -> Error {
+    Error::InvalidModel(Mismatch::new(subject, expected, found))
+}
+
+/// An [`Error::Unsupported`].
+pub(crate) fn unsupported(
+    subject: impl Display,
+    expected: impl Display,
+    found: impl Display,
+) -> Error {
+    Error::Unsupported(Mismatch::new(subject, expected, found))
+}
+
+/// An [`Error::InvalidArgument`].
+pub(crate) fn invalid_argument(
+    subject: impl Display,
+    expected: impl Display,
+    found: impl Display,
+) -> Error {
+    Error::InvalidArgument(Mismatch::new(subject, expected, found))
+}

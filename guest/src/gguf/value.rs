@@ -1,0 +1,395 @@
+//! Metadata: keys with typed values.
+
+use std::collections::HashMap;
+
+use crate::error::{Result, invalid_model};
+
+/// The type of a metadata value, with GGUF's number for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+#[expect(missing_docs, reason = "the names are GGUF's and say all")]
+pub enum ValueType {
+    U8 = 0,
+    I8 = 1,
+    U16 = 2,
+    I16 = 3,
+    U32 = 4,
+    I32 = 5,
+    F32 = 6,
+    Bool = 7,
+    String = 8,
+    Array = 9,
+    U64 = 10,
+    I64 = 11,
+    F64 = 12,
+}
+
+impl ValueType {
+    /// The type with this number.
+    pub fn from_id(id: u32) -> Option<Self> {
+        use ValueType::*;
+        [
+            U8, I8, U16, I16, U32, I32, F32, Bool, String, Array, U64, I64, F64,
+        ]
+        .into_iter()
+        .find(|ty| *ty as u32 == id)
+    }
+
+    /// Bytes of one value, or the fewest bytes where they vary (a string or an array).
+    pub(crate) fn min_size(self) -> u64 {
+        use ValueType::*;
+        match self {
+            U8 | I8 | Bool => 1,
+            U16 | I16 => 2,
+            U32 | I32 | F32 => 4,
+            U64 | I64 | F64 | String => 8,
+            Array => 12,
+        }
+    }
+
+    /// GGUF's name, in lower case.
+    pub fn name(self) -> &'static str {
+        use ValueType::*;
+        match self {
+            U8 => "u8",
+            I8 => "i8",
+            U16 => "u16",
+            I16 => "i16",
+            U32 => "u32",
+            I32 => "i32",
+            F32 => "f32",
+            Bool => "bool",
+            String => "string",
+            Array => "array",
+            U64 => "u64",
+            I64 => "i64",
+            F64 => "f64",
+        }
+    }
+}
+
+/// A metadata value. Strings are bytes: GGUF says UTF-8, files may differ, and [`Metadata::str`] checks.
+#[derive(Debug, Clone, PartialEq)]
+#[expect(missing_docs, reason = "the names are GGUF's and say all")]
+pub enum Value {
+    U8(u8),
+    I8(i8),
+    U16(u16),
+    I16(i16),
+    U32(u32),
+    I32(i32),
+    F32(f32),
+    Bool(bool),
+    String(Vec<u8>),
+    Array(Array),
+    U64(u64),
+    I64(i64),
+    F64(f64),
+}
+
+impl Value {
+    /// Its type.
+    pub fn value_type(&self) -> ValueType {
+        match self {
+            Self::U8(_) => ValueType::U8,
+            Self::I8(_) => ValueType::I8,
+            Self::U16(_) => ValueType::U16,
+            Self::I16(_) => ValueType::I16,
+            Self::U32(_) => ValueType::U32,
+            Self::I32(_) => ValueType::I32,
+            Self::F32(_) => ValueType::F32,
+            Self::Bool(_) => ValueType::Bool,
+            Self::String(_) => ValueType::String,
+            Self::Array(_) => ValueType::Array,
+            Self::U64(_) => ValueType::U64,
+            Self::I64(_) => ValueType::I64,
+            Self::F64(_) => ValueType::F64,
+        }
+    }
+
+    /// The value as an integer, if it is one of any width.
+    pub fn as_integer(&self) -> Option<i128> {
+        Some(match *self {
+            Self::U8(v) => v.into(),
+            Self::I8(v) => v.into(),
+            Self::U16(v) => v.into(),
+            Self::I16(v) => v.into(),
+            Self::U32(v) => v.into(),
+            Self::I32(v) => v.into(),
+            Self::U64(v) => v.into(),
+            Self::I64(v) => v.into(),
+            _ => return None,
+        })
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::String(text.as_bytes().to_vec())
+    }
+}
+
+/// An array of one element type. Arrays of arrays are rejected by the reader.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Array {
+    pub(crate) element_type: ValueType,
+    /// The elements as in the file; of strings, their bytes one after the other without lengths.
+    pub(crate) bytes: Vec<u8>,
+    /// Of strings: where each ends in `bytes`.
+    pub(crate) ends: Vec<u32>,
+}
+
+impl Array {
+    /// An array of strings.
+    pub fn strings<S: AsRef<[u8]>>(items: impl IntoIterator<Item = S>) -> Self {
+        let (mut bytes, mut ends) = (Vec::new(), Vec::new());
+        for item in items {
+            bytes.extend_from_slice(item.as_ref());
+            ends.push(bytes.len() as u32);
+        }
+        Self {
+            element_type: ValueType::String,
+            bytes,
+            ends,
+        }
+    }
+
+    /// An array of `f32`.
+    pub fn f32s(items: impl IntoIterator<Item = f32>) -> Self {
+        Self::numbers(ValueType::F32, items.into_iter().map(f32::to_le_bytes))
+    }
+
+    /// An array of `i32`.
+    pub fn i32s(items: impl IntoIterator<Item = i32>) -> Self {
+        Self::numbers(ValueType::I32, items.into_iter().map(i32::to_le_bytes))
+    }
+
+    fn numbers<const N: usize>(
+        element_type: ValueType,
+        items: impl Iterator<Item = [u8; N]>,
+    ) -> Self {
+        Self {
+            element_type,
+            bytes: items.flatten().collect(),
+            ends: Vec::new(),
+        }
+    }
+
+    /// The type of its elements.
+    pub fn element_type(&self) -> ValueType {
+        self.element_type
+    }
+
+    /// The number of its elements.
+    pub fn len(&self) -> usize {
+        match self.element_type {
+            ValueType::String => self.ends.len(),
+            ty => self.bytes.len() / ty.min_size() as usize,
+        }
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The bytes of each string; nothing if the elements are not strings.
+    pub fn iter_strings(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        (0..self.ends.len()).map(|i| {
+            let start = if i == 0 { 0 } else { self.ends[i - 1] };
+            &self.bytes[start as usize..self.ends[i] as usize]
+        })
+    }
+
+    /// The element at `index`, if there is one.
+    pub fn get(&self, index: usize) -> Option<Value> {
+        fn at<const N: usize>(bytes: &[u8], index: usize) -> Option<[u8; N]> {
+            bytes.as_chunks::<N>().0.get(index).copied()
+        }
+        let bytes = &self.bytes;
+        Some(match self.element_type {
+            ValueType::U8 => Value::U8(*bytes.get(index)?),
+            ValueType::I8 => Value::I8(i8::from_le_bytes(at(bytes, index)?)),
+            ValueType::Bool => Value::Bool(*bytes.get(index)? != 0),
+            ValueType::U16 => Value::U16(u16::from_le_bytes(at(bytes, index)?)),
+            ValueType::I16 => Value::I16(i16::from_le_bytes(at(bytes, index)?)),
+            ValueType::U32 => Value::U32(u32::from_le_bytes(at(bytes, index)?)),
+            ValueType::I32 => Value::I32(i32::from_le_bytes(at(bytes, index)?)),
+            ValueType::F32 => Value::F32(f32::from_le_bytes(at(bytes, index)?)),
+            ValueType::U64 => Value::U64(u64::from_le_bytes(at(bytes, index)?)),
+            ValueType::I64 => Value::I64(i64::from_le_bytes(at(bytes, index)?)),
+            ValueType::F64 => Value::F64(f64::from_le_bytes(at(bytes, index)?)),
+            ValueType::String => Value::String(self.iter_strings().nth(index)?.to_vec()),
+            ValueType::Array => return None,
+        })
+    }
+}
+
+/// All metadata of a file, in its order. The typed getters give `None` for an absent key and an error for a key of
+/// another type.
+#[derive(Debug, Clone, Default)]
+pub struct Metadata {
+    entries: Vec<(String, Value)>,
+    index: HashMap<String, usize>,
+}
+
+impl Metadata {
+    /// Adds a key. Gives `false`, and changes nothing, if it is there already.
+    pub fn insert(&mut self, key: String, value: Value) -> bool {
+        if self.index.contains_key(&key) {
+            return false;
+        }
+        self.index.insert(key.clone(), self.entries.len());
+        self.entries.push((key, value));
+        true
+    }
+
+    /// All keys and values, in the order of the file.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &Value)> {
+        self.entries
+            .iter()
+            .map(|(key, value)| (key.as_str(), value))
+    }
+
+    /// The value of a key, whatever its type.
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        self.index.get(key).map(|&at| &self.entries[at].1)
+    }
+
+    /// An integer of any width that fits in `u32`.
+    ///
+    /// # Errors
+    /// `invalid-model` for another type or a number out of range.
+    pub fn u32(&self, key: &str) -> Result<Option<u32>> {
+        self.typed(key, "an integer from 0 to 4294967295", |value| {
+            u32::try_from(value.as_integer()?).ok()
+        })
+    }
+
+    /// A floating-point number, finite.
+    ///
+    /// # Errors
+    /// `invalid-model` for another type, an infinity or a NaN.
+    pub fn f32(&self, key: &str) -> Result<Option<f32>> {
+        self.typed(key, "a finite f32", |value| match *value {
+            Value::F32(v) if v.is_finite() => Some(v),
+            Value::F64(v) if (v as f32).is_finite() => Some(v as f32),
+            _ => None,
+        })
+    }
+
+    /// A truth value.
+    ///
+    /// # Errors
+    /// `invalid-model` for another type.
+    pub fn bool(&self, key: &str) -> Result<Option<bool>> {
+        self.typed(key, "a bool", |value| match *value {
+            Value::Bool(v) => Some(v),
+            _ => None,
+        })
+    }
+
+    /// A text.
+    ///
+    /// # Errors
+    /// `invalid-model` for another type or bytes that are not UTF-8.
+    pub fn str(&self, key: &str) -> Result<Option<&str>> {
+        self.typed(key, "a string in UTF-8", |value| match value {
+            Value::String(bytes) => std::str::from_utf8(bytes).ok(),
+            _ => None,
+        })
+    }
+
+    /// An array whose elements are strings.
+    ///
+    /// # Errors
+    /// `invalid-model` for another type.
+    pub fn strings(&self, key: &str) -> Result<Option<&Array>> {
+        self.array(key, ValueType::String)
+    }
+
+    /// An array of `f32`.
+    ///
+    /// # Errors
+    /// `invalid-model` for another type.
+    pub fn f32s(&self, key: &str) -> Result<Option<Vec<f32>>> {
+        let array = self.array(key, ValueType::F32)?;
+        Ok(array.map(|array| {
+            let (chunks, _) = array.bytes.as_chunks();
+            chunks.iter().map(|b| f32::from_le_bytes(*b)).collect()
+        }))
+    }
+
+    /// An array of `i32`.
+    ///
+    /// # Errors
+    /// `invalid-model` for another type.
+    pub fn i32s(&self, key: &str) -> Result<Option<Vec<i32>>> {
+        let array = self.array(key, ValueType::I32)?;
+        Ok(array.map(|array| {
+            let (chunks, _) = array.bytes.as_chunks();
+            chunks.iter().map(|b| i32::from_le_bytes(*b)).collect()
+        }))
+    }
+
+    fn array(&self, key: &str, element_type: ValueType) -> Result<Option<&Array>> {
+        let expected = match element_type {
+            ValueType::String => "an array of strings",
+            ValueType::F32 => "an array of f32",
+            _ => "an array of i32",
+        };
+        self.typed(key, expected, |value| match value {
+            Value::Array(array) if array.element_type == element_type => Some(array),
+            _ => None,
+        })
+    }
+
+    fn typed<'a, T>(
+        &'a self,
+        key: &str,
+        expected: &str,
+        convert: impl FnOnce(&'a Value) -> Option<T>,
+    ) -> Result<Option<T>> {
+        let Some(value) = self.get(key) else {
+            return Ok(None);
+        };
+        convert(value)
+            .map(Some)
+            .ok_or_else(|| invalid_model(key, expected, describe(value)))
+    }
+}
+
+/// A value for a message: its type, and the value itself where it is short.
+fn describe(value: &Value) -> String {
+    match value {
+        Value::String(bytes) => format!("a string of {} bytes", bytes.len()),
+        Value::Array(array) => {
+            format!("an array of {} {}", array.len(), array.element_type.name())
+        }
+        other => format!("{other:?}"),
+    }
+}
+
+impl From<u32> for Value {
+    fn from(number: u32) -> Self {
+        Self::U32(number)
+    }
+}
+
+impl From<f32> for Value {
+    fn from(number: f32) -> Self {
+        Self::F32(number)
+    }
+}
+
+impl From<bool> for Value {
+    fn from(truth: bool) -> Self {
+        Self::Bool(truth)
+    }
+}
+
+impl From<Array> for Value {
+    fn from(array: Array) -> Self {
+        Self::Array(array)
+    }
+}

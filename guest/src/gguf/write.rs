@@ -1,0 +1,104 @@
+//! The writer: what tools and tests make files with. It writes what it is told and checks nothing.
+
+use super::types::TensorType;
+use super::value::{Array, Value, ValueType};
+
+/// Collects metadata and tensors, and gives the bytes that come before the data. The caller then writes the data of each
+/// tensor in the same order, padded to a multiple of [`Writer::ALIGNMENT`].
+#[derive(Debug, Clone, Default)]
+pub struct Writer {
+    metadata: Vec<u8>,
+    n_kv: u64,
+    tensors: Vec<u8>,
+    n_tensors: u64,
+    next_offset: u64,
+}
+
+impl Writer {
+    /// Bytes to whose multiples the data of each tensor are padded: GGUF's default.
+    pub const ALIGNMENT: u64 = 32;
+
+    /// Adds a key.
+    pub fn metadata(&mut self, key: &str, value: impl Into<Value>) -> &mut Self {
+        let value = value.into();
+        string(&mut self.metadata, key.as_bytes());
+        (value.value_type() as u32).put(&mut self.metadata);
+        put_value(&mut self.metadata, &value);
+        self.n_kv += 1;
+        self
+    }
+
+    /// Adds a tensor of `shape` (the fastest dimension first), and gives the size of its data in bytes.
+    pub fn tensor(&mut self, name: &str, ty: TensorType, shape: &[u64]) -> u64 {
+        let size = shape.iter().product::<u64>() / ty.block_len() * ty.block_bytes();
+        string(&mut self.tensors, name.as_bytes());
+        (shape.len() as u32).put(&mut self.tensors);
+        shape.iter().for_each(|dim| dim.put(&mut self.tensors));
+        ty.id().put(&mut self.tensors);
+        self.next_offset.put(&mut self.tensors);
+        self.next_offset += size.next_multiple_of(Self::ALIGNMENT);
+        self.n_tensors += 1;
+        size
+    }
+
+    /// All that comes before the data, padded.
+    pub fn header(&self) -> Vec<u8> {
+        let mut bytes = b"GGUF".to_vec();
+        3u32.put(&mut bytes);
+        self.n_tensors.put(&mut bytes);
+        self.n_kv.put(&mut bytes);
+        bytes.extend_from_slice(&self.metadata);
+        bytes.extend_from_slice(&self.tensors);
+        bytes.resize(bytes.len().next_multiple_of(Self::ALIGNMENT as usize), 0);
+        bytes
+    }
+}
+
+fn string(out: &mut Vec<u8>, text: &[u8]) {
+    (text.len() as u64).put(out);
+    out.extend_from_slice(text);
+}
+
+fn put_value(out: &mut Vec<u8>, value: &Value) {
+    match value {
+        Value::U8(v) => v.put(out),
+        Value::I8(v) => v.put(out),
+        Value::U16(v) => v.put(out),
+        Value::I16(v) => v.put(out),
+        Value::U32(v) => v.put(out),
+        Value::I32(v) => v.put(out),
+        Value::F32(v) => v.put(out),
+        Value::U64(v) => v.put(out),
+        Value::I64(v) => v.put(out),
+        Value::F64(v) => v.put(out),
+        Value::Bool(v) => u8::from(*v).put(out),
+        Value::String(text) => string(out, text),
+        Value::Array(array) => put_array(out, array),
+    }
+}
+
+fn put_array(out: &mut Vec<u8>, array: &Array) {
+    (array.element_type() as u32).put(out);
+    (array.len() as u64).put(out);
+    match array.element_type() {
+        ValueType::String => array.iter_strings().for_each(|text| string(out, text)),
+        _ => out.extend_from_slice(&array.bytes),
+    }
+}
+
+/// A number in little-endian.
+trait Put {
+    fn put(&self, out: &mut Vec<u8>);
+}
+
+macro_rules! put {
+    ($($number:ty)*) => {$(
+        impl Put for $number {
+            fn put(&self, out: &mut Vec<u8>) {
+                out.extend_from_slice(&self.to_le_bytes());
+            }
+        }
+    )*};
+}
+
+put!(u8 i8 u16 i16 u32 i32 f32 u64 i64 f64);

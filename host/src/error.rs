@@ -1,0 +1,118 @@
+//! What can go wrong.
+//!
+//! One enum for the whole library. Its first half mirrors the `error` variant of `wit/engine.wit`: what the engine
+//! answers. The second half is the host's own: limits, cancellation, and components that break their contract.
+
+use std::time::Duration;
+
+/// What was looked at, what it should have been, and what it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mismatch {
+    /// What was looked at: a tensor, a metadata key, an option.
+    pub subject: String,
+    /// What it should have been.
+    pub expected: String,
+    /// What it was.
+    pub found: String,
+}
+
+impl std::fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Mismatch { subject, expected, found } = self;
+        write!(f, "{subject}: expected {expected}, found {found}")
+    }
+}
+
+/// Why something failed.
+///
+/// After an error the model and the session are as they were before the call, unless the variant says that they are
+/// lost. An instance that is lost answers every later call with the error that ended it.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// There is no model of this name.
+    #[error("no model at `{0}`")]
+    NotFound(String),
+    /// The bytes are no model that can be trusted: a broken or hostile file.
+    #[error("invalid model: {0}")]
+    InvalidModel(Mismatch),
+    /// A sound model that this engine cannot run.
+    #[error("unsupported model: {0}")]
+    Unsupported(Mismatch),
+    /// The instance's memory does not suffice. Both in bytes.
+    #[error("out of memory: needed {needed} bytes, available {available} bytes")]
+    OutOfMemory {
+        /// Bytes that were wanted.
+        needed: u64,
+        /// Bytes that could be had.
+        available: u64,
+    },
+    /// The tokens fed are more than the context holds. None of them was taken.
+    #[error("prompt too long: {tokens} tokens, room for {limit}")]
+    PromptTooLong {
+        /// Tokens that were given.
+        tokens: u32,
+        /// Tokens that there is room for.
+        limit: u32,
+    },
+    /// The context has no room for another token. Truncate the session or begin another.
+    #[error("context full: all {limit} tokens are used")]
+    ContextFull {
+        /// Tokens that the context holds.
+        limit: u32,
+    },
+    /// The caller's mistake: an option outside its range, a token outside the vocabulary.
+    #[error("invalid argument: {0}")]
+    InvalidArgument(Mismatch),
+    /// The model's bytes could not be read. The session is lost.
+    #[error("reading failed: {0}")]
+    Io(String),
+    /// Another member of the group failed. The session is lost.
+    #[error("aborted: {0}")]
+    Aborted(String),
+
+    /// The component cannot be used: no component, another world, or it does not compile.
+    #[error("unusable component: {0}")]
+    Component(String),
+    /// The engine wanted more memory than [`Limits::memory`](crate::Limits::memory) allows. Where it could not go on
+    /// without, the model and its sessions are lost.
+    #[error("memory limit reached: the engine may use {limit} bytes")]
+    MemoryLimit {
+        /// Bytes that it may use.
+        limit: u64,
+    },
+    /// A call took longer than [`Limits::call_time`](crate::Limits::call_time). The model and its sessions are lost.
+    #[error("time limit reached: a call into the engine took longer than {limit:?}")]
+    CallTime {
+        /// The time that a call may take.
+        limit: Duration,
+    },
+    /// [`CancelHandle::cancel`](crate::CancelHandle::cancel) was called. The session stays usable.
+    #[error("cancelled")]
+    Cancelled,
+    /// The model's file was cut short while its pages were in use. The model and its sessions are lost.
+    #[error("the model's file was cut short while in use")]
+    FileChanged,
+    /// The component broke off. Carries its own last words where it had any. The model and its sessions are lost.
+    #[error("the engine trapped: {0}")]
+    Trap(String),
+}
+
+impl Error {
+    /// What to do about it, for a line that begins with `hint:`.
+    pub fn hint(&self) -> Option<&str> {
+        Some(match self {
+            Error::NotFound(_) => "check the path; without a model, gust uses the one it ships",
+            Error::InvalidModel(_) => "the file may be cut short or no GGUF; fetch it again",
+            Error::Unsupported(_) => "convert or quantise the model to a type and architecture from the list in the README",
+            Error::OutOfMemory { .. } => "use a smaller context or a smaller model",
+            Error::PromptTooLong { .. } => "shorten the prompt or raise the context length",
+            Error::ContextFull { .. } => "raise the context length, or truncate the session",
+            Error::Component(_) => "a component has to export `gust:llm/engine@0.1.0` and import no more than the engine does",
+            Error::MemoryLimit { .. } => "raise the memory limit, or use a smaller context or model",
+            Error::CallTime { .. } => "raise the time limit per call",
+            Error::FileChanged => "load the model again once the file is whole",
+            Error::InvalidArgument(_) | Error::Io(_) | Error::Aborted(_) | Error::Cancelled | Error::Trap(_) => return None,
+        })
+    }
+}

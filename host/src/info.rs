@@ -1,0 +1,75 @@
+//! What a model says of itself, and what a session has used.
+
+/// What a model says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelInfo {
+    /// `general.architecture`.
+    pub architecture: String,
+    /// `general.name`, or empty.
+    pub name: String,
+    /// The number of weights.
+    pub parameters: u64,
+    /// Tokens.
+    pub vocabulary_size: u32,
+    /// Tokens of context that it was trained for.
+    pub context_length: u32,
+    /// Width of the residual stream.
+    pub embedding_length: u32,
+    /// Layers.
+    pub block_count: u32,
+    /// Bytes of all tensors in the file.
+    pub weight_bytes: u64,
+    /// Bytes of tensors that were mapped, not copied.
+    pub mapped_bytes: u64,
+    /// Bytes of keys and values that one token of context takes, in F16, over all layers.
+    pub kv_bytes_per_token: u64,
+    /// Begin-of-sequence, where there is one.
+    pub bos: Option<u32>,
+    /// The tokens that end an answer.
+    pub end_of_generation: Vec<u32>,
+    /// `tokenizer.chat_template`, where there is one.
+    pub chat_template: Option<String>,
+}
+
+/// One key of a file's metadata.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetadataEntry {
+    /// Its name, such as `general.architecture`.
+    pub key: String,
+    /// GGUF's name of the type; for an array `array of` and the type of its elements.
+    pub value_type: String,
+    /// The number of elements of an array; 1 for anything else.
+    pub length: u64,
+    /// The value as text. Of an array, its first eight elements as JSON. Long strings are cut at 65,536 bytes.
+    pub value: String,
+}
+
+/// One row of a file's table of tensors.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorEntry {
+    /// Its name, such as `blk.0.attn_q.weight`.
+    pub name: String,
+    /// ggml's name of the type, such as `Q4_K`.
+    pub element_type: String,
+    /// Elements per dimension, the fastest first, as in the file.
+    pub shape: Vec<u64>,
+    /// Bytes from the start of the file.
+    pub offset: u64,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// What a session has used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Tokens in the context.
+    pub context_used: u32,
+    /// Tokens that there is room for.
+    pub context_length: u32,
+    /// Tokens fed since the session began.
+    pub fed: u64,
+    /// Tokens generated since the session began.
+    pub generated: u64,
+    /// Bytes of the cache of keys and values.
+    pub kv_bytes: u64,
+}

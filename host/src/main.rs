@@ -1,0 +1,2 @@
+//! gust.
+fn main() {}
