@@ -1,7 +1,13 @@
 //! The gust engine: GGUF bytes in, tokens out.
 //!
-//! The modules in the order of the pipeline: [`blob`] (bytes), [`gguf`] (the file). Nothing here opens a file or a socket.
+//! The modules in the order of the pipeline: [`blob`] (bytes), [`gguf`] (the file), [`quant`] (block formats). Nothing here opens a file or a socket.
 
 pub mod blob;
 pub mod error;
 pub mod gguf;
+mod kernels;
+pub mod model;
+pub mod quant;
+
+#[cfg(test)]
+mod test_data;
