@@ -8,6 +8,8 @@ pub mod gguf;
 mod kernels;
 pub mod model;
 pub mod quant;
+pub mod sampler;
+mod stop;
 
 #[cfg(test)]
 mod test_data;
