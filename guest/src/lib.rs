@@ -1,7 +1,12 @@
 //! The gust engine: GGUF bytes in, tokens out.
 //!
-//! The modules in the order of the pipeline: [`blob`] (bytes), [`gguf`] (the file). Nothing here opens a file or a socket.
+//! The modules in the order of the pipeline: [`blob`] (bytes), [`gguf`] (the file), [`tokenizer`] (text to
+//! tokens and back). Nothing here opens a file or a socket.
 
 pub mod blob;
 pub mod error;
 pub mod gguf;
+pub mod tokenizer;
+
+#[cfg(test)]
+mod test_data;
