@@ -1,15 +1,22 @@
 //! The gust engine: GGUF bytes in, tokens out.
 //!
-//! The modules in the order of the pipeline: [`blob`] (bytes), [`gguf`] (the file), [`quant`] (block formats). Nothing here opens a file or a socket.
+//! The modules in the order of the pipeline: [`blob`] (bytes), [`gguf`] (the file), [`tokenizer`] (text to tokens and
+//! back), [`quant`] (block formats), `kernels` (arithmetic), [`model`] (the forward pass), [`sampler`]. Nothing here opens a file or a
+//! socket.
 
 pub mod blob;
 pub mod error;
 pub mod gguf;
+pub mod tokenizer;
+
 mod kernels;
 pub mod model;
 pub mod quant;
+
 pub mod sampler;
 mod stop;
 
 #[cfg(test)]
 mod test_data;
+#[cfg(test)]
+mod test_model;

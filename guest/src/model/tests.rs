@@ -8,7 +8,8 @@ use serde_json::Value;
 use super::*;
 use crate::error::Result;
 use crate::gguf::Gguf;
-use crate::test_data::{self, Shape, shared};
+use crate::test_data::shared;
+use crate::test_model::{self, Shape};
 
 fn load(file: &Vec<u8>, group: Rc<dyn Group>) -> Transformer {
     let gguf = Gguf::read(file).unwrap();
@@ -148,7 +149,7 @@ fn shapes() -> Vec<Shape> {
 #[test]
 fn a_batch_computes_the_same_bits_as_single_tokens() {
     for shape in shapes() {
-        let file = test_data::model(&shape);
+        let file = test_model::model(&shape);
         let mut model = load(&file, Rc::new(Solo));
         let tokens: Vec<u32> = (0..45).map(|i| i * 7 % 64).collect();
         let single = logits(&mut model, KvType::F16, &tokens, 1);
@@ -193,7 +194,7 @@ impl Group for Threads {
 #[cfg(not(target_arch = "wasm32"))]
 fn a_group_of_any_size_computes_the_same_bits() {
     for shape in shapes() {
-        let file = test_data::model(&shape);
+        let file = test_model::model(&shape);
         let tokens: Vec<u32> = (0..40).map(|i| i * 11 % 64).collect();
         let alone = logits(&mut load(&file, Rc::new(Solo)), KvType::F16, &tokens, BATCH);
         // Three divides neither the heads nor the rows evenly, and eight leaves some without a head.

@@ -1,0 +1,191 @@
+//! The tokens with a part to play: begin and end of a text, unknown text, and what ends an answer.
+//!
+//! Files name some of them by number and leave others to their texts. The rules and the lists are llama.cpp's, because
+//! files are made to work there: a token with a known text is a control token whatever type the file gives it, and a
+//! number outside the vocabulary (files write 4294967295 for "none") counts as absent. Two rules differ: `</s>` (see
+//! below), and byte-level vocabularies without keys have no begin and end, where llama.cpp takes token 11.
+
+use super::vocab::{TokenType, Vocab};
+use crate::error::{Result, invalid_model};
+use crate::gguf::Metadata;
+
+/// Texts that end an answer.
+const END_TEXTS: &[&str] = &[
+    "<|eot_id|>",
+    "<|im_end|>",
+    "<|end|>",
+    "<|return|>",
+    "<|call|>",
+    "<|flush|>",
+    "<|calls|>",
+    "<end_of_turn>",
+    "<|endoftext|>",
+    "<|eom_id|>",
+    "<EOT>",
+    "_<EOT>",
+    "[EOT]",
+    "[EOS]",
+    "<|end_of_text|>",
+    "<end_of_utterance>",
+    "<eos>",
+    "<turn|>",
+    "<｜end▁of▁sentence｜>",
+];
+
+/// The same, but only if the file does not call it text: it is HTML, too, and a plain token of Qwen.
+const END_OR_HTML: &str = "</s>";
+
+/// Keys of tokens of code completion that end an answer, and the texts to look for where the key is absent.
+const END_KEYS_AND_TEXTS: &[(&str, &[&str])] = &[
+    (
+        "tokenizer.ggml.fim_pad_token_id",
+        &["<|fim_pad|>", "<fim-pad>", "<fim_pad>", "<PAD>", "[PAD]"],
+    ),
+    (
+        "tokenizer.ggml.fim_rep_token_id",
+        &[
+            "<|fim_repo|>",
+            "<|repo_name|>",
+            "<fim-repo>",
+            "<REPO>",
+            "<reponame>",
+        ],
+    ),
+    ("tokenizer.ggml.fim_sep_token_id", &["<|file_sep|>"]),
+];
+
+/// Other keys of tokens that end an answer.
+const END_KEYS: &[&str] = &[
+    "tokenizer.ggml.eos_token_id",
+    "tokenizer.ggml.eot_token_id",
+    "tokenizer.ggml.eom_token_id",
+];
+
+/// Numbers that hold where the file names none.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Defaults {
+    bos: Option<u32>,
+    eos: Option<u32>,
+    unknown: Option<u32>,
+    add_bos: bool,
+}
+
+impl Defaults {
+    pub(super) const SPM: Self = Self {
+        bos: Some(1),
+        eos: Some(2),
+        unknown: Some(0),
+        add_bos: true,
+    };
+
+    pub(super) fn bpe(add_bos: bool) -> Self {
+        Self {
+            bos: None,
+            eos: None,
+            unknown: None,
+            add_bos,
+        }
+    }
+}
+
+/// The tokens with a part to play.
+#[derive(Debug)]
+pub(super) struct Special {
+    pub(super) bos: Option<u32>,
+    pub(super) eos: Option<u32>,
+    pub(super) unknown: Option<u32>,
+    /// What goes before a text.
+    pub(super) prefix: Option<u32>,
+    /// What goes behind a text.
+    pub(super) suffix: Option<u32>,
+    /// What ends an answer, in order.
+    pub(super) ends: Vec<u32>,
+}
+
+impl Special {
+    /// Finds them, and sets the types of those that are known by their text.
+    ///
+    /// # Errors
+    /// `invalid-model` for a key of another type, and for a token that is to be added and does not exist.
+    pub(super) fn find(vocab: &mut Vocab, metadata: &Metadata, defaults: Defaults) -> Result<Self> {
+        let id = |key: &str, default: Option<u32>| -> Result<Option<u32>> {
+            let ids = [metadata.u32(key)?, default];
+            Ok(ids.into_iter().flatten().find(|id| *id < vocab.len()))
+        };
+        let bos = id("tokenizer.ggml.bos_token_id", defaults.bos)?;
+        let eos = id("tokenizer.ggml.eos_token_id", defaults.eos)?;
+        let unknown = id("tokenizer.ggml.unknown_token_id", defaults.unknown)?;
+        let add_bos = metadata.bool("tokenizer.ggml.add_bos_token")?;
+        let add_eos = metadata.bool("tokenizer.ggml.add_eos_token")?;
+        let prefix = added("bos", add_bos.unwrap_or(defaults.add_bos), bos)?;
+        let suffix = added("eos", add_eos.unwrap_or(false), eos)?;
+        let mut ends = eos.into_iter().collect::<Vec<_>>();
+        for key in END_KEYS {
+            ends.extend(id(key, None)?);
+        }
+        for (key, texts) in END_KEYS_AND_TEXTS {
+            let by_text = || texts.iter().find_map(|text| vocab.find(text.as_bytes()));
+            ends.extend(id(key, None)?.or_else(by_text));
+        }
+        ends.extend(
+            END_TEXTS
+                .iter()
+                .filter_map(|text| vocab.find(text.as_bytes())),
+        );
+        let html = vocab.find(END_OR_HTML.as_bytes());
+        let html = html.filter(|id| vocab.token_type(*id) != TokenType::Normal);
+        ends.extend(html);
+        ends.sort_unstable();
+        ends.dedup();
+        name_types(vocab, html);
+        keep_harmony_going(vocab, &mut ends);
+        Ok(Self {
+            bos,
+            eos,
+            unknown,
+            prefix,
+            suffix,
+            ends,
+        })
+    }
+}
+
+fn added(name: &str, wanted: bool, id: Option<u32>) -> Result<Option<u32>> {
+    match (wanted, id) {
+        (false, _) => Ok(None),
+        (true, Some(id)) => Ok(Some(id)),
+        (true, None) => Err(invalid_model(
+            format!("tokenizer.ggml.add_{name}_token"),
+            format!("false, or a tokenizer.ggml.{name}_token_id within the vocabulary"),
+            "true and no such token",
+        )),
+    }
+}
+
+/// A token with a known text is a control token.
+fn name_types(vocab: &mut Vocab, html: Option<u32>) {
+    let completion = END_KEYS_AND_TEXTS
+        .iter()
+        .flat_map(|(_, texts)| texts.iter());
+    let texts = END_TEXTS.iter().chain(completion);
+    let ids: Vec<_> = texts
+        .filter_map(|text| vocab.find(text.as_bytes()))
+        .chain(html)
+        .collect();
+    for id in ids {
+        vocab.set_type(id, TokenType::Control);
+    }
+}
+
+/// Where `<|return|>` or `<|flush|>` ends an answer and `<|call|>` a call, `<|end|>` only ends a part of it.
+fn keep_harmony_going(vocab: &mut Vocab, ends: &mut Vec<u32>) {
+    let has = |text: &str| vocab.find(text.as_bytes()).is_some();
+    let calls = has("<|call|>") || has("<|calls|>");
+    if !(calls && (has("<|return|>") || has("<|flush|>"))) {
+        return;
+    }
+    if let Some(end) = vocab.find(b"<|end|>") {
+        ends.retain(|id| *id != end);
+        vocab.set_type(end, TokenType::UserDefined);
+    }
+}

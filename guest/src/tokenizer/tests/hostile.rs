@@ -1,0 +1,469 @@
+//! One test per class of broken or hostile vocabulary: each ends in an error that names the key, or in what the
+//! documentation promises. None panics.
+
+use super::super::vocab::{MAX_TOKEN_LEN, MAX_TOKENS};
+use super::super::*;
+use crate::error::Error;
+use crate::gguf::{Array, Value};
+
+/// A small sound vocabulary, changed by `change`.
+fn load(kind: &str, change: impl FnOnce(&mut Vec<(String, Value)>)) -> Result<Tokenizer> {
+    let mut entries: Vec<(String, Value)> = Vec::new();
+    set(&mut entries, "model", kind.into());
+    if kind == "llama" {
+        let bytes = (0..=255).map(|byte| format!("<0x{byte:02X}>"));
+        let texts = ["<unk>", "<s>", "</s>"]
+            .map(str::to_string)
+            .into_iter()
+            .chain(bytes);
+        let texts = texts.chain(["▁", "a", "b", "▁a", "ab", "▁ab"].map(str::to_string));
+        let texts: Vec<_> = texts.collect();
+        set(
+            &mut entries,
+            "scores",
+            Array::f32s((0..texts.len()).map(|i| -(i as f32))).into(),
+        );
+        let types = (0..texts.len()).map(|i| {
+            [2, 3, 3]
+                .get(i)
+                .copied()
+                .unwrap_or(if i < 259 { 6 } else { 1 })
+        });
+        set(&mut entries, "token_type", Array::i32s(types).into());
+        set(&mut entries, "tokens", Array::strings(texts).into());
+    } else {
+        set(&mut entries, "pre", "gpt-2".into());
+        set(
+            &mut entries,
+            "tokens",
+            Array::strings(["a", "b", "ab", "Ġ", "Ġab", "<|im_end|>"]).into(),
+        );
+        set(
+            &mut entries,
+            "token_type",
+            Array::i32s([1, 1, 1, 1, 1, 3]).into(),
+        );
+        set(
+            &mut entries,
+            "merges",
+            Array::strings(["a b", "Ġ ab"]).into(),
+        );
+    }
+    change(&mut entries);
+    let mut metadata = Metadata::default();
+    for (key, value) in entries {
+        assert!(metadata.insert(key, value));
+    }
+    Tokenizer::from_metadata(&metadata)
+}
+
+fn set(entries: &mut Vec<(String, Value)>, key: &str, value: Value) {
+    let key = format!("tokenizer.ggml.{key}");
+    entries.retain(|(other, _)| *other != key);
+    entries.push((key, value));
+}
+
+fn remove(entries: &mut Vec<(String, Value)>, key: &str) {
+    entries.retain(|(other, _)| *other != format!("tokenizer.ggml.{key}"));
+}
+
+#[track_caller]
+fn fails(kind: &str, expected: &str, change: impl FnOnce(&mut Vec<(String, Value)>)) {
+    let error = load(kind, change).expect_err(expected);
+    assert!(
+        matches!(error, Error::InvalidModel(_) | Error::Unsupported(_)),
+        "{error:?}"
+    );
+    assert_eq!(error.to_string(), expected);
+}
+
+fn ids(tokenizer: &Tokenizer, text: &str) -> Vec<u32> {
+    let options = EncodeOptions {
+        add_special: false,
+        parse_special: false,
+    };
+    tokenizer.encode(text, options).expect("tokens")
+}
+
+#[test]
+fn the_small_vocabularies_work() {
+    let bpe = load("gpt2", |_| {}).expect("a tokenizer");
+    assert_eq!(ids(&bpe, "ab ab"), [2, 4]);
+    assert_eq!(bpe.end_of_generation(), [5]);
+    let spm = load("llama", |_| {}).expect("a tokenizer");
+    assert_eq!(ids(&spm, "ab\nb"), [264, 13, 261]);
+    assert_eq!(
+        spm.decode(&[1, 264, 13, 2], SpecialTokens::Hide),
+        Ok(b" ab\n".to_vec())
+    );
+}
+
+#[test]
+fn another_kind_of_tokenizer_is_unsupported() {
+    let expected = "unsupported: tokenizer.ggml.model: expected `llama` (SentencePiece) or `gpt2` \
+                    (byte-level BPE), found ";
+    fails("llama", &format!("{expected}`bert`"), |e| {
+        set(e, "model", "bert".into())
+    });
+    fails("llama", &format!("{expected}none"), |e| remove(e, "model"));
+    fails(
+        "llama",
+        "invalid model: tokenizer.ggml.model: expected a string in UTF-8, found U32(1)",
+        |e| {
+            set(e, "model", 1.into());
+        },
+    );
+}
+
+#[test]
+fn an_unknown_pre_tokenizer_is_unsupported() {
+    let expected = "unsupported: tokenizer.ggml.pre: expected a pre-tokenizer of this engine, such as \
+                    llama-bpe, qwen2, smollm or gpt-2, found `new-one`";
+    fails("gpt2", expected, |e| set(e, "pre", "new-one".into()));
+    // Without a name it is llama.cpp's default.
+    load("gpt2", |e| remove(e, "pre")).expect("a tokenizer");
+}
+
+#[test]
+fn an_empty_vocabulary_is_invalid() {
+    let expected = "invalid model: tokenizer.ggml.tokens: expected a vocabulary, found no tokens";
+    for kind in ["llama", "gpt2"] {
+        fails(kind, expected, |e| remove(e, "tokens"));
+        fails(kind, expected, |e| {
+            set(e, "tokens", Array::strings([""; 0]).into())
+        });
+    }
+}
+
+#[test]
+fn lists_of_another_element_type_are_invalid() {
+    fails(
+        "llama",
+        "invalid model: tokenizer.ggml.tokens: expected an array of strings, found an array of 2 i32",
+        |e| {
+            set(e, "tokens", Array::i32s([1, 2]).into());
+        },
+    );
+    fails(
+        "llama",
+        "invalid model: tokenizer.ggml.scores: expected an array of f32, found an array of 1 i32",
+        |e| {
+            set(e, "scores", Array::i32s([1]).into());
+        },
+    );
+    fails(
+        "llama",
+        "invalid model: tokenizer.ggml.token_type: expected an array of i32, found an array of 1 f32",
+        |e| {
+            set(e, "token_type", Array::f32s([1.0]).into());
+        },
+    );
+    fails(
+        "gpt2",
+        "invalid model: tokenizer.ggml.merges: expected an array of strings, found U32(3)",
+        |e| {
+            set(e, "merges", 3.into());
+        },
+    );
+}
+
+#[test]
+fn lists_of_another_length_are_invalid() {
+    fails(
+        "llama",
+        "invalid model: tokenizer.ggml.scores: expected one for each of 265 tokens, found 264 of them",
+        |e| {
+            set(e, "scores", Array::f32s([0.0; 264]).into());
+        },
+    );
+    fails(
+        "llama",
+        "invalid model: tokenizer.ggml.token_type: expected one for each of 265 tokens, found 266 of them",
+        |e| {
+            set(e, "token_type", Array::i32s([1; 266]).into());
+        },
+    );
+}
+
+#[test]
+fn scores_must_be_numbers_and_may_be_infinite() {
+    let scores = |last: f32| Array::f32s((0..265).map(|i| if i == 264 { last } else { 0.0 }));
+    fails(
+        "llama",
+        "invalid model: tokenizer.ggml.scores: expected numbers, found NaN for token 264",
+        |e| {
+            set(e, "scores", scores(f32::NAN).into());
+        },
+    );
+    for last in [f32::INFINITY, f32::NEG_INFINITY] {
+        let tokenizer = load("llama", |e| set(e, "scores", scores(last).into()));
+        assert!(!ids(&tokenizer.expect("a tokenizer"), "ab ab").is_empty());
+    }
+}
+
+#[test]
+fn types_out_of_range_are_undefined() {
+    let tokenizer = load("gpt2", |e| {
+        set(
+            e,
+            "token_type",
+            Array::i32s([1, 1, -5, 1, i32::MAX, 3]).into(),
+        );
+    });
+    let tokenizer = tokenizer.expect("a tokenizer");
+    assert_eq!(tokenizer.token_type(2), TokenType::Undefined);
+    assert_eq!(tokenizer.token_bytes(4), Some(&b""[..]));
+}
+
+#[test]
+fn numbers_outside_the_vocabulary_count_as_absent() {
+    for id in [6, u32::MAX] {
+        let tokenizer = load("gpt2", |e| {
+            set(e, "bos_token_id", id.into());
+            set(e, "eos_token_id", id.into());
+            set(e, "eot_token_id", id.into());
+        });
+        let tokenizer = tokenizer.expect("a tokenizer");
+        assert_eq!((tokenizer.bos(), tokenizer.eos()), (None, None));
+        assert_eq!(tokenizer.end_of_generation(), [5]);
+    }
+    fails(
+        "gpt2",
+        "invalid model: tokenizer.ggml.eos_token_id: expected an integer from 0 to 4294967295, found I32(-1)",
+        |e| {
+            set(e, "eos_token_id", Value::I32(-1));
+        },
+    );
+    fails(
+        "gpt2",
+        "invalid model: tokenizer.ggml.add_bos_token: expected false, or a tokenizer.ggml.bos_token_id \
+        within the vocabulary, found true and no such token",
+        |e| {
+            set(e, "bos_token_id", u32::MAX.into());
+            set(e, "add_bos_token", true.into());
+        },
+    );
+}
+
+#[test]
+fn names_of_bytes_are_read_strictly() {
+    for name in [
+        "<0x-1>", "<0xZZ>", "<0x+1>", "<0x1>", "<0x100>", "<0x>", "<0x 1>", "byte", "<0xé>",
+    ] {
+        let expected = format!(
+            "invalid model: tokenizer.ggml.tokens: expected a byte's name, `<0x00>` to `<0xFF>`, found `{}` for token 1",
+            name.escape_default()
+        );
+        fails("gpt2", &expected, |e| {
+            set(
+                e,
+                "tokens",
+                Array::strings(["a", name, "ab", "Ġ", "Ġab", "b"]).into(),
+            );
+            set(e, "token_type", Array::i32s([1, 6, 1, 1, 1, 1]).into());
+        });
+    }
+}
+
+#[test]
+fn a_token_twice_is_invalid() {
+    fails(
+        "gpt2",
+        "invalid model: tokenizer.ggml.tokens: expected each token once, found `ab` as 2 and 4",
+        |e| {
+            set(
+                e,
+                "tokens",
+                Array::strings(["a", "b", "ab", "Ġ", "ab", "x"]).into(),
+            );
+        },
+    );
+    // Empty ones are named after their numbers.
+    let tokenizer = load("gpt2", |e| {
+        set(
+            e,
+            "tokens",
+            Array::strings(["a", "b", "", "Ġ", "", "x"]).into(),
+        );
+    });
+    assert_eq!(tokenizer.expect("a tokenizer").name(4), Some("[EMPTY_4]"));
+}
+
+#[test]
+fn texts_must_be_utf_8() {
+    for broken in [&b"\xff"[..], b"a\xc3", b"\xed\xa0\x80"] {
+        fails(
+            "gpt2",
+            "invalid model: tokenizer.ggml.tokens: expected texts in UTF-8, found other bytes in token 2",
+            |e| {
+                set(
+                    e,
+                    "tokens",
+                    Array::strings([&b"a"[..], b"b", broken, b"c", b"d", b"e"]).into(),
+                );
+            },
+        );
+    }
+    // Two halves of a character are no two texts.
+    fails(
+        "gpt2",
+        "invalid model: tokenizer.ggml.tokens: expected texts in UTF-8, found other bytes in token 1",
+        |e| {
+            set(
+                e,
+                "tokens",
+                Array::strings([&b"a"[..], b"\xc3", b"\xa9", b"c", b"d", b"e"]).into(),
+            );
+        },
+    );
+}
+
+#[test]
+fn absurd_sizes_are_unsupported() {
+    let long = "x".repeat(MAX_TOKEN_LEN + 1);
+    fails(
+        "gpt2",
+        "unsupported: tokenizer.ggml.tokens: expected tokens of at most 2048 bytes, found token 5 of 2049 bytes",
+        |e| {
+            set(
+                e,
+                "tokens",
+                Array::strings(["a", "b", "ab", "Ġ", "Ġab", &long]).into(),
+            );
+        },
+    );
+    fails(
+        "gpt2",
+        "unsupported: tokenizer.ggml.tokens: expected at most 1048576 tokens, found 1048577 tokens",
+        |e| {
+            let texts = (0..=MAX_TOKENS).map(|i| i.to_string());
+            set(e, "tokens", Array::strings(texts).into());
+        },
+    );
+    fails(
+        "gpt2",
+        "unsupported: tokenizer.ggml.merges: expected at most 2097152, found 2097153 merges",
+        |e| {
+            set(
+                e,
+                "merges",
+                Array::strings(std::iter::repeat_n("a b", (1 << 21) + 1)).into(),
+            );
+        },
+    );
+}
+
+#[test]
+fn merges_must_be_pairs() {
+    for merge in ["ab", "", " ", "a", " ab"] {
+        let expected = format!(
+            "invalid model: tokenizer.ggml.merges: expected two tokens with a space between, found `{merge}` as merge 1"
+        );
+        fails("gpt2", &expected, |e| {
+            set(e, "merges", Array::strings(["a b", merge]).into())
+        });
+    }
+    fails(
+        "gpt2",
+        "invalid model: tokenizer.ggml.merges: expected an array of strings, found nothing",
+        |e| {
+            remove(e, "merges");
+        },
+    );
+}
+
+#[test]
+fn merges_of_missing_tokens_and_repeated_ones_are_left_out() {
+    let merges = [
+        "a x",
+        "x b",
+        "b a",
+        "a b",
+        "Ġ ab",
+        "a b",
+        "a ",
+        "\u{fffd} \u{fffd}",
+    ];
+    let tokenizer = load("gpt2", |e| set(e, "merges", Array::strings(merges).into()));
+    assert_eq!(
+        ids(&tokenizer.expect("a tokenizer"), "ab ab ba"),
+        [2, 4, 3, 1, 0]
+    );
+}
+
+#[test]
+fn no_merge_makes_a_control_token() {
+    let tokenizer = load("gpt2", |e| {
+        set(e, "token_type", Array::i32s([1, 1, 3, 1, 1, 3]).into());
+        set(e, "pre", "llama-bpe".into());
+        set(e, "add_bos_token", false.into());
+    });
+    assert_eq!(ids(&tokenizer.expect("a tokenizer"), "ab"), [0, 1]);
+    let types = (0..265).map(|i| if i == 263 || i == 264 { 3 } else { 1 });
+    let tokenizer = load("llama", |e| set(e, "token_type", Array::i32s(types).into()));
+    assert_eq!(ids(&tokenizer.expect("a tokenizer"), "ab"), [262, 261]);
+}
+
+#[test]
+fn missing_bytes_are_unknown_or_left_out() {
+    // Byte-level: left out, as in llama.cpp.
+    assert_eq!(
+        ids(&load("gpt2", |_| {}).expect("a tokenizer"), "aéb"),
+        [0, 1]
+    );
+    let texts = ["x", "y", "▁", "a", "?"];
+    let few = |e: &mut Vec<(String, Value)>| {
+        set(e, "tokens", Array::strings(texts).into());
+        set(e, "scores", Array::f32s([0.0; 5]).into());
+        set(e, "token_type", Array::i32s([1; 5]).into());
+        set(e, "add_bos_token", false.into());
+    };
+    let tokenizer = load("llama", |e| {
+        few(e);
+        set(e, "unknown_token_id", 4.into());
+    });
+    assert_eq!(ids(&tokenizer.expect("a tokenizer"), "aé"), [2, 3, 4, 4]);
+    // Where the file names none, token 0 is llama.cpp's default for unknown text.
+    let tokenizer = load("llama", few).expect("a tokenizer");
+    assert_eq!(ids(&tokenizer, "é"), [2, 0, 0]);
+}
+
+#[test]
+fn markers_that_begin_alike_are_told_apart() {
+    let texts = ["<a", "<ab>", "<abc", "<", "b", "c", "<|im_end|>"];
+    let tokenizer = load("gpt2", |e| {
+        set(e, "tokens", Array::strings(texts).into());
+        set(e, "token_type", Array::i32s([4, 4, 4, 1, 1, 1, 3]).into());
+        set(e, "merges", Array::strings([""; 0]).into());
+    });
+    let tokenizer = tokenizer.expect("a tokenizer");
+    assert_eq!(ids(&tokenizer, "<ab><abc<ab<a<b"), [1, 2, 0, 4, 0, 3, 4]);
+    assert_eq!(ids(&tokenizer, "<|im_end|>b"), [3, 4]);
+    let parse = EncodeOptions {
+        add_special: false,
+        parse_special: true,
+    };
+    assert_eq!(
+        tokenizer.encode("<|im_end|>b<|im_end", parse),
+        Ok(vec![6, 4, 3])
+    );
+}
+
+/// A million texts that all begin alike, and a text that begins like all of them.
+#[test]
+fn many_markers_do_not_make_a_text_slow() {
+    let n = 200_000;
+    let tokenizer = load("gpt2", |e| {
+        let texts = (0..n).map(|i| format!("{}{i}", "a".repeat(20)));
+        set(e, "tokens", Array::strings(texts).into());
+        set(
+            e,
+            "token_type",
+            Array::i32s(std::iter::repeat_n(4, n)).into(),
+        );
+        set(e, "merges", Array::strings([""; 0]).into());
+    });
+    let tokenizer = tokenizer.expect("a tokenizer");
+    assert!(ids(&tokenizer, &"a".repeat(200_000)).is_empty());
+    assert_eq!(ids(&tokenizer, &format!("{}17", "a".repeat(23))), [17]);
+}

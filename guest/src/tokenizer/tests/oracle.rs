@@ -1,0 +1,224 @@
+//! Another implementation as the judge: the `tokenizers` crate, with the models' own regular expressions.
+
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use tokenizers::models::bpe::BPE;
+use tokenizers::pre_tokenizers::sequence::Sequence;
+use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
+use tokenizers::{
+    Model as _, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer,
+    SplitDelimiterBehavior,
+};
+
+use super::super::pre::Pre;
+use super::super::*;
+use super::reference::metadata;
+
+const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
+// No `(?i:...)`: by Unicode's rules the long s would be an s.
+const CONTRACTION: &str = "(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])";
+const SPACES: &str = r"\s*[\r\n]+|\s+(?!\S)|\s+";
+const UPPERS: &str = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]";
+const LOWERS: &str = r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]";
+const LEAD: &str = r"[^\r\n\p{L}\p{N}]?";
+
+/// Each pre-tokenizer's published expressions.
+fn expressions(name: &str) -> Vec<String> {
+    let llama = |numbers: &str| {
+        format!(r"{CONTRACTION}|{LEAD}\p{{L}}+|{numbers}| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|{SPACES}")
+    };
+    let cased = |tail: &str, numbers: &str| {
+        let words = format!("{LEAD}{UPPERS}*{LOWERS}+{tail}|{LEAD}{UPPERS}+{LOWERS}*{tail}");
+        format!(r"{words}|{numbers}| ?[^\s\p{{L}}\p{{N}}]+[\r\n/]*|{SPACES}")
+    };
+    let three = "[0-9][0-9][0-9]".to_string();
+    match name {
+        "gpt-2" => vec![GPT2.into()],
+        "default" => {
+            vec![
+                r"[\p{P}\$\+<=>\^~\|]+".into(),
+                GPT2.into(),
+                r"\p{N}+".into(),
+                three,
+            ]
+        }
+        "falcon" => vec![r"[\p{P}\$\+<=>\^~\|`]+".into(), GPT2.into(), three],
+        "smollm" => vec![r"\p{N}".into(), GPT2.into()],
+        "llama-bpe" => vec![llama(r"\p{N}{1,3}")],
+        "qwen2" => vec![llama(r"\p{N}")],
+        "qwen35" => vec![format!(
+            r"{CONTRACTION}|{LEAD}[\p{{L}}\p{{M}}]+|\p{{N}}| ?[^\s\p{{L}}\p{{M}}\p{{N}}]+[\r\n]*|{SPACES}"
+        )],
+        "tekken" => vec![cased("", r"\p{N}")],
+        "gpt-4o" => vec![cased(&format!("{CONTRACTION}?"), r"\p{N}{1,3}")],
+        "deepseek-v3" => vec![
+            r"\p{N}{1,3}".into(),
+            "[一-龥぀-ゟ゠-ヿ]+".into(),
+            format!(
+                r##"[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{{|}}~][A-Za-z]+|[^\r\n\p{{L}}\p{{P}}\p{{S}}]?[\p{{L}}\p{{M}}]+| ?[\p{{P}}\p{{S}}]+[\r\n]*|{SPACES}"##
+            ),
+        ],
+        other => panic!("no expressions for {other}"),
+    }
+}
+
+fn judge(name: &str) -> Sequence {
+    let split = |expression: String| {
+        let pattern = SplitPattern::Regex(expression);
+        Split::new(pattern, SplitDelimiterBehavior::Isolated, false)
+            .expect("an expression")
+            .into()
+    };
+    Sequence::new(expressions(name).into_iter().map(split).collect())
+}
+
+fn judged(judge: &Sequence, text: &str) -> Vec<String> {
+    let mut words = PreTokenizedString::from(text);
+    judge.pre_tokenize(&mut words).expect("words");
+    let words = words.get_splits(OffsetReferential::Original, OffsetType::Byte);
+    words
+        .into_iter()
+        .map(|(word, _, _)| word.to_string())
+        .collect()
+}
+
+fn words(name: &str, text: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let pre = Pre::named(Some(name)).expect("a known one");
+    pre.split(text, |word| words.push(word.to_string()));
+    words
+}
+
+const NAMES: [&str; 10] = [
+    "gpt-2",
+    "default",
+    "falcon",
+    "smollm",
+    "llama-bpe",
+    "qwen2",
+    "qwen35",
+    "tekken",
+    "gpt-4o",
+    "deepseek-v3",
+];
+
+fn awkward_text() -> impl Strategy<Value = String> {
+    let part = prop_oneof![
+        3 => "[ \t\r\n\u{a0}\u{85}\u{3000}]{0,5}",
+        3 => "[a-zA-ZÀ-ÿǅʰªаЯ漢あᚠ\u{301}\u{93f}]{0,8}",
+        2 => "['’](s|S|t|re|VE|m|Ll|d|x)?",
+        2 => "[0-9½²٣Ⅷ]{0,8}",
+        2 => "[!-/:-@\\[-`{-~…€©+<=>^~|$]{0,5}",
+        1 => "[\u{0}\u{1f}\u{200d}\u{e000}\u{378}🚀/]{0,3}",
+        1 => any::<String>(),
+    ];
+    prop::collection::vec(part, 0..10).prop_map(|parts| parts.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn words_are_those_of_the_regular_expressions(texts in prop::collection::vec(awkward_text(), 24)) {
+        for name in NAMES {
+            let judge = judge(name);
+            for text in &texts {
+                prop_assert_eq!(words(name, text), judged(&judge, text), "{}: {:?}", name, text);
+            }
+        }
+    }
+}
+
+/// The crate's model made of the same lists.
+fn judge_of_merges(metadata: &Metadata, ignore_merges: bool) -> BPE {
+    let strings = |key: &str| -> Vec<String> {
+        let array = metadata.strings(key).expect("strings").expect("the key");
+        array
+            .iter_strings()
+            .map(|s| String::from_utf8(s.to_vec()).expect("UTF-8"))
+            .collect()
+    };
+    let vocab: tokenizers::models::bpe::Vocab = strings("tokenizer.ggml.tokens")
+        .into_iter()
+        .zip(0..)
+        .collect();
+    let merges = strings("tokenizer.ggml.merges").into_iter().map(|merge| {
+        let (left, right) = merge.split_once(' ').expect("a pair");
+        (left.to_string(), right.to_string())
+    });
+    let builder = BPE::builder().vocab_and_merges(vocab, merges.collect());
+    builder
+        .ignore_merges(ignore_merges)
+        .build()
+        .expect("a model")
+}
+
+#[test]
+fn merges_give_the_tokens_of_the_tokenizers_crate() {
+    for name in ["qwen2", "llama-bpe", "gpt-2", "falcon"] {
+        let Some(metadata) = metadata(&format!("vocab/ggml-vocab-{name}.gguf")) else {
+            return;
+        };
+        let pre = Pre::named(Some(name)).expect("a known one");
+        let judge = judge_of_merges(&metadata, pre.ignore_merges);
+        let ours = Tokenizer::from_metadata(&metadata).expect("a tokenizer");
+        let mut runner = proptest::test_runner::TestRunner::deterministic();
+        for _ in 0..2_000 {
+            let text = awkward_text()
+                .new_tree(&mut runner)
+                .expect("a text")
+                .current();
+            let mut expected = Vec::new();
+            pre.split(&text, |word| {
+                let word: String = word.bytes().map(super::super::bpe::char_of).collect();
+                let tokens = judge.tokenize(&word).expect("tokens");
+                expected.extend(tokens.into_iter().map(|token| token.id));
+            });
+            let options = EncodeOptions {
+                add_special: false,
+                parse_special: false,
+            };
+            assert_eq!(
+                ours.encode(&text, options),
+                Ok(expected),
+                "{name}: {text:?}"
+            );
+        }
+    }
+}
+
+/// Why its pre-tokenizers are not the engine's: on a long run of spaces they stop without a word.
+#[test]
+fn a_long_run_of_spaces_is_cut_where_the_crate_gives_up() {
+    let text = format!("{}x", " ".repeat(1_100_000));
+    for name in ["llama-bpe", "qwen2", "tekken"] {
+        let words = words(name, &text);
+        assert_eq!(words.len(), 2, "{name}");
+        assert_eq!(words[1], " x", "{name}");
+        assert_eq!(
+            judged(&judge(name), &text).len(),
+            1,
+            "{name}: the crate has been mended"
+        );
+    }
+}
+
+/// The work of cutting, counted and not timed.
+#[test]
+fn cutting_looks_at_a_character_a_bounded_number_of_times() {
+    let units = [
+        "a", " ", "A", "\n", "\r\n ", "!", "1", "'", "aA", "漢A", "\u{301}", " \u{301}", "'ll",
+        "A漢",
+    ];
+    for name in NAMES {
+        for unit in units {
+            let text = unit.repeat(100_000 / unit.len());
+            let looks = Pre::named(Some(name)).expect("a known one").looks(&text);
+            assert!(
+                looks <= 40 * text.len(),
+                "{name}: {looks} for {} of {unit:?}",
+                text.len()
+            );
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! The vocabulary: the metadata's lists of tokens, types and scores, checked.
+//!
+//! A file is hostile until it is checked: the lists must have the types and lengths that belong together, the texts
+//! must be UTF-8, of a sane length and different from one another, and a byte's name must be one.
+
+use super::index::Index;
+use crate::error::{Result, invalid_model, unsupported};
+use crate::gguf::{Array, Metadata};
+
+/// The number of tokens at most. The largest vocabularies have 262,144.
+pub(super) const MAX_TOKENS: usize = 1 << 20;
+/// The length of a token's text at most, in bytes. The longest known are 512 spaces, 1,024 bytes in byte-level text.
+pub(super) const MAX_TOKEN_LEN: usize = 2_048;
+
+/// What kind of token something is, with GGUF's numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenType {
+    /// None of the others: also any number that GGUF does not know. It stands for no text.
+    Undefined = 0,
+    /// Text.
+    Normal = 1,
+    /// Stands for text that the vocabulary cannot express.
+    Unknown = 2,
+    /// Steers the model and is no text, such as `<|im_end|>`.
+    Control = 3,
+    /// Text that is always one token.
+    UserDefined = 4,
+    /// In the list but never used. It stands for no text.
+    Unused = 5,
+    /// One byte, named `<0x00>` to `<0xFF>`.
+    Byte = 6,
+}
+
+impl TokenType {
+    fn from_number(number: i32) -> Self {
+        use TokenType::*;
+        [Normal, Unknown, Control, UserDefined, Unused, Byte]
+            .into_iter()
+            .find(|ty| *ty as i32 == number)
+            .unwrap_or(Undefined)
+    }
+}
+
+/// All tokens by number and by text.
+#[derive(Debug)]
+pub(super) struct Vocab {
+    /// The texts one after the other.
+    text: String,
+    /// Where each ends.
+    ends: Vec<u32>,
+    types: Vec<TokenType>,
+    index: Index,
+}
+
+impl Vocab {
+    /// Checks the lists and makes the index.
+    ///
+    /// # Errors
+    /// `invalid-model`, naming the key; `unsupported` for more or longer tokens than this engine takes.
+    pub(super) fn from_metadata(metadata: &Metadata) -> Result<Self> {
+        let key = "tokenizer.ggml.tokens";
+        let tokens = metadata
+            .strings(key)?
+            .filter(|tokens| !tokens.is_empty())
+            .ok_or_else(|| invalid_model(key, "a vocabulary", "no tokens"))?;
+        if tokens.len() > MAX_TOKENS {
+            let found = format!("{} tokens", tokens.len());
+            return Err(unsupported(
+                key,
+                format!("at most {MAX_TOKENS} tokens"),
+                found,
+            ));
+        }
+        let (text, ends) = texts(tokens)?;
+        let types = types(metadata, ends.len())?;
+        let mut vocab = Self {
+            text,
+            ends,
+            types,
+            index: Index::with_capacity(0),
+        };
+        vocab.check()?;
+        Ok(vocab)
+    }
+
+    fn check(&mut self) -> Result<()> {
+        let key = "tokenizer.ggml.tokens";
+        let mut index = Index::with_capacity(self.ends.len());
+        for id in 0..self.len() {
+            let text = self.text(id).unwrap_or_default();
+            if text.len() > MAX_TOKEN_LEN {
+                let found = format!("token {id} of {} bytes", text.len());
+                let expected = format!("tokens of at most {MAX_TOKEN_LEN} bytes");
+                return Err(unsupported(key, expected, found));
+            }
+            if self.token_type(id) == TokenType::Byte && byte_named(text).is_none() {
+                let found = format!("`{}` for token {id}", text.escape_default());
+                return Err(invalid_model(
+                    key,
+                    "a byte's name, `<0x00>` to `<0xFF>`",
+                    found,
+                ));
+            }
+            let same = |other| self.text(other) == Some(text);
+            if let Some(first) = index.insert(index.hash(text.as_bytes()), id, same) {
+                let found = format!("`{}` as {first} and {id}", text.escape_default());
+                return Err(invalid_model(key, "each token once", found));
+            }
+        }
+        self.index = index;
+        Ok(())
+    }
+
+    /// The number of tokens.
+    pub(super) fn len(&self) -> u32 {
+        self.ends.len() as u32
+    }
+
+    /// A token's text as the file has it.
+    pub(super) fn text(&self, id: u32) -> Option<&str> {
+        let at = id as usize;
+        let end = *self.ends.get(at)? as usize;
+        let start = at
+            .checked_sub(1)
+            .map_or(0, |before| self.ends[before] as usize);
+        self.text.get(start..end)
+    }
+
+    /// The token with this text.
+    pub(super) fn find(&self, text: &[u8]) -> Option<u32> {
+        let same = |id| self.text(id).is_some_and(|other| other.as_bytes() == text);
+        self.index.find(self.index.hash(text), same)
+    }
+
+    /// A token's type; of a number behind the last, `Undefined`.
+    pub(super) fn token_type(&self, id: u32) -> TokenType {
+        let ty = self.types.get(id as usize).copied();
+        ty.unwrap_or(TokenType::Undefined)
+    }
+
+    /// Whether text may become this token without its name being looked for: control tokens must not arise by chance, and
+    /// bytes have their own way.
+    pub(super) fn is_text(&self, id: u32) -> bool {
+        use TokenType::*;
+        !matches!(self.token_type(id), Control | Unknown | Byte)
+    }
+
+    /// Sees to it that a token is of a type, whatever the file says.
+    pub(super) fn set_type(&mut self, id: u32, ty: TokenType) {
+        if let Some(slot) = self.types.get_mut(id as usize) {
+            *slot = ty;
+        }
+    }
+}
+
+/// The byte that a name of the form `<0x1F>` means. Strict: two hexadecimal digits, no sign.
+pub(super) fn byte_named(name: &str) -> Option<u8> {
+    let digits = name.strip_prefix("<0x")?.strip_suffix('>')?;
+    let right = digits.len() == 2 && digits.bytes().all(|b| b.is_ascii_hexdigit());
+    right.then(|| u8::from_str_radix(digits, 16).ok()).flatten()
+}
+
+/// The metadata's scores, one for each of `n` tokens; 0 for all where there are none.
+pub(super) fn scores(metadata: &Metadata, n: u32) -> Result<Vec<f32>> {
+    let key = "tokenizer.ggml.scores";
+    let Some(scores) = metadata.f32s(key)? else {
+        return Ok(vec![0.0; n as usize]);
+    };
+    same_length(key, n as usize, scores.len())?;
+    match scores.iter().position(|score| score.is_nan()) {
+        Some(id) => Err(invalid_model(key, "numbers", format!("NaN for token {id}"))),
+        None => Ok(scores),
+    }
+}
+
+/// The texts and where each ends. An empty one is named after its number, as in llama.cpp, so that all differ.
+fn texts(tokens: &Array) -> Result<(String, Vec<u32>)> {
+    let (mut bytes, mut ends) = (Vec::new(), Vec::with_capacity(tokens.len()));
+    for (id, text) in tokens.iter_strings().enumerate() {
+        match text {
+            b"" => bytes.extend_from_slice(format!("[EMPTY_{id}]").as_bytes()),
+            _ => bytes.extend_from_slice(text),
+        }
+        // The reader's limit for a header keeps this below 2^32.
+        ends.push(bytes.len() as u32);
+    }
+    let text = String::from_utf8(bytes).map_err(|error| error.utf8_error().valid_up_to());
+    let broken_at = match &text {
+        Ok(text) => ends
+            .iter()
+            .find(|&&end| !text.is_char_boundary(end as usize)),
+        Err(valid) => ends.iter().find(|&&end| end as usize > *valid),
+    };
+    match (text, broken_at) {
+        (Ok(text), None) => Ok((text, ends)),
+        (_, end) => {
+            let id = ends.partition_point(|other| Some(other) < end);
+            let found = format!("other bytes in token {id}");
+            Err(invalid_model(
+                "tokenizer.ggml.tokens",
+                "texts in UTF-8",
+                found,
+            ))
+        }
+    }
+}
+
+fn types(metadata: &Metadata, n: usize) -> Result<Vec<TokenType>> {
+    let key = "tokenizer.ggml.token_type";
+    let Some(numbers) = metadata.i32s(key)? else {
+        return Ok(vec![TokenType::Normal; n]);
+    };
+    same_length(key, n, numbers.len())?;
+    Ok(numbers.into_iter().map(TokenType::from_number).collect())
+}
+
+fn same_length(key: &str, n: usize, found: usize) -> Result<()> {
+    if found == n {
+        return Ok(());
+    }
+    let expected = format!("one for each of {n} tokens");
+    Err(invalid_model(key, expected, format!("{found} of them")))
+}
