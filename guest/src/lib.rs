@@ -13,8 +13,15 @@ mod kernels;
 pub mod model;
 pub mod quant;
 
+pub mod chat;
+pub mod engine;
 pub mod sampler;
+pub mod session;
 mod stop;
+
+// Natively there is nothing to export to, and the attempt does not link.
+#[cfg(target_arch = "wasm32")]
+mod component;
 
 #[cfg(test)]
 mod test_data;

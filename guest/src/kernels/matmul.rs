@@ -7,7 +7,7 @@ use super::simd128 as fast;
 
 use super::ActivationBlock;
 use crate::gguf::TensorType;
-use crate::quant::{BF16, Element, F16, F32, GROUP, with_format};
+use crate::quant::{BF16, F16, F32, GROUP, with_format};
 use fast::{Load, Unpack};
 
 /// How many rows of activations are multiplied with a row of weights at a time, so that the weights are unpacked once.

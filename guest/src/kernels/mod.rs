@@ -1,13 +1,14 @@
 //! The arithmetic: everything that touches many numbers.
 //!
-//! Each kernel exists twice under one name and signature: in [`scalar`], which is the specification, and in `simd128`,
+//! Each kernel exists twice under one name and signature: in `scalar`, which is the specification, and in `simd128`,
 //! which the component runs and which differs in the order of sums alone. Matrices in block formats are multiplied with
 //! activations that were quantised to 8 bits, so that the inner products are of integers; floats are multiplied as
 //! floats. A multiplication and an addition are never fused: with that, every host computes the same bits.
 //!
-//! In the order of use: [`quantize`], [`matmul`], then what works on vectors.
+//! In the order of use: [`quantize`], [`matmul()`], then what works on vectors.
 
 mod matmul;
+#[cfg(any(test, not(all(target_arch = "wasm32", target_feature = "simd128"))))]
 mod scalar;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod simd128;

@@ -143,21 +143,37 @@ impl Transformer {
         Ok(())
     }
 
+    /// What the last batch made of its token `t`, `[E]`: all that is needed for its logits.
+    pub fn hidden(&self, t: usize, out: &mut Vec<f32>) {
+        let n_embd = self.config.n_embd;
+        out.clear();
+        out.extend_from_slice(&self.scratch.x[t * n_embd..(t + 1) * n_embd]);
+    }
+
     /// The logits after token `t` of the last batch, `[V]`.
     ///
     /// # Errors
     /// `aborted` when another instance of the group is gone.
     pub fn logits(&mut self, t: usize, out: &mut Vec<f32>) -> Result<()> {
-        let Config {
-            n_embd,
-            n_vocab,
-            rms_eps,
-            ..
-        } = self.config;
-        let scratch = &mut self.scratch;
-        scratch.normed.resize(n_embd, 0.0);
-        let x = &scratch.x[t * n_embd..(t + 1) * n_embd];
-        kernels::rms_norm(x, &self.weights.output_norm, rms_eps, &mut scratch.normed);
+        let n_embd = self.config.n_embd;
+        let x = std::mem::take(&mut self.scratch.x);
+        let result = self.logits_of(&x[t * n_embd..(t + 1) * n_embd], out);
+        self.scratch.x = x;
+        result
+    }
+
+    /// The logits of a [`Transformer::hidden`], `[V]`.
+    ///
+    /// # Errors
+    /// `aborted` when another instance of the group is gone.
+    pub fn logits_of(&mut self, hidden: &[f32], out: &mut Vec<f32>) -> Result<()> {
+        let (config, scratch) = (&self.config, &mut self.scratch);
+        norm_rows(
+            hidden,
+            &self.weights.output_norm,
+            config.rms_eps,
+            &mut scratch.normed,
+        );
         let input = quantized(
             &scratch.normed,
             &mut scratch.blocks,
@@ -165,10 +181,16 @@ impl Transformer {
         );
         scratch.own_logits.resize(self.share.vocab.len(), 0.0);
         kernels::matmul(self.weights.output.rows(), input, &mut scratch.own_logits);
-        out.resize(n_vocab, 0.0);
-        let (config, size) = (&self.config, self.group.size());
+        out.resize(config.n_vocab, 0.0);
+        let size = self.group.size();
         let share = |rank| Share::new(config, rank, size).vocab;
-        gather_columns(&*self.group, &mut scratch.own_logits, n_vocab, share, out)
+        gather_columns(
+            &*self.group,
+            &mut scratch.own_logits,
+            config.n_vocab,
+            share,
+            out,
+        )
     }
 }
 

@@ -5,6 +5,8 @@
 //! kernels and the SIMD kernels; only this module knows where the bits are. Source of the layouts: ggml's
 //! `ggml-common.h` and the dequantisers of `ggml-quants.c`.
 
+#![expect(non_camel_case_types, reason = "the names of the formats are ggml's")]
+
 mod block32;
 mod float;
 mod iq4;
@@ -12,7 +14,9 @@ mod kquants;
 
 pub(crate) use block32::{Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
 pub(crate) use float::{BF16, Element, F16, F32};
-pub(crate) use iq4::{IQ4_NL, IQ4_VALUES, IQ4_XS};
+#[cfg(target_arch = "wasm32")]
+pub(crate) use iq4::IQ4_VALUES;
+pub(crate) use iq4::{IQ4_NL, IQ4_XS};
 pub(crate) use kquants::{Q2_K, Q3_K, Q4_K, Q5_K, Q6_K};
 
 use crate::gguf::TensorType;
@@ -21,6 +25,13 @@ use crate::gguf::TensorType;
 pub(crate) const GROUP: usize = 32;
 
 /// A block format.
+#[cfg_attr(
+    not(target_arch = "wasm32"),
+    expect(
+        dead_code,
+        reason = "what the scalar kernels do not need to know, the others do"
+    )
+)]
 pub(crate) trait Format {
     /// One block: an array of bytes.
     type Block: 'static;

@@ -1,0 +1,116 @@
+//! Hostile files: a sound model with bytes changed at random, the same ones in every run. Whatever they say, the program
+//! takes them, refuses them, or runs into a limit; it never panics or traps (which [`gust_tests::Ended`] looks for).
+
+use std::thread;
+
+use gust_tests::{Parrot, Random, gust, shared};
+
+/// Files per test; each is given to one command.
+const FILES: usize = 160;
+
+#[test]
+fn changed_parrots_do_no_harm() {
+    let mut parrot = Parrot::new("abc");
+    parrot.chat_template =
+        Some("{% for m in messages %}{{ m.content | trim }}{% endfor %}".to_owned());
+    attack(&parrot.bytes(), 1);
+}
+
+#[test]
+fn changed_quantised_stories_do_no_harm() {
+    let Some(path) = shared("models/stories260K-q4_0.gguf") else {
+        return;
+    };
+    let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{error}"));
+    attack(&bytes, 2);
+}
+
+/// Splits the work between two threads.
+fn attack(sound: &[u8], seed: u64) {
+    let jobs: Vec<u64> = (0..2).map(|part| seed * 10 + part).collect();
+    thread::scope(|scope| {
+        for seed in jobs {
+            scope.spawn(move || attack_from(sound, seed));
+        }
+    });
+}
+
+fn attack_from(sound: &[u8], seed: u64) {
+    let mut random = Random::new(seed);
+    let header = header_length(sound);
+    let file = tempfile::NamedTempFile::new().unwrap_or_else(|error| panic!("{error}"));
+    for nth in 0..FILES / 2 {
+        let changed = change(sound, header, &mut random);
+        std::fs::write(file.path(), &changed).unwrap_or_else(|error| panic!("{error}"));
+        // A model may come out that runs, perhaps for long: the limits end it.
+        let limits = ["--call-timeout", "20", "--max-memory", "1GiB"];
+        let ended = match random.below(4) {
+            0 => gust(["inspect"]),
+            1 => gust(["tokenize", "Once \u{1F600} upon"]),
+            2 => gust(["chat", "-n", "3"]).stdin("Hello\n"),
+            _ => gust(["run", "-n", "3", "-t", "0", "Once"]),
+        }
+        .args(limits)
+        .model(file.path())
+        .run();
+        assert!(
+            matches!(ended.code, Some(0 | 2 | 3 | 4)),
+            "seed {seed}, file {nth}: {ended:#?}"
+        );
+    }
+}
+
+/// One to four changes, most of them where counts, lengths, types and offsets are.
+fn change(sound: &[u8], header: usize, random: &mut Random) -> Vec<u8> {
+    let mut bytes = sound.to_vec();
+    for _ in 0..=random.below(4) {
+        let end = if random.below(8) == 0 {
+            bytes.len()
+        } else {
+            header.min(bytes.len())
+        };
+        let at = random.below(end.max(1));
+        match random.below(6) {
+            // A bit.
+            0 => bytes[at] ^= 1 << random.below(8),
+            // A byte.
+            1 => bytes[at] = random.any() as u8,
+            // A number of eight bytes that is at the edge of something.
+            2 | 3 => {
+                let edges = [
+                    0,
+                    1,
+                    0xff,
+                    0x7fff_ffff,
+                    0xffff_ffff,
+                    1 << 32,
+                    1 << 62,
+                    i64::MAX as u64,
+                    u64::MAX,
+                ];
+                let edge = edges[random.below(edges.len())].to_le_bytes();
+                let room = (bytes.len() - at).min(8);
+                bytes[at..at + room].copy_from_slice(&edge[..room]);
+            }
+            // A number of four bytes.
+            4 => {
+                let number = (random.below(40) as u32).to_le_bytes();
+                let room = (bytes.len() - at).min(4);
+                bytes[at..at + room].copy_from_slice(&number[..room]);
+            }
+            // Some bytes fewer.
+            _ => {
+                let room = (bytes.len() - at).min(1 + random.below(16));
+                bytes.drain(at..at + room);
+            }
+        }
+    }
+    bytes
+}
+
+/// Where the data begin, about: behind the name of the last tensor.
+fn header_length(bytes: &[u8]) -> usize {
+    let last = b"output";
+    let found = bytes.windows(last.len()).rposition(|window| window == last);
+    found.map_or(bytes.len(), |at| at + 64).min(bytes.len())
+}
