@@ -40,12 +40,13 @@ pub enum TensorType {
     MXFP4,
     NVFP4,
     Q1_0,
+    Q2_0,
 }
 
 use TensorType::*;
 
 /// Type, ggml's number, name, elements per block, bytes per block.
-const TABLE: [(TensorType, u32, &str, u64, u64); 34] = [
+const TABLE: [(TensorType, u32, &str, u64, u64); 35] = [
     (F32, 0, "F32", 1, 4),
     (F16, 1, "F16", 1, 2),
     (Q4_0, 2, "Q4_0", 32, 18),
@@ -80,6 +81,7 @@ const TABLE: [(TensorType, u32, &str, u64, u64); 34] = [
     (MXFP4, 39, "MXFP4", 32, 17),
     (NVFP4, 40, "NVFP4", 64, 36),
     (Q1_0, 41, "Q1_0", 128, 18),
+    (Q2_0, 42, "Q2_0", 64, 18),
 ];
 
 // The row of a type is at its own place in the table.
