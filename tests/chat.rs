@@ -154,8 +154,9 @@ fn a_turn_that_is_too_long_for_the_context_is_an_error() {
 fn an_answer_that_fills_the_context_ends_there() {
     let mut parrot = Parrot::new("abc");
     parrot.chat_template = Some(TEMPLATE.to_owned());
+    let parrot = parrot.file();
     let ended = gust(["chat", "-t", "0", "--context", "48"])
-        .model(parrot.file())
+        .model(&parrot)
         .stdin("Hi\n")
         .run();
     assert!(

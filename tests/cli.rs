@@ -273,7 +273,8 @@ fn inspect_estimates_the_memory() {
 fn escapes_in_a_file_are_not_passed_on() {
     let mut parrot = Parrot::new("abc");
     parrot.chat_template = Some("\u{1b}[2J\u{7}\u{202e}".to_owned());
-    let text = gust(["inspect"]).model(parrot.file()).run().success();
+    let parrot = parrot.file();
+    let text = gust(["inspect"]).model(&parrot).run().success();
     assert!(text.contains("\\u{1b}[2J"), "{text}");
     assert!(!text.contains(['\u{1b}', '\u{7}', '\u{202e}']), "{text:?}");
 }

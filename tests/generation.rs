@@ -5,7 +5,7 @@ use gust_tests::{Parrot, ParrotFile, gust};
 use serde_json::{Value, json};
 
 /// Four bytes, three, two and one; no byte occurs twice.
-const TEXT: &str = "😀—é!";
+const TEXT: &str = "😀語é!";
 
 fn parrot() -> ParrotFile {
     Parrot::new(TEXT).file()
@@ -44,7 +44,9 @@ fn json_has_a_line_for_each_token_and_a_summary() {
         .iter()
         .filter_map(|line| line["text"].as_str())
         .collect();
-    assert_eq!(texts, ["", "", "", "😀", "", "", "—", ""].as_slice());
+    // The ninth byte never came; what is printed for the eighth belongs to no token.
+    let expected = ["", "", "", "😀", "", "", "語", "", "\u{fffd}"];
+    assert_eq!(texts, expected);
     let ids: Vec<u64> = lines
         .iter()
         .filter_map(|line| line["id"].as_u64())
@@ -55,6 +57,7 @@ fn json_has_a_line_for_each_token_and_a_summary() {
         .map(|byte| 3 + u64::from(byte))
         .collect();
     assert_eq!(ids, bytes);
+    assert_eq!(lines.last().map(|line| &line["id"]), Some(&Value::Null));
     assert_eq!(summary["finish_reason"], "length");
     assert_eq!(summary["seed"], 3);
     assert_eq!(summary["usage"]["generated_tokens"], 8);
@@ -146,8 +149,8 @@ fn an_answer_ends_before_a_stop_text() {
 #[test]
 fn a_stop_text_of_many_bytes_is_found() {
     let parrot = parrot();
-    assert_eq!(run(&parrot, &["--stop", "—", "-n", "50", "x"]), "😀\n");
-    assert_eq!(run(&parrot, &["--stop", "é!😀", "-n", "50", "x"]), "😀—\n");
+    assert_eq!(run(&parrot, &["--stop", "語", "-n", "50", "x"]), "😀\n");
+    assert_eq!(run(&parrot, &["--stop", "é!😀", "-n", "50", "x"]), "😀語\n");
 }
 
 #[test]
@@ -182,6 +185,20 @@ fn the_prompt_comes_first() {
     assert_eq!(echo(&[], "two\n\n"), "two\nabc\n");
     assert_eq!(echo(&[], ""), "abc\n");
     assert_eq!(echo(&["--no-echo", "Say: "], ""), "abc\n");
+    assert_eq!(echo(&[" Say: "], ""), " Say: abc\n");
+}
+
+/// A space belongs between a prompt and what follows, and not in front of a text that begins of itself.
+#[test]
+fn only_a_text_without_a_prompt_loses_its_first_space() {
+    let parrot = Parrot::new(" ab").file();
+    let say = |args: &[&str]| {
+        let run = gust(["run", "-t", "0", "-n", "6"]).args(args);
+        run.model(&parrot).run().success()
+    };
+    assert_eq!(say(&[""]), "ab ab\n");
+    assert_eq!(say(&["x"]), "x ab ab\n");
+    assert_eq!(say(&["--no-echo", "x"]), " ab ab\n");
 }
 
 #[test]

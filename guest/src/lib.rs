@@ -1,8 +1,9 @@
 //! The gust engine: GGUF bytes in, tokens out.
 //!
 //! The modules in the order of the pipeline: [`blob`] (bytes), [`gguf`] (the file), [`tokenizer`] (text to tokens and
-//! back), [`quant`] (block formats), `kernels` (arithmetic), [`model`] (the forward pass), [`sampler`]. Nothing here opens a file or a
-//! socket.
+//! back), [`chat`] (conversations to text), [`quant`] (block formats), `kernels` (arithmetic), [`model`] (the forward
+//! pass), [`sampler`], [`engine`] and [`session`] (all of it together), and, in WebAssembly alone, the component. Nothing
+//! here opens a file or a socket.
 
 pub mod blob;
 pub mod error;
@@ -23,6 +24,8 @@ mod stop;
 #[cfg(target_arch = "wasm32")]
 mod component;
 
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod test_alloc;
 #[cfg(test)]
 mod test_data;
 #[cfg(test)]

@@ -101,6 +101,9 @@ pub struct Session {
     generated: u64,
 }
 
+/// Is given the logits after a token, and the token that follows.
+type Each<'a> = dyn FnMut(&[f32], u32) + 'a;
+
 impl Session {
     /// An empty session.
     ///
@@ -278,11 +281,7 @@ impl Session {
 
     /// Appends and computes as many of `tokens` as fit in a batch with what is pending. `each` is given the logits after
     /// every one of them but the last, and the token that follows.
-    fn append(
-        &mut self,
-        tokens: &[u32],
-        each: Option<&mut dyn FnMut(&[f32], u32)>,
-    ) -> Result<usize> {
+    fn append(&mut self, tokens: &[u32], each: Option<&mut Each<'_>>) -> Result<usize> {
         let pending = self.tokens.len() - self.computed;
         let taken = tokens.len().min(BATCH - pending);
         if taken == 0 {

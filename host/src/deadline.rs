@@ -1,14 +1,20 @@
 //! Ends calls that take too long.
 //!
-//! Compiled code looks at a counter (Wasmtime's *epoch*) at every turn of every loop, and asks the host when it has
-//! moved; the host compares the clock with the call's deadline. A [`Ticker`] moves the counter while a call with a
-//! deadline is under way, and sleeps otherwise.
+//! Each call has a deadline, [`State::deadline`], where a limit is set. There are two ways to hold an engine to it:
+//!
+//! - *When it comes by.* The embedded engine calls an import at every read of a file and several times in every layer of
+//!   a model. Those calls look at the clock ([`State::checkpoint`]) and end what is late. That costs tens of nanoseconds
+//!   a layer, and what the engine does in between is bounded.
+//! - *Anywhere.* A component of someone else may never come by. It is compiled so that it looks at a counter
+//!   (Wasmtime's *epoch*) at every turn of every loop and asks the host when the counter has moved. A [`Ticker`]
+//!   moves it while a call is under way, and sleeps otherwise. Measured, this costs the engine 6 % in the inner loops
+//!   of large matrices and 25 % with the smallest models, where the other way costs under 1 %.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use wasmtime::{Store, UpdateDeadline};
+use wasmtime::{Store, Trap, UpdateDeadline};
 
 use crate::state::State;
 
@@ -88,15 +94,27 @@ impl Drop for Call {
     }
 }
 
-/// Makes calls of `store` end with [`wasmtime::Trap::Interrupt`] once [`State::deadline`] has passed.
+impl State {
+    /// Ends the call, by an error that an import passes on, where it is late.
+    pub(crate) fn checkpoint(&self) -> wasmtime::Result<()> {
+        if self.is_late() {
+            Err(Trap::Interrupt.into())
+        } else {
+            Ok(())
+        }
+    }
+
+    fn is_late(&self) -> bool {
+        self.deadline
+            .is_some_and(|deadline| Instant::now() >= deadline)
+    }
+}
+
+/// Makes calls of an interruptible `store` end with [`Trap::Interrupt`] wherever they are when they are late.
 pub(crate) fn enforce(store: &mut Store<State>) {
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(|store| {
-        let passed = store
-            .data()
-            .deadline
-            .is_some_and(|deadline| Instant::now() >= deadline);
-        Ok(if passed {
+        Ok(if store.data().is_late() {
             UpdateDeadline::Interrupt
         } else {
             UpdateDeadline::Continue(1)

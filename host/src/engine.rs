@@ -21,8 +21,16 @@ struct Shared {
     cache_dir: Option<PathBuf>,
     on_compile: Option<Box<dyn Fn() + Send + Sync>>,
     program: Arc<Program>,
-    /// Compiled when a model is first loaded with a limit on the time of a call.
+    /// Of a component that is not the embedded one: itself again, such that it can be interrupted anywhere. Compiled
+    /// when a model is first loaded with a limit on the time of a call.
     interruptible: Mutex<Option<Arc<Program>>>,
+}
+
+impl Shared {
+    /// Whether it is the engine that is built with this library.
+    fn is_embedded(&self) -> bool {
+        matches!(self.component, Cow::Borrowed(_))
+    }
 }
 
 impl Engine {
@@ -68,8 +76,8 @@ impl Engine {
     /// ```
     pub fn load(&self, source: impl Into<Source>, options: &LoadOptions) -> Result<Model, Error> {
         let program = match options.limits.call_time {
-            None => self.0.program.clone(),
-            Some(_) => self.interruptible()?,
+            Some(_) if !self.0.is_embedded() => self.interruptible()?,
+            _ => self.0.program.clone(),
         };
         let instance = Instance::new(program, source.into(), options)?;
         Model::load(instance, options)
@@ -141,8 +149,8 @@ impl EngineBuilder {
         self
     }
 
-    /// Called when the component has to be compiled, which may take seconds. At most twice: the first load with a limit
-    /// on the time of a call compiles it again, so that it can be interrupted.
+    /// Called when the component has to be compiled, which may take seconds. At most twice, and once for the embedded
+    /// one: the first load with a limit on the time of a call compiles others again, so that they can be interrupted.
     pub fn on_compile(mut self, listener: impl Fn() + Send + Sync + 'static) -> Self {
         self.on_compile = Some(Box::new(listener));
         self
@@ -167,7 +175,7 @@ impl EngineBuilder {
         };
         let program = Program::new(
             &component,
-            Interruption::Never,
+            Interruption::AtImports,
             cache_dir.as_deref(),
             || {
                 on_compile.iter().for_each(|listener| listener());

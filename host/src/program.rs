@@ -17,18 +17,16 @@ pub(crate) struct Program {
     pub(crate) component: InstancePre<State>,
     /// Where its exports are.
     pub(crate) exports: LlmIndices,
-    /// Present where calls can be ended.
+    /// Present where calls can be ended at loops.
     pub(crate) ticker: Option<Ticker>,
 }
 
-/// Whether the calls of a program can be ended.
-///
-/// Interruptible code looks at a counter in every turn of every loop. Measured on an inner loop in the manner of the
-/// engine's kernels (8 loads and 8 dot products a turn, weights in the cache), that costs 6 %; nothing where memory is
-/// what limits the loop; and far more on a loop of two instructions. So it is compiled in only where a limit is set.
+/// Where the calls of a program can be ended (see [`deadline`](crate::deadline)).
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Interruption {
-    Never,
+    /// When it calls an import.
+    AtImports,
+    /// At every turn of every loop.
     AtLoops,
 }
 
@@ -49,7 +47,7 @@ impl Program {
         let component = component.map_err(unusable)?;
         let exports = LlmIndices::new(&component).map_err(unusable)?;
         let ticker = match interruption {
-            Interruption::Never => None,
+            Interruption::AtImports => None,
             Interruption::AtLoops => {
                 let ticker = Ticker::new(&engine);
                 Some(ticker.map_err(|error| Error::Io(format!("starting a thread: {error}")))?)

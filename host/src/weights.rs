@@ -159,6 +159,7 @@ impl HostBlob for State {
         offset: u64,
         length: u32,
     ) -> wasmtime::Result<Result<Vec<u8>, WeightsError>> {
+        self.checkpoint()?;
         let blob = self.table.get(&blob)?;
         let bytes = blob.read(offset, length);
         if bytes.is_ok() {
@@ -174,6 +175,7 @@ impl HostBlob for State {
         length: u64,
         address: u64,
     ) -> wasmtime::Result<Result<(), WeightsError>> {
+        self.checkpoint()?;
         let blob = self.table.get(&blob)?;
         let (Data::File(file), Some(region)) = (&blob.data, self.region.upgrade()) else {
             return Ok(Err(WeightsError::Unsupported));

@@ -47,6 +47,12 @@ impl Gust {
         self.args([OsStr::new("-m"), path.as_ref().as_os_str()])
     }
 
+    /// Another value of an environment variable.
+    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
     /// What it finds on stdin.
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.stdin = bytes.into();

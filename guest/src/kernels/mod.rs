@@ -39,5 +39,16 @@ impl ActivationBlock {
     };
 }
 
+/// The step between two quants, and its inverse. Numbers so small that the inverse is infinite become zeros.
+#[inline(always)]
+fn step(largest: f32) -> (f32, f32) {
+    let inverse = 127.0 / largest;
+    if inverse.is_finite() {
+        (largest / 127.0, inverse)
+    } else {
+        (0.0, 0.0)
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! The specification of every kernel: one number after the other.
 
-use super::ActivationBlock;
+use super::{ActivationBlock, step};
 use crate::quant::{Element, Format, GROUP};
 
 /// What a format needs to be multiplied here: nothing beyond its layout.
@@ -16,8 +16,8 @@ impl<E: Element> Load for E {}
 pub(crate) fn quantize(x: &[f32], blocks: &mut [ActivationBlock]) {
     for (x, block) in x.as_chunks::<GROUP>().0.iter().zip(blocks) {
         let largest = x.iter().fold(0f32, |largest, x| largest.max(x.abs()));
-        let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
-        block.d = largest / 127.0;
+        let (d, inverse) = step(largest);
+        block.d = d;
         block.q = x.map(|x| (x * inverse).round_ties_even() as i8);
         block.sums = [0, 16].map(|start| {
             let half = &block.q[start..start + 16];

@@ -169,8 +169,8 @@ fn draws_follow_the_probabilities() {
         counts[sampler.sample(&logits, &[]) as usize] += 1;
     }
     // Four standard deviations of a binomial distribution.
-    for (count, p) in counts.into_iter().zip([0.1, 0.2, 0.7]) {
-        let sigma = (10_000.0 * p * (1.0 - p) as f64).sqrt();
+    for (count, p) in counts.into_iter().zip([0.1f64, 0.2, 0.7]) {
+        let sigma = (10_000.0 * p * (1.0 - p)).sqrt();
         assert!(
             (f64::from(count) - 10_000.0 * p).abs() < 4.0 * sigma,
             "{counts:?}"

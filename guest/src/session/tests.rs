@@ -291,3 +291,24 @@ fn what_was_not_loaded_is_an_error() {
     assert_eq!(vocabulary.tokenizer().unwrap().vocab_size(), N_VOCAB);
     assert!(Session::new(vocabulary, SessionOptions::default()).is_err());
 }
+
+#[test]
+#[cfg(not(target_arch = "wasm32"))]
+fn nothing_is_allocated_for_a_token_after_the_first() {
+    let mut session = session();
+    session.configure(options(60)).unwrap();
+    feed_all(&mut session, &prompt(3));
+    session.next_token().unwrap();
+    for _ in 0..50 {
+        // But for the bytes of the token, which go to the caller.
+        let mut event = None;
+        let count = crate::test_alloc::allocations(|| event = Some(session.next_token().unwrap()));
+        let Some(Event::Token { bytes, .. }) = event else {
+            panic!("a token");
+        };
+        assert!(
+            count <= usize::from(!bytes.is_empty()),
+            "{count} allocations"
+        );
+    }
+}

@@ -81,7 +81,7 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
 
     let handle = session.cancel_handle();
     let guard = signals::cancels(&handle);
-    let mut printer = Printer::new(model, args.printing.json);
+    let mut printer = Printer::new(model, &prompt, args.printing.json);
     if !args.printing.no_echo {
         printer.prompt(&prompt)?;
     }

@@ -1,20 +1,16 @@
 """The words of the story world: who may live in it, where, and with which things. All lists are our own."""
 
-HE_NAMES = """Pip Tom Max Finn Leo Sam Ben Theo Otto Hugo Milo Jack Barney Rufus Oscar Felix Toby Alfie Bruno Jasper Ned Gus
-Wilf Archie Monty Basil Rory Kit Dexter Percy Ralph Olly Jonas Emil Anton Bram Casper Dario Elio Fritz Gilbert Henry Ivo Jory
-Kasper Lars Mattis Nico Orin Pablo Quinn Remy Silas Tariq Umar Victor Walter Yuri Zeke Amos Boris Cosmo Duncan Edgar Fergus
-Gregor Hamish Ignat Joss Keno Linus Mario Noah Odin Pedro Rollo Simon Timo Waldo Ziggy Biscuit Pepper Nutmeg Bramble
-Pebble""".split()
+# Few enough that a small model learns each well, and so can hold on to one for a whole story.
+HE_NAMES = """Pip Tom Max Finn Leo Sam Ben Theo Otto Hugo Milo Jack Rufus Oscar Felix Toby Bruno Jasper Ned Gus Archie Basil
+Rory Dexter Percy Emil Casper Henry Boris Linus Simon Pepper""".split()
 
-SHE_NAMES = """Lily Mia Rosie Tilly Daisy Ella Poppy Ruby Molly Nina Clara Hazel Ivy Luna Willow Maya Anna Bella Cora Dora Edie
-Flora Greta Hetty Ida Juno Kiki Lola Mabel Nora Olive Pearl Queenie Rita Stella Tessa Una Vera Wanda Xenia Yara Zara Alma
-Betty Carmen Dina Elsa Frida Gwen Hilda Inga Jenny Katya Lotta Martha Nelly Oona Penny Rhea Sonia Trudy Ursa Violet Winnie
-Yasmin Zelda Amber Birdie Clover Dotty Esme Fern Ginny Honey Iris Jessie Lulu Maple Minnie Opal Pippa Robin Sally Tansy
-Mopsy""".split()
+SHE_NAMES = """Lily Mia Rosie Tilly Daisy Ella Poppy Ruby Molly Nina Clara Hazel Ivy Luna Willow Maya Anna Bella Dora Flora
+Greta Juno Lola Mabel Olive Pearl Rita Stella Wanda Zelda Penny Fern""".split()
 
 ANIMALS = """fox mouse rabbit bear owl frog duck hedgehog squirrel badger mole otter kitten puppy lamb goat pony pig turtle
 snail beetle ant bee sparrow penguin seal elephant lion tiger monkey giraffe dragon wolf deer bat crab donkey goose lizard
-beaver panda hamster parrot camel swan""".split()
+beaver panda hamster parrot camel swan cat dog horse chicken dinosaur
+unicorn whale""".split()
 
 PEOPLE = """girl boy robot elf giant farmer baker sailor gardener painter princess prince shepherd miller""".split()
 ONLY_HE, ONLY_SHE = {"boy", "prince"}, {"girl", "princess"}
@@ -114,7 +110,7 @@ OBJECTS = {
     "pillow": "|rest on it and dream|its seam burst|stuffed it and sewed it shut",
     "pinwheel": "lv|watch it spin in the wind|its pin fell out|fixed it with a new pin",
     "bag": "|carry nuts and apples|its strap snapped|sewed on a leather strap",
-    "horseshoe": "s|hang it over the door for luck|a nail fell out and it cracked|mended it over a hot fire",
+    "horseshoe": "s|hang it over the door|a nail fell out and it cracked|mended it over a hot fire",
     "spade": "|dig in the garden|its handle snapped|carved a fine new handle",
     "chair": "|sit in the sun|a leg came off|glued the leg and tied it tight",
     "flag": "lv|wave it from the roof|the storm tore it|sewed it with strong thread",

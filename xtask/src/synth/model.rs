@@ -264,8 +264,8 @@ impl List {
 /// The type, or what llama.cpp takes instead where rows are no multiple of its block.
 fn fitting(ty: TensorType, columns: u64) -> TensorType {
     match ty {
-        TensorType::Q4_K if columns % ty.block_len() != 0 => TensorType::Q5_0,
-        TensorType::Q6_K if columns % ty.block_len() != 0 => TensorType::Q8_0,
+        TensorType::Q4_K if !columns.is_multiple_of(ty.block_len()) => TensorType::Q5_0,
+        TensorType::Q6_K if !columns.is_multiple_of(ty.block_len()) => TensorType::Q8_0,
         ty => ty,
     }
 }

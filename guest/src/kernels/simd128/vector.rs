@@ -3,7 +3,7 @@
 use core::arch::wasm32::*;
 
 use super::sum_lanes;
-use crate::kernels::ActivationBlock;
+use crate::kernels::{ActivationBlock, step};
 use crate::quant::{BF16, Element, F16, F32, GROUP};
 
 /// An element of which four are converted at once. Equal to [`Element::to_f32`].
@@ -77,7 +77,8 @@ pub(crate) fn quantize(x: &[f32], blocks: &mut [ActivationBlock]) {
             f32x4_extract_lane::<1>(largest),
         );
         let largest = lanes.0.max(lanes.1);
-        let inverse = f32x4_splat(if largest > 0.0 { 127.0 / largest } else { 0.0 });
+        let (d, inverse) = step(largest);
+        let inverse = f32x4_splat(inverse);
         let mut sums = [i32x4_splat(0); 2];
         for (i, (x, q)) in x.iter().zip(block.q.as_chunks_mut::<4>().0).enumerate() {
             let rounded = f32x4_nearest(f32x4_mul(load4(x), inverse));
@@ -88,7 +89,7 @@ pub(crate) fn quantize(x: &[f32], blocks: &mut [ActivationBlock]) {
                 .to_le_bytes()
                 .map(|b| b as i8);
         }
-        block.d = largest / 127.0;
+        block.d = d;
         block.sums = sums.map(|sum| {
             let sum = i32x4_add(sum, i32x4_shuffle::<2, 3, 0, 1>(sum, sum));
             let sum = i32x4_extract_lane::<0>(sum) + i32x4_extract_lane::<1>(sum);

@@ -15,6 +15,8 @@ pub(super) struct Printer<'a> {
     json: bool,
     /// Whether the last thing printed was a line break.
     at_line_start: bool,
+    /// Whether the next text is the first one of all: there was no prompt.
+    at_beginning: bool,
 }
 
 /// What `--json` prints for a token. `id` is null where text had been held back that might have become a stop text.
@@ -37,13 +39,14 @@ struct TopEntry {
 }
 
 impl<'a> Printer<'a> {
-    pub(super) fn new(model: &'a Model, json: bool) -> Self {
+    pub(super) fn new(model: &'a Model, prompt: &str, json: bool) -> Self {
         Printer {
             model,
             output: Output::new(),
             utf8: Utf8Stream::new(),
             json,
             at_line_start: true,
+            at_beginning: prompt.is_empty(),
         }
     }
 
@@ -101,8 +104,14 @@ impl<'a> Printer<'a> {
     }
 
     fn text(&mut self, text: &str) -> Result<(), Failure> {
+        // SentencePiece marks words by a space in front of them, also the first word of a text.
+        let text = match text.strip_prefix(' ') {
+            Some(rest) if self.at_beginning => rest,
+            _ => text,
+        };
         if let Some(last) = text.chars().next_back() {
             self.at_line_start = last == '\n';
+            self.at_beginning = false;
             self.output.text(text)?;
             self.output.flush()?;
         }
