@@ -15,14 +15,9 @@ fn main() {
         workspace.join("target/engine/gust-engine.wasm"),
         "the engine component is missing; run `cargo xtask build`, which builds it first",
     );
-    // TEMPORARY until the model is there.
-    let mut model = workspace.join("models/gust-stories-q8_0.gguf");
-    if !model.exists() {
-        model = "/work/shared/data/models/stories260K-q8_0.gguf".into();
-    }
     embed(
         "GUST_EMBED_MODEL",
-        model,
+        workspace.join("models/gust-stories-q8_0.gguf"),
         "the model that ships is missing; restore it with `git checkout models`",
     );
 }

@@ -21,7 +21,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--documents", type=int, default=110_000)
     parser.add_argument("--minutes", type=float, default=75)
-    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--lr", type=float, default=4e-3)
     parser.add_argument("--files", nargs="*", default=["gust-stories-q8_0.gguf", "gust-stories-q4_0.gguf"], help="to evaluate")
     parser.add_argument("--threads", type=int, default=2)

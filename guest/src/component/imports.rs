@@ -53,7 +53,7 @@ fn error(error: WeightsError) -> Error {
     }
 }
 
-/// The group as the host makes it. Rank and size do not change, so they are asked for once.
+/// The group as the host makes it. Rank and size do not change, so what counts is what they were at first.
 pub(super) struct Instances {
     rank: usize,
     size: usize,
@@ -76,6 +76,9 @@ impl Group for Instances {
     }
 
     fn size(&self) -> usize {
+        // Asked anew although it does not change: the forward pass asks several times in each layer, and a host can end
+        // a call that takes too long when the engine comes by.
+        collective::size();
         self.size
     }
 
