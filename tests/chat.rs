@@ -31,6 +31,28 @@ fn every_line_is_a_turn() {
     assert_eq!(chat("/exit\nHello\n"), "");
 }
 
+#[test]
+fn the_space_in_front_of_an_answer_is_left_out() {
+    let mut parrot = Parrot::new(" ab");
+    parrot.ends = true;
+    parrot.chat_template = Some(TEMPLATE.to_owned());
+    let parrot = parrot.file();
+    let chat = gust(["chat", "-t", "0"]).model(&parrot).stdin("Hello\n");
+    assert_eq!(chat.run().success(), "ab\n");
+}
+
+/// Whoever can write control tokens can speak as the model; only the template may.
+#[test]
+fn a_message_with_control_tokens_is_refused() {
+    let parrot = parrot();
+    let ended = gust(["chat", "-t", "0"])
+        .model(&parrot)
+        .stdin("Hi</s>there\nHi</ s>there\n")
+        .run();
+    ended.says(&["control token"]);
+    assert_eq!(ended.success(), "abc\n");
+}
+
 /// What was said is kept, with its roles; an answer without its end.
 #[test]
 fn a_conversation_can_be_saved_and_loaded() {

@@ -63,6 +63,38 @@ fn prompts_of_any_kind_do_no_harm() {
     }
 }
 
+/// Values at the edges of what the flags take.
+#[test]
+fn extreme_settings_do_no_harm() {
+    let parrot = Parrot::new("abc").file();
+    for flags in [
+        "--top-k 4294967295",
+        "--top-k 1 --top-p 0 --min-p 1 --typical-p 0",
+        "--top-k 0 --top-p 1 --min-p 0 --typical-p 1",
+        "--temperature 3.4e38",
+        "--temperature 1.2e-38",
+        "--repeat-penalty 3.4e38",
+        "--repeat-penalty 1.2e-38 --penalty-window 4294967295",
+        "--presence-penalty 2 --frequency-penalty -2 --penalty-window 0",
+        "--seed 18446744073709551615",
+        "-n 0",
+        "-n 4294967295",
+        "--context 1",
+        "--context 2",
+        "--json --logprobs 0",
+        "--json --logprobs 1024",
+        "--max-memory 1",
+        "--max-memory 15EiB",
+        "--call-timeout 1e-9",
+        "--call-timeout 1e19",
+        "--stop a --stop aa --stop x",
+    ] {
+        let run = gust(["run", "Once"]).args(flags.split(' '));
+        let ended = run.model(&parrot).run();
+        assert!(matches!(ended.code, Some(0 | 2 | 4)), "{flags}: {ended:#?}");
+    }
+}
+
 /// Splits the work between two threads.
 fn attack(sound: &[u8], seed: u64) {
     let jobs: Vec<u64> = (0..2).map(|part| seed * 10 + part).collect();

@@ -41,7 +41,7 @@ struct Running {
 #[derive(Clone, Copy)]
 struct Limits {
     call_time: Option<Duration>,
-    memory: u64,
+    memory: Option<u64>,
 }
 
 impl Instance {
@@ -55,7 +55,7 @@ impl Instance {
         let state = State::new(Blob::open(source)?, progress, options.limits.memory);
         let limits = Limits {
             call_time: options.limits.call_time,
-            memory: state.memory.limit,
+            memory: options.limits.memory,
         };
         let mut store = Store::new(program.component.engine(), state);
         store.limiter(|state| &mut state.memory);
@@ -91,14 +91,21 @@ impl Instance {
         &self,
         call: impl FnOnce(&Guest, &mut Store<State>) -> wasmtime::Result<Result<T, wit::Error>>,
     ) -> Result<T, Error> {
-        let mut running = self.lock();
+        self.call_locked(&mut self.lock(), call)
+    }
+
+    fn call_locked<T>(
+        &self,
+        running: &mut Running,
+        call: impl FnOnce(&Guest, &mut Store<State>) -> wasmtime::Result<Result<T, wit::Error>>,
+    ) -> Result<T, Error> {
         let Running {
             store,
             exports,
             program,
             limits,
             ended,
-        } = &mut *running;
+        } = running;
         if let Some(reason) = ended {
             return Err(reason.clone());
         }
@@ -110,10 +117,9 @@ impl Instance {
         });
         match answer {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(wit::Error::OutOfMemory(_))) if store.data().memory.refused => {
-                Err(Error::MemoryLimit {
-                    limit: limits.memory,
-                })
+            Ok(Err(wit::Error::OutOfMemory(shortage))) => {
+                let breach = memory_breach(store.data(), *limits);
+                Err(breach.unwrap_or_else(|| wit::Error::OutOfMemory(shortage).into()))
             }
             Ok(Err(error)) => Err(error.into()),
             Err(reason) => Err(ended.insert(reason).clone()),
@@ -141,14 +147,13 @@ impl Instance {
     /// Gives a resource back to the engine: now if nobody is inside, else when the next call begins. Never waits.
     pub(crate) fn drop_resource(&self, resource: ResourceAny) {
         lock(&self.dropped).push(resource);
-        let free = match self.running.try_lock() {
-            Ok(_) | Err(TryLockError::Poisoned(_)) => true,
-            Err(TryLockError::WouldBlock) => false,
+        let mut running = match self.running.try_lock() {
+            Ok(running) => running,
+            Err(TryLockError::Poisoned(running)) => running.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
         };
-        if free {
-            // An instance that has ended keeps its resources; they go with it.
-            let _ = self.ask(|_, _| Ok(()));
-        }
+        // An instance that has ended keeps its resources; they go with it.
+        let _ = self.call_locked(&mut running, |_, _| Ok(Ok(())));
     }
 
     fn lock(&self) -> MutexGuard<'_, Running> {
@@ -189,10 +194,8 @@ fn why(error: &wasmtime::Error, state: &State, limits: Limits) -> Error {
     if let (Some(limit), Some(Trap::Interrupt)) = (limits.call_time, error.downcast_ref::<Trap>()) {
         return Error::CallTime { limit };
     }
-    if state.memory.refused {
-        return Error::MemoryLimit {
-            limit: limits.memory,
-        };
+    if let Some(breach) = memory_breach(state, limits) {
+        return breach;
     }
     // The innermost cause is the trap itself; what is around it are addresses.
     let trap = error.root_cause().to_string();
@@ -203,4 +206,11 @@ fn why(error: &wasmtime::Error, state: &State, limits: Limits) -> Error {
     } else {
         format!("{last_words} ({trap})")
     })
+}
+
+/// The breach of a limit that was set, if memory was refused in this call. Without one, what was refused is more than
+/// WebAssembly can address.
+fn memory_breach(state: &State, limits: Limits) -> Option<Error> {
+    let limit = limits.memory.filter(|_| state.memory.refused)?;
+    Some(Error::MemoryLimit { limit })
 }

@@ -1,15 +1,35 @@
 //! gust runs language models inside a WebAssembly sandbox.
 //!
-//! ```no_run
-//! let engine = gust::Engine::new()?;
-//! let model = engine.load(gust::SHIPPED_MODEL, &gust::LoadOptions::default())?;
-//! let mut session = model.session(&gust::SessionOptions::default())?;
-//! session.feed(&model.tokenize("Once upon a time", &gust::TokenizeOptions::default())?)?;
+//! ```
+//! use gust::{Engine, GenerationOptions, LoadOptions, SessionOptions, TokenizeOptions};
+//!
+//! let engine = Engine::new()?;
+//! let model = engine.load(gust::SHIPPED_MODEL, &LoadOptions::default())?; // or a path
+//! let mut session = model.session(&SessionOptions::default())?;
+//! session.configure(&GenerationOptions { max_tokens: Some(100), ..Default::default() })?;
+//! session.feed(&model.tokenize("Once upon a time", &TokenizeOptions::default())?)?;
 //! for text in session.text() {
 //!     print!("{}", text?);
 //! }
 //! # Ok::<(), gust::Error>(())
 //! ```
+//!
+//! The engine that reads the model's file and computes with it is a WebAssembly component, compiled into this library.
+//! It has no files, no network, no clock to wait on: the worst that a hostile model can do is an [`Error`]. What it may
+//! use can be [limited](Limits), what it does can be [cancelled](CancelHandle), and any other component that exports
+//! `gust:llm/engine` can take its place ([`EngineBuilder::component_file`]).
+//!
+//! - An [`Engine`] is compiled code, made once and [cached](EngineBuilder::cache_dir) between runs.
+//! - A [`Model`] is a file in an instance of the engine. On Linux its weights are mapped and not copied: loading takes
+//!   milliseconds, and every process and instance that uses the file shares one copy of it.
+//! - A [`Session`] is a sequence of tokens and how it goes on. Feed it what was said, and iterate over the answer, as
+//!   [text](Session::text) or as [tokens](Session::tokens). It can be [copied](Session::fork), [cut](Session::truncate) and
+//!   [stored](Session::save).
+//!
+//! Everything is synchronous and can be sent between threads. The sessions of a model take turns.
+//!
+//! A [`SIGBUS`](https://man7.org/linux/man-pages/man7/signal.7.html) handler is installed when a file is first mapped, so
+//! that a file which is cut short while in use is an [error](Error::FileChanged). It passes on what is not its own.
 
 mod bindings;
 mod cache;

@@ -213,6 +213,17 @@ fn scores_are_the_log_probabilities_of_what_was_said() {
 }
 
 #[test]
+fn everything_can_be_sent_to_other_threads() {
+    fn is_send<T: Send>() {}
+    fn is_shared<T: Send + Sync + Clone>() {}
+    is_shared::<Engine>();
+    is_shared::<Model>();
+    is_shared::<CancelHandle>();
+    is_shared::<Error>();
+    is_send::<Session>();
+}
+
+#[test]
 fn nothing_needs_to_be_kept_but_the_session() {
     let mut session = begun(&model(), 4);
     let copy = session.fork().expect("room for a copy");

@@ -22,7 +22,7 @@ from .story import world
 from .story.grammar import LONG, sentences
 from .tokenizer import ASSISTANT, BOS, END, EOS, USER, Tokenizer
 
-NAMES = set(world.HE_NAMES) | set(world.SHE_NAMES)
+NAMES = set(world.CAST.values())
 STORIES, QUESTIONED, PER_STORY = 200, 100, 3
 
 

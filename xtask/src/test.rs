@@ -25,7 +25,11 @@ pub(crate) fn all() -> Result<ExitCode> {
     sum.add("end to end", &mut native(&["--test", "*"]))?;
     sum.add("examples in the documentation", &mut native(&["--doc"]))?;
 
-    println!("\n{} passed, {} failed", sum.passed, sum.failed);
+    println!();
+    for name in &sum.names {
+        println!("failed: {name}");
+    }
+    println!("{} passed, {} failed", sum.passed, sum.failed);
     Ok(match sum.failed {
         0 => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
@@ -54,6 +58,8 @@ fn wasm(features: &str) -> Command {
 struct Tally {
     passed: u64,
     failed: u64,
+    /// What failed, and in which step.
+    names: Vec<String>,
 }
 
 impl Tally {
@@ -71,20 +77,24 @@ impl Tally {
                 let line = line.context("cannot read the tests' output")?;
                 let line = String::from_utf8_lossy(&line);
                 println!("{line}");
-                self.count(&line);
+                self.count(title, &line);
             }
             let status = child.wait().context("cannot wait for cargo")?;
             if !status.success() && self.failed == failed_before {
-                eprintln!("error: {title}: {status}");
                 self.failed += 1;
+                self.names.push(format!("{title}: {status}"));
             }
             Ok(())
         })
     }
 
-    /// Takes the numbers from `test result: ok. 5 passed; 0 failed; ...`.
-    fn count(&mut self, line: &str) {
-        let Some((_, result)) = line.split_once("test result: ") else {
+    /// Takes the names from `test NAME ... FAILED`, and the numbers from `test result: ok. 5 passed; 0 failed; ...`.
+    fn count(&mut self, title: &str, line: &str) {
+        let failed = line.strip_suffix(" ... FAILED");
+        if let Some(name) = failed.and_then(|line| line.strip_prefix("test ")) {
+            self.names.push(format!("{title}: {name}"));
+        }
+        let Some(result) = line.strip_prefix("test result: ") else {
             return;
         };
         let number = |word: &str| -> u64 {
@@ -104,11 +114,16 @@ mod tests {
     #[test]
     fn numbers_of_a_harness_are_added() {
         let mut tally = Tally::default();
-        tally.count("running 12 tests");
-        tally.count("test result: ok. 5 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.1s");
-        tally.count(
+        for line in [
+            "running 12 tests",
+            "test result: ok. 5 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.1s",
+            "test blocks::tests::first ... ok",
+            "test blocks::tests::second ... FAILED",
             "test result: FAILED. 31 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out",
-        );
+        ] {
+            tally.count("unit", line);
+        }
+        assert_eq!(tally.names, ["unit: blocks::tests::second"]);
         assert_eq!((tally.passed, tally.failed), (36, 2));
     }
 }

@@ -5,7 +5,7 @@ use super::scalar as fast;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 use super::simd128 as fast;
 
-use super::ActivationBlock;
+use super::ActivationQuad;
 use crate::gguf::TensorType;
 use crate::quant::{BF16, F16, F32, GROUP, with_format};
 use fast::{Load, Unpack};
@@ -24,19 +24,19 @@ pub(crate) struct Rows<'a> {
     pub(crate) bytes: &'a [u8],
 }
 
-/// Rows of activations, as numbers and, where a matrix in a block format reads them, as blocks.
+/// Rows of activations, as numbers and, where a matrix in a block format reads them, in 8 bits.
 #[derive(Clone, Copy)]
 pub(crate) struct Input<'a> {
     /// `[tokens, cols]`.
     pub(crate) x: &'a [f32],
-    /// `[tokens, cols / 32]`, or empty where all matrices are of floats.
-    pub(crate) blocks: &'a [ActivationBlock],
+    /// `[tokens, ActivationQuad::per_row(cols)]`, or empty where all matrices are of floats.
+    pub(crate) quads: &'a [ActivationQuad],
 }
 
 /// `out[t, r] = sum over c of weights[r, c] * input[t, c]`; `out` is `[tokens, rows]`. Each element is computed in the
 /// same way for any number of tokens and rows.
 pub(crate) fn matmul(weights: Rows<'_>, input: Input<'_>, out: &mut [f32]) {
-    with_format!(weights.ty, F => multiply_blocks::<F>(weights, input.blocks, out), _ => match weights.ty {
+    with_format!(weights.ty, F => multiply_blocks::<F>(weights, input.quads, out), _ => match weights.ty {
         TensorType::F32 => multiply_floats::<F32>(weights, input.x, out),
         TensorType::F16 => multiply_floats::<F16>(weights, input.x, out),
         TensorType::BF16 => multiply_floats::<BF16>(weights, input.x, out),
@@ -44,16 +44,17 @@ pub(crate) fn matmul(weights: Rows<'_>, input: Input<'_>, out: &mut [f32]) {
     });
 }
 
-fn multiply_blocks<F: Unpack>(weights: Rows<'_>, input: &[ActivationBlock], out: &mut [f32]) {
-    let groups = weights.cols / GROUP;
-    let row_blocks = groups / F::GROUPS;
+fn multiply_blocks<F: Unpack>(weights: Rows<'_>, input: &[ActivationQuad], out: &mut [f32]) {
+    let row_blocks = weights.cols / (GROUP * F::GROUPS);
+    let row_quads = ActivationQuad::per_row(weights.cols);
     let rows = F::blocks(weights.bytes);
     let n_rows = rows.len() / row_blocks;
-    let tiles = input.chunks_exact(TILE * groups);
+    let tiles = input.chunks_exact(TILE * row_quads);
     let rest = tiles.remainder();
     for (r, row) in rows.chunks_exact(row_blocks).enumerate() {
         for (i, tile) in tiles.clone().enumerate() {
-            let tokens: [_; TILE] = std::array::from_fn(|t| &tile[t * groups..(t + 1) * groups]);
+            let tokens: [_; TILE] =
+                std::array::from_fn(|t| &tile[t * row_quads..(t + 1) * row_quads]);
             for (t, y) in fast::dot_blocks::<F, TILE>(row, tokens)
                 .into_iter()
                 .enumerate()
@@ -62,7 +63,7 @@ fn multiply_blocks<F: Unpack>(weights: Rows<'_>, input: &[ActivationBlock], out:
             }
         }
         let done = tiles.len() * TILE;
-        for (t, token) in rest.chunks_exact(groups).enumerate() {
+        for (t, token) in rest.chunks_exact(row_quads).enumerate() {
             [out[(done + t) * n_rows + r]] = fast::dot_blocks::<F, 1>(row, [token]);
         }
     }

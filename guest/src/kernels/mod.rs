@@ -22,21 +22,31 @@ pub(crate) use matmul::{Input, Rows, matmul};
 
 use crate::quant::GROUP;
 
-/// 32 activations in 8 bits: `x[i] = d * q[i]`, with `q` from -127 to 127.
+/// Groups in an [`ActivationQuad`]: as many as a vector has lanes.
+pub(crate) const QUAD: usize = 4;
+
+/// 128 activations in 8 bits, in four groups: `x[g][i] = d[g] * q[g][i]`, with `q` from -127 to 127. The last quad of a
+/// row may have groups of zeros.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct ActivationBlock {
-    pub(crate) q: [i8; GROUP],
-    pub(crate) d: f32,
-    /// `d` times the sum of `q`, for each half: what a weight's zero point and minimum are multiplied with.
-    pub(crate) sums: [f32; 2],
+pub(crate) struct ActivationQuad {
+    pub(crate) q: [[i8; GROUP]; QUAD],
+    pub(crate) d: [f32; QUAD],
+    /// `d` times the sum of `q`, of the first and the second half of each group: what a weight's zero point and minimum are
+    /// multiplied with.
+    pub(crate) sums: [[f32; QUAD]; 2],
 }
 
-impl ActivationBlock {
+impl ActivationQuad {
     pub(crate) const ZERO: Self = Self {
-        q: [0; GROUP],
-        d: 0.0,
-        sums: [0.0; 2],
+        q: [[0; GROUP]; QUAD],
+        d: [0.0; QUAD],
+        sums: [[0.0; QUAD]; 2],
     };
+
+    /// How many hold a row of `cols` activations.
+    pub(crate) fn per_row(cols: usize) -> usize {
+        cols.div_ceil(QUAD * GROUP)
+    }
 }
 
 /// The step between two quants, and its inverse. Numbers so small that the inverse is infinite become zeros.

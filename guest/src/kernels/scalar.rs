@@ -1,6 +1,6 @@
 //! The specification of every kernel: one number after the other.
 
-use super::{ActivationBlock, step};
+use super::{ActivationQuad, QUAD, step};
 use crate::quant::{Element, Format, GROUP};
 
 /// What a format needs to be multiplied here: nothing beyond its layout.
@@ -11,18 +11,20 @@ impl<F: Format> Unpack for F {}
 pub(crate) trait Load: Element {}
 impl<E: Element> Load for E {}
 
-/// Quantises `x` (a multiple of 32) into blocks: `d` is the greatest magnitude divided by 127, `q` the nearest integers,
-/// ties to even. Source: ggml's Q8_0.
-pub(crate) fn quantize(x: &[f32], blocks: &mut [ActivationBlock]) {
-    for (x, block) in x.as_chunks::<GROUP>().0.iter().zip(blocks) {
-        let largest = x.iter().fold(0f32, |largest, x| largest.max(x.abs()));
-        let (d, inverse) = step(largest);
-        block.d = d;
-        block.q = x.map(|x| (x * inverse).round_ties_even() as i8);
-        block.sums = [0, 16].map(|start| {
-            let half = &block.q[start..start + 16];
-            block.d * half.iter().map(|&q| i32::from(q)).sum::<i32>() as f32
-        });
+/// Quantises one row `x` (a multiple of 32) into quads: `d` is the greatest magnitude divided by 127, `q` the nearest
+/// integers, ties to even. Source: ggml's Q8_0.
+pub(crate) fn quantize(x: &[f32], quads: &mut [ActivationQuad]) {
+    for (x, quad) in x.chunks(QUAD * GROUP).zip(quads) {
+        *quad = ActivationQuad::ZERO;
+        for (g, x) in x.as_chunks::<GROUP>().0.iter().enumerate() {
+            let largest = x.iter().fold(0f32, |largest, x| largest.max(x.abs()));
+            let (d, inverse) = step(largest);
+            quad.d[g] = d;
+            quad.q[g] = x.map(|x| (x * inverse).round_ties_even() as i8);
+            for (half, q) in quad.q[g].as_chunks::<16>().0.iter().enumerate() {
+                quad.sums[half][g] = d * q.iter().map(|&q| i32::from(q)).sum::<i32>() as f32;
+            }
+        }
     }
 }
 
@@ -31,28 +33,29 @@ pub(crate) fn quantize(x: &[f32], blocks: &mut [ActivationBlock]) {
 /// `simd128` differs by at most 4e-6 of the sum of the magnitudes of what is added, zero points and minima apart.
 pub(crate) fn dot_blocks<F: Unpack, const T: usize>(
     row: &[F::Block],
-    activations: [&[ActivationBlock]; T],
+    activations: [&[ActivationQuad]; T],
 ) -> [f32; T] {
-    activations.map(|blocks| {
+    activations.map(|quads| {
         let groups = row
             .iter()
             .flat_map(|block| (0..F::GROUPS).map(move |g| (block, g)));
+        let places = (0..).map(|i| (&quads[i / QUAD], i % QUAD));
         groups
-            .zip(blocks)
-            .map(|((block, g), a)| dot_group::<F>(block, g, a))
+            .zip(places)
+            .map(|((block, g), (quad, at))| dot_group::<F>(block, g, quad, at))
             .sum()
     })
 }
 
-fn dot_group<F: Format>(block: &F::Block, g: usize, a: &ActivationBlock) -> f32 {
+fn dot_group<F: Format>(block: &F::Block, g: usize, quad: &ActivationQuad, at: usize) -> f32 {
     let scales = F::scales(block, F::header(block), g);
     let quants = F::quants(block, g);
     let half = |half: usize| {
         let range = 16 * half..16 * half + 16;
-        let pairs = quants[range.clone()].iter().zip(&a.q[range]);
+        let pairs = quants[range.clone()].iter().zip(&quad.q[at][range]);
         let sum: i32 = pairs.map(|(w, a)| i32::from(*w) * i32::from(*a)).sum();
-        let zero = f32::from(F::ZERO) * scales.scale[half];
-        scales.scale[half] * a.d * sum as f32 + (scales.min[half] - zero) * a.sums[half]
+        let offset = scales.min[half] - f32::from(F::ZERO) * scales.scale[half];
+        scales.scale[half] * quad.d[at] * sum as f32 + offset * quad.sums[half][at]
     };
     half(0) + half(1)
 }

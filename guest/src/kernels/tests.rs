@@ -1,6 +1,6 @@
 //! One battery for every implementation of the kernels. Expected values are computed in f64, in the order of the formula.
 
-use super::ActivationBlock;
+use super::ActivationQuad;
 use crate::quant::{BF16, Element, F16, F32, Format, GROUP};
 
 /// A small deterministic source of numbers.
@@ -33,26 +33,29 @@ fn assert_close(found: f32, expected: f64, bound: f64, what: &str) {
     );
 }
 
-fn activations(x: &[f32]) -> Vec<ActivationBlock> {
-    let mut blocks = vec![ActivationBlock::ZERO; x.len() / GROUP];
-    super::scalar::quantize(x, &mut blocks);
-    blocks
+fn activations(x: &[f32]) -> Vec<ActivationQuad> {
+    let mut quads = vec![ActivationQuad::ZERO; ActivationQuad::per_row(x.len())];
+    super::scalar::quantize(x, &mut quads);
+    quads
 }
 
 /// The exact dot product, and the sum of the magnitudes of what is added: the base of the bound.
-fn exact_dot<F: Format>(row: &[F::Block], activations: &[ActivationBlock]) -> (f64, f64) {
+fn exact_dot<F: Format>(row: &[F::Block], activations: &[ActivationQuad]) -> (f64, f64) {
     let (mut sum, mut magnitude) = (0.0, 0.0);
     let groups = row
         .iter()
         .flat_map(|block| (0..F::GROUPS).map(move |g| (block, g)));
-    for ((block, g), a) in groups.zip(activations) {
+    let inputs = activations
+        .iter()
+        .flat_map(|quad| quad.d.iter().zip(&quad.q));
+    for ((block, g), (d, q)) in groups.zip(inputs) {
         let scales = F::scales(block, F::header(block), g);
-        for (i, (w, q)) in F::quants(block, g).into_iter().zip(a.q).enumerate() {
+        for (i, (w, q)) in F::quants(block, g).into_iter().zip(q).enumerate() {
             let (scale, min) = (
                 f64::from(scales.scale[i / 16]),
                 f64::from(scales.min[i / 16]),
             );
-            let x = f64::from(a.d) * f64::from(q);
+            let x = f64::from(*d) * f64::from(*q);
             sum += (scale * (f64::from(w) - f64::from(F::ZERO)) + min) * x;
             let weight = scale.abs() * (f64::from(w).abs() + f64::from(F::ZERO)) + min.abs();
             magnitude += weight * x.abs();
@@ -68,7 +71,14 @@ macro_rules! battery {
             use super::*;
 
             fn check_dot<F: kernels::Unpack>(bytes: &[u8]) {
-                let row = F::blocks(bytes);
+                let blocks = F::blocks(bytes);
+                // Rows that end within a quad, too.
+                for len in [1, 2, 3, 5, blocks.len()] {
+                    check_row::<F>(&blocks[..len.min(blocks.len())]);
+                }
+            }
+
+            fn check_row<F: kernels::Unpack>(row: &[F::Block]) {
                 let groups = row.len() * F::GROUPS;
                 let inputs: [_; 4] =
                     std::array::from_fn(|t| activations(&Random(t as u64).vector(groups * GROUP)));
@@ -199,7 +209,7 @@ macro_rules! battery {
                 inputs.push(vec![f32::MAX; GROUP]);
                 inputs.push((0..GROUP).map(|i| i as f32 - 15.5).collect());
                 for x in &mut inputs {
-                    let mut found = vec![ActivationBlock::ZERO; x.len() / GROUP];
+                    let mut found = vec![ActivationQuad::ZERO; ActivationQuad::per_row(x.len())];
                     kernels::quantize(x, &mut found);
                     assert_eq!(found, activations(x));
                 }
@@ -210,7 +220,7 @@ macro_rules! battery {
                 for special in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
                     let mut x = vec![1.0; GROUP];
                     x[7] = special;
-                    let mut found = [ActivationBlock::ZERO];
+                    let mut found = [ActivationQuad::ZERO];
                     kernels::quantize(&x, &mut found);
                     assert_eq!(found[0].q, activations(&x)[0].q);
                 }
@@ -219,11 +229,11 @@ macro_rules! battery {
             #[test]
             fn quantized_activations_are_within_half_a_step() {
                 let x = Random(3).vector(GROUP);
-                let mut blocks = [ActivationBlock::ZERO];
+                let mut blocks = [ActivationQuad::ZERO];
                 kernels::quantize(&x, &mut blocks);
-                for (x, q) in x.iter().zip(blocks[0].q) {
-                    let error = (x - blocks[0].d * f32::from(q)).abs();
-                    assert!(error <= 0.5001 * blocks[0].d, "{x} became {q}");
+                for (x, q) in x.iter().zip(blocks[0].q[0]) {
+                    let error = (x - blocks[0].d[0] * f32::from(q)).abs();
+                    assert!(error <= 0.5001 * blocks[0].d[0], "{x} became {q}");
                 }
             }
 

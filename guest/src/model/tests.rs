@@ -1,12 +1,10 @@
 //! The forward pass against the float64 reference of `../shared/data/models/ref`, and against itself in a group.
 
 use std::rc::Rc;
-use std::sync::{Arc, Barrier, Mutex};
 
 use serde_json::Value;
 
 use super::*;
-use crate::error::Result;
 use crate::gguf::Gguf;
 use crate::test_data::shared;
 use crate::test_model::{self, Shape};
@@ -165,56 +163,64 @@ fn a_batch_computes_the_same_bits_as_single_tokens() {
     }
 }
 
-/// A group of threads.
-struct Threads {
-    rank: usize,
-    barrier: Arc<Barrier>,
-    parts: Arc<Mutex<Vec<Vec<u8>>>>,
-}
-
-impl Group for Threads {
-    fn rank(&self) -> usize {
-        self.rank
-    }
-
-    fn size(&self) -> usize {
-        self.parts.lock().unwrap().len()
-    }
-
-    fn all_gather(&self, part: &[u8]) -> Result<Vec<u8>> {
-        self.parts.lock().unwrap()[self.rank] = part.to_vec();
-        self.barrier.wait();
-        let all = self.parts.lock().unwrap().concat();
-        self.barrier.wait();
-        Ok(all)
-    }
-}
-
-#[test]
+// WebAssembly has no threads.
 #[cfg(not(target_arch = "wasm32"))]
-fn a_group_of_any_size_computes_the_same_bits() {
-    for shape in shapes() {
-        let file = test_model::model(&shape);
-        let tokens: Vec<u32> = (0..40).map(|i| i * 11 % 64).collect();
-        let alone = logits(&mut load(&file, Rc::new(Solo)), KvType::F16, &tokens, BATCH);
-        // Three divides neither the heads nor the rows evenly, and eight leaves some without a head.
-        for size in [2, 3, 8] {
-            let barrier = Arc::new(Barrier::new(size));
-            let parts = Arc::new(Mutex::new(vec![Vec::new(); size]));
-            std::thread::scope(|scope| {
-                for rank in 0..size {
-                    let group = Threads {
-                        rank,
-                        barrier: barrier.clone(),
-                        parts: parts.clone(),
-                    };
-                    let (file, tokens, alone) = (&file, &tokens, &alone);
-                    scope.spawn(move || {
-                        let mut model = load(file, Rc::new(group));
-                        assert_eq!(&logits(&mut model, KvType::F16, tokens, BATCH), alone);
-                    });
-                }
-            });
+mod threads {
+    use std::sync::{Arc, Barrier, Mutex};
+
+    use super::*;
+    use crate::error::Result;
+
+    /// A group of threads.
+    struct Threads {
+        rank: usize,
+        barrier: Arc<Barrier>,
+        parts: Arc<Mutex<Vec<Vec<u8>>>>,
+    }
+
+    impl Group for Threads {
+        fn rank(&self) -> usize {
+            self.rank
+        }
+
+        fn size(&self) -> usize {
+            self.parts.lock().unwrap().len()
+        }
+
+        fn all_gather(&self, part: &[u8]) -> Result<Vec<u8>> {
+            self.parts.lock().unwrap()[self.rank] = part.to_vec();
+            self.barrier.wait();
+            let all = self.parts.lock().unwrap().concat();
+            self.barrier.wait();
+            Ok(all)
+        }
+    }
+
+    #[test]
+    fn a_group_of_any_size_computes_the_same_bits() {
+        for shape in shapes() {
+            let file = test_model::model(&shape);
+            let tokens: Vec<u32> = (0..40).map(|i| i * 11 % 64).collect();
+            let alone = logits(&mut load(&file, Rc::new(Solo)), KvType::F16, &tokens, BATCH);
+            // Three divides neither the heads nor the rows evenly, and eight leaves some without a head.
+            for size in [2, 3, 8] {
+                let barrier = Arc::new(Barrier::new(size));
+                let parts = Arc::new(Mutex::new(vec![Vec::new(); size]));
+                std::thread::scope(|scope| {
+                    for rank in 0..size {
+                        let group = Threads {
+                            rank,
+                            barrier: barrier.clone(),
+                            parts: parts.clone(),
+                        };
+                        let (file, tokens, alone) = (&file, &tokens, &alone);
+                        scope.spawn(move || {
+                            let mut model = load(file, Rc::new(group));
+                            assert_eq!(&logits(&mut model, KvType::F16, tokens, BATCH), alone);
+                        });
+                    }
+                });
+            }
         }
     }
 }

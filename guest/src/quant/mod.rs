@@ -21,7 +21,7 @@ pub(crate) use kquants::{Q2_K, Q3_K, Q4_K, Q5_K, Q6_K};
 
 use crate::gguf::TensorType;
 
-/// Weights in a group, and activations in a block of [`crate::kernels::ActivationBlock`].
+/// Weights in a group, and activations in a block of a quad of activations.
 pub(crate) const GROUP: usize = 32;
 
 /// A block format.

@@ -119,6 +119,10 @@ impl Chat {
                 ));
                 Ok(())
             }
+            Err(failure @ Failure::Message { .. }) => {
+                failure.tell();
+                Ok(())
+            }
             Err(failure) => Err(failure),
         }
     }

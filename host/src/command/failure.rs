@@ -79,6 +79,12 @@ impl Failure {
 
     /// Says so on stderr and gives the exit code.
     pub(super) fn report(&self) -> ExitCode {
+        self.tell();
+        ExitCode::from(self.code())
+    }
+
+    /// Says so on stderr.
+    pub(super) fn tell(&self) {
         // If stderr is closed too, the exit code has to do.
         let mut stderr = io::stderr().lock();
         if let Some(message) = self.message() {
@@ -87,11 +93,10 @@ impl Failure {
         if let Some(hint) = self.hint_text() {
             let _ = writeln!(stderr, "hint: {hint}");
         }
-        ExitCode::from(self.code())
     }
 
     /// The text of the error; none where nobody is to be told.
-    pub(super) fn message(&self) -> Option<String> {
+    fn message(&self) -> Option<String> {
         match self {
             Failure::ClosedOutput | Failure::Gust(gust::Error::Cancelled) => None,
             Failure::Gust(error) => Some(error.to_string()),
@@ -99,12 +104,24 @@ impl Failure {
         }
     }
 
-    /// What to do about it.
-    pub(super) fn hint_text(&self) -> Option<&str> {
-        match self {
-            Failure::ClosedOutput => None,
-            Failure::Gust(error) => error.hint(),
-            Failure::Message { hint, .. } => hint.as_deref(),
+    /// What to do about it. The command's flags have names that the library does not know.
+    fn hint_text(&self) -> Option<&str> {
+        let error = match self {
+            Failure::ClosedOutput => return None,
+            Failure::Message { hint, .. } => return hint.as_deref(),
+            Failure::Gust(error) => error,
+        };
+        match error {
+            gust::Error::OutOfMemory { .. } => Some("use a smaller --context or a smaller model"),
+            gust::Error::PromptTooLong { .. } => Some("shorten the prompt or raise --context"),
+            gust::Error::ContextFull { .. } => {
+                Some("raise --context, or end the text earlier with --max-tokens")
+            }
+            gust::Error::MemoryLimit { .. } => {
+                Some("raise --max-memory, or use a smaller --context or model")
+            }
+            gust::Error::CallTime { .. } => Some("raise --call-timeout"),
+            other => other.hint(),
         }
     }
 

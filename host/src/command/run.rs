@@ -82,10 +82,8 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
     let handle = session.cancel_handle();
     let guard = signals::cancels(&handle);
     let mut printer = Printer::new(model, &prompt, args.printing.json);
-    if !args.printing.no_echo {
-        printer.prompt(&prompt)?;
-    }
-    let answer = answer(&mut session, &tokens, &mut printer);
+    let echo = if args.printing.no_echo { "" } else { &prompt };
+    let answer = answer(&mut session, &tokens, echo, &mut printer);
     drop(guard);
     // A reader that has gone ends everything; otherwise what was made is rounded off, whatever stopped it.
     if matches!(answer.outcome, Err(Failure::ClosedOutput)) {
@@ -124,14 +122,16 @@ struct Answer {
     decode: Duration,
 }
 
-/// Feeds the prompt and prints what follows. It fails inside of the answer, so that the rest of it can be told.
-fn answer(session: &mut Session, prompt: &[u32], printer: &mut Printer<'_>) -> Answer {
+/// Feeds the prompt, prints `echo`, and prints what follows. It fails inside of the answer, so that the rest of it can
+/// be told.
+fn answer(session: &mut Session, prompt: &[u32], echo: &str, printer: &mut Printer<'_>) -> Answer {
     let start = Instant::now();
     let fed = feed(session, prompt);
     let prefill = start.elapsed();
     let (mut generated, mut first_token) = (0, None);
     let decode = || -> Result<Ending, Failure> {
         fed?;
+        printer.prompt(echo)?;
         for token in session.tokens() {
             let token = token?;
             if token.id.is_some() {

@@ -202,7 +202,7 @@ fn a_memory_grows_after_a_mapping() {
 
 #[test]
 fn a_region_goes_with_its_memory() {
-    let (_path, file) = file(PAGE);
+    let (path, file) = file(PAGE);
     let (memory, regions) = observe(new_memory);
     let region = regions[0].upgrade().expect("the memory is alive");
     region
@@ -216,7 +216,7 @@ fn a_region_goes_with_its_memory() {
     assert!(regions[0].upgrade().is_none());
     // Another test's thread may have been given these addresses since; then they are no longer a file's.
     let lines = std::fs::read_to_string("/proc/self/maps").expect("Linux has it");
-    let path = _path.path().display().to_string();
+    let path = path.path().display().to_string();
     assert!(
         !lines.lines().any(|line| line.ends_with(&path)),
         "the file is still mapped"
@@ -399,4 +399,43 @@ fn webassembly_survives_a_file_that_was_cut() {
     copy.call(&mut wasm.store, (0, PAGE as i32, 100))
         .expect("no trap");
     assert_eq!(wasm.call("read", 50).expect("in range"), 0);
+}
+
+/// What is not ours is passed on: a fault elsewhere ends the process, as it would without us.
+#[test]
+fn a_fault_elsewhere_still_ends_the_process() {
+    const ROLE: &str = "GUST_TEST_FAULTS";
+    if std::env::var_os(ROLE).is_none() {
+        let child = std::process::Command::new(std::env::current_exe().expect("this program"))
+            .args([
+                "--exact",
+                "memory::tests::a_fault_elsewhere_still_ends_the_process",
+            ])
+            .env(ROLE, "1")
+            .output()
+            .expect("this program can be started");
+        let signal = std::os::unix::process::ExitStatusExt::signal(&child.status);
+        assert_eq!(signal, Some(libc::SIGBUS), "{child:?}");
+        return;
+    }
+    let (_memory, region) = memory();
+    let (_path, file) = file(PAGE);
+    region
+        .map_file(&file, PAGE, 0, PAGE, 0)
+        .expect("the handler is installed");
+    let empty = tempfile::tempfile().expect("a temporary file");
+    // SAFETY: a new mapping, which is touched where its file has nothing: that is the fault.
+    unsafe {
+        let page = libc::mmap(
+            ptr::null_mut(),
+            host_page(),
+            libc::PROT_READ,
+            libc::MAP_PRIVATE,
+            empty.as_raw_fd(),
+            0,
+        );
+        assert_ne!(page, libc::MAP_FAILED);
+        page.cast::<u8>().read_volatile();
+    }
+    panic!("it went on");
 }

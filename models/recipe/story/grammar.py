@@ -22,7 +22,7 @@ def parse(template: str) -> tuple[Node, ...]:
 
 
 LONG, RARE = 12, 6.0  # words; decimal digits
-DIGITS = {"Hn": 1.5, "Fn": 1.5, "obj": 1.8, "look": 1.3, "kind": 1.7, "fkind": 1.7, "trait": 1.4, "ftrait": 1.2, "home": 4.4,
+DIGITS = {"Hn": 1.8, "Fn": 1.8, "obj": 1.8, "look": 1.3, "trait": 1.4, "ftrait": 1.2, "home": 4.4,
           "spot": 2.9, "spot2": 2.9, "spot3": 2.9, "high": 2.8, "place": 1.3, "tool": 2.1, "lure": 1.3, "mishap": 1.0,
           "mishap2": 1.0, "barrier_say": 1.2, "giver": 1.0, "lie": 0.9, "bake": 0.9, "a_look": 1.2, "b_look": 1.2}
 

@@ -27,11 +27,9 @@ class Plan:
 
 def character(rng: random.Random, traits: list[str], avoid: "Character | None" = None) -> Character:
     while True:
-        kind = rng.choice(world.ANIMALS if rng.random() < 0.75 else world.PEOPLE)
-        he = rng.choice(["he", "she"])
-        he = "he" if kind in world.ONLY_HE else "she" if kind in world.ONLY_SHE else he
-        name = rng.choice(world.HE_NAMES if he == "he" else world.SHE_NAMES)
-        if avoid is None or (kind != avoid.kind and name != avoid.name and (he != avoid.he or rng.random() < 0.35)):
+        kind, name = rng.choice(list(world.CAST.items()))
+        he = "he" if name in world.HE else "she"
+        if avoid is None or (kind != avoid.kind and (he != avoid.he or rng.random() < 0.35)):
             return Character(name, kind, rng.choice(traits), he)
 
 

@@ -1,19 +1,16 @@
 """The words of the story world: who may live in it, where, and with which things. All lists are our own."""
 
-# Few enough that a small model learns each well, and so can hold on to one for a whole story.
-HE_NAMES = """Pip Tom Max Finn Leo Sam Ben Theo Otto Hugo Milo Jack Rufus Oscar Felix Toby Bruno Jasper Ned Gus Archie Basil
-Rory Dexter Percy Emil Casper Henry Boris Linus Simon Pepper""".split()
-
-SHE_NAMES = """Lily Mia Rosie Tilly Daisy Ella Poppy Ruby Molly Nina Clara Hazel Ivy Luna Willow Maya Anna Bella Dora Flora
-Greta Juno Lola Mabel Olive Pearl Rita Stella Wanda Zelda Penny Fern""".split()
-
-ANIMALS = """fox mouse rabbit bear owl frog duck hedgehog squirrel badger mole otter kitten puppy lamb goat pony pig turtle
-snail beetle ant bee sparrow penguin seal elephant lion tiger monkey giraffe dragon wolf deer bat crab donkey goose lizard
-beaver panda hamster parrot camel swan cat dog horse chicken dinosaur
-unicorn whale""".split()
-
-PEOPLE = """girl boy robot elf giant farmer baker sailor gardener painter princess prince shepherd miller""".split()
-ONLY_HE, ONLY_SHE = {"boy", "prince"}, {"girl", "princess"}
+# The cast: in this world every fox is Rufus. A name that means somebody is learned, and held on to through a story, far
+# sooner than one of many that mean nothing.
+CAST = dict(row.split(":") for row in """fox:Rufus mouse:Tilly rabbit:Poppy bear:Bruno owl:Hugo frog:Finn duck:Daisy hedgehog:Hazel squirrel:Max badger:Basil
+mole:Ned otter:Otto kitten:Luna puppy:Toby lamb:Lily goat:Greta pony:Penny pig:Percy turtle:Theo snail:Mabel
+beetle:Boris ant:Anna bee:Bella sparrow:Pip penguin:Olive seal:Stella elephant:Emil lion:Leo tiger:Ruby monkey:Milo
+giraffe:Zelda dragon:Dexter wolf:Willow deer:Fern bat:Linus crab:Clara donkey:Dora goose:Rosie lizard:Gus beaver:Ben
+panda:Mia hamster:Archie parrot:Pepper camel:Casper swan:Pearl cat:Molly dog:Oscar horse:Henry chicken:Rita
+dinosaur:Rory unicorn:Ivy whale:Wanda girl:Ella boy:Tom robot:Juno elf:Felix giant:Jasper farmer:Flora baker:Sam
+sailor:Jack gardener:Maya painter:Lola princess:Nina prince:Simon""".split())
+HE = set("""Rufus Bruno Hugo Finn Max Basil Ned Otto Toby Percy Theo Boris Pip Emil Leo Milo Dexter Linus Gus Ben Archie Pepper
+Casper Oscar Henry Rory Tom Felix Jasper Sam Jack Simon""".split())
 
 TRAITS = """little small kind brave shy curious clever cheerful gentle lazy young quiet friendly silly careful hungry proud
 playful sleepy merry lonely patient grumpy busy polite dreamy tiny bold honest thoughtful""".split()

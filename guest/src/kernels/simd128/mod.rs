@@ -10,55 +10,100 @@ pub(crate) use vector::{Load, axpy, dot, quantize, rms_norm, softmax, swiglu};
 
 use core::arch::wasm32::*;
 
-use super::ActivationBlock;
+use super::{ActivationQuad, QUAD};
+use crate::quant::GROUP;
+use vector::{load4, store4};
 
-/// See [`super::scalar::dot_blocks`].
+/// See `dot_blocks` of the scalar kernels.
+///
+/// Not inlined: in one function with other formats, the compiler keeps reloading what should stay in registers.
+#[inline(never)]
 pub(crate) fn dot_blocks<F: Unpack, const T: usize>(
     row: &[F::Block],
-    activations: [&[ActivationBlock]; T],
+    activations: [&[ActivationQuad]; T],
 ) -> [f32; T] {
-    let n_groups = row.len() * F::GROUPS;
-    let activations = activations.map(|blocks| &blocks[..n_groups]);
-    // Per token: sums of products in four lanes, and what zero points and minima contribute.
-    let mut sums = [f32x4_splat(0.0); T];
-    let mut offsets = [0f32; T];
-    for (b, block) in row.iter().enumerate() {
-        let header = F::header(block);
-        for g in 0..F::GROUPS {
-            let weights = F::unpack(block, g);
-            let scales = F::scales(block, header, g);
-            let zero = f32::from(F::ZERO);
-            let offset: [f32; 2] =
-                std::array::from_fn(|half| scales.min[half] - zero * scales.scale[half]);
-            for t in 0..T {
-                let a = &activations[t][b * F::GROUPS + g];
-                let products = dot_group::<F>(weights, a);
-                let scale = scales.scale.map(|scale| f32x4_splat(scale * a.d));
-                sums[t] = f32x4_add(
-                    sums[t],
-                    f32x4_mul(f32x4_convert_i32x4(products.0), scale[0]),
-                );
+    let mut sums = Sums([[f32x4_splat(0.0); 2]; T]);
+    if F::GROUPS == 1 {
+        let (quads, tail) = row.as_chunks::<QUAD>();
+        let whole = quads.len();
+        let inputs = activations.map(|input| &input[..whole]);
+        for (i, blocks) in quads.iter().enumerate() {
+            sums.add::<F>(blocks, 0, inputs.map(|input| &input[i]));
+        }
+        if !tail.is_empty() {
+            sums.add::<F>(tail, 0, activations.map(|input| &input[whole]));
+        }
+    } else {
+        let inputs = activations.map(|input| &input[..2 * row.len()]);
+        for (i, block) in row.iter().enumerate() {
+            for half in 0..2 {
+                let block = std::slice::from_ref(block);
+                sums.add::<F>(block, half, inputs.map(|input| &input[2 * i + half]));
+            }
+        }
+    }
+    sums.0
+        .map(|[products, offsets]| sum_lanes(f32x4_add(products, offsets)))
+}
+
+/// Per token: sums of products in four lanes, and, a lane for each group of a quad, what zero points and minima add.
+struct Sums<const T: usize>([[v128; 2]; T]);
+
+impl<const T: usize> Sums<T> {
+    /// Adds a quad: up to four blocks of a group each, or half of a block of eight.
+    #[inline(always)]
+    fn add<F: Unpack>(&mut self, blocks: &[F::Block], half: usize, inputs: [&ActivationQuad; T]) {
+        let scales = F::quad_scales(blocks, half);
+        let factors = inputs.map(|input| {
+            let mut factors = [[0f32; QUAD]; 2];
+            let d = load4(&input.d);
+            store4(f32x4_mul(scales.scale[0], d), &mut factors[0]);
+            if F::HALVES {
+                store4(f32x4_mul(scales.scale[1], d), &mut factors[1]);
+            }
+            factors
+        });
+        if F::MIN || F::ZERO != 0 {
+            let zero = f32x4_splat(f32::from(F::ZERO));
+            let offset =
+                |half: usize| f32x4_sub(scales.min[half], f32x4_mul(zero, scales.scale[half]));
+            let offsets = [offset(0), offset(1)];
+            for (sums, input) in self.0.iter_mut().zip(inputs) {
+                let [first, second] = input.sums.each_ref().map(load4);
+                let added = if F::HALVES {
+                    f32x4_add(f32x4_mul(offsets[0], first), f32x4_mul(offsets[1], second))
+                } else {
+                    f32x4_mul(offsets[0], f32x4_add(first, second))
+                };
+                sums[1] = f32x4_add(sums[1], added);
+            }
+        }
+        let groups = if F::GROUPS == 1 { blocks.len() } else { QUAD };
+        for g in 0..groups {
+            let weights = if F::GROUPS == 1 {
+                F::unpack(&blocks[g], 0)
+            } else {
+                F::unpack(&blocks[0], QUAD * half + g)
+            };
+            for ((sums, input), factors) in self.0.iter_mut().zip(inputs).zip(&factors) {
+                let products = dot_group::<F>(weights, &input.q[g]);
+                let add = |sum: v128, products: v128, factor: f32| {
+                    let products = f32x4_convert_i32x4(products);
+                    f32x4_add(sum, f32x4_mul(products, f32x4_splat(factor)))
+                };
+                sums[0] = add(sums[0], products.0, factors[0][g]);
                 if F::HALVES {
-                    let second = f32x4_mul(f32x4_convert_i32x4(products.1), scale[1]);
-                    sums[t] = f32x4_add(sums[t], second);
-                }
-                if F::MIN || F::ZERO != 0 {
-                    offsets[t] += if F::HALVES {
-                        offset[0] * a.sums[0] + offset[1] * a.sums[1]
-                    } else {
-                        offset[0] * (a.sums[0] + a.sums[1])
-                    };
+                    sums[0] = add(sums[0], products.1, factors[1][g]);
                 }
             }
         }
     }
-    std::array::from_fn(|t| sum_lanes(sums[t]) + offsets[t])
 }
 
 /// Integer dot products of a group, in four lanes: of each half, or of both in the first.
 #[inline(always)]
-fn dot_group<F: Unpack>((low, high): (v128, v128), a: &ActivationBlock) -> (v128, v128) {
-    let (a_low, a_high) = (load(&a.q[..16]), load(&a.q[16..]));
+fn dot_group<F: Unpack>((low, high): (v128, v128), a: &[i8; GROUP]) -> (v128, v128) {
+    let (a_low, a_high) = (load(&a[..16]), load(&a[16..]));
     let ones = i16x8_splat(1);
     if F::SIGNED {
         let sum = i32x4_add(dot_i8(low, a_low), dot_i8(high, a_high));
@@ -104,6 +149,12 @@ fn dot_i8(a: v128, b: v128) -> v128 {
 fn sum_lanes(v: v128) -> f32 {
     let v = f32x4_add(v, i32x4_shuffle::<2, 3, 0, 1>(v, v));
     f32x4_extract_lane::<0>(v) + f32x4_extract_lane::<1>(v)
+}
+
+/// Scales and minima of the groups of a quad, a lane each: of the first and the second half of the groups.
+pub(crate) struct QuadScales {
+    scale: [v128; 2],
+    min: [v128; 2],
 }
 
 /// The first 16 of some bytes.

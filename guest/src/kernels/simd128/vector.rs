@@ -3,10 +3,10 @@
 use core::arch::wasm32::*;
 
 use super::sum_lanes;
-use crate::kernels::{ActivationBlock, step};
+use crate::kernels::{ActivationQuad, QUAD, step};
 use crate::quant::{BF16, Element, F16, F32, GROUP};
 
-/// An element of which four are converted at once. Equal to [`Element::to_f32`].
+/// An element of which four are converted at once. Equal to [`Element::to_f32` of the scalar kernels.
 pub(crate) trait Load: Element {
     fn load4(raw: &[Self::Raw; 4]) -> v128;
 }
@@ -48,12 +48,12 @@ fn widen(raw: &[[u8; 2]; 4]) -> v128 {
 }
 
 #[inline(always)]
-fn load4(x: &[f32; 4]) -> v128 {
+pub(super) fn load4(x: &[f32; 4]) -> v128 {
     f32x4(x[0], x[1], x[2], x[3])
 }
 
 #[inline(always)]
-fn store4(v: v128, out: &mut [f32; 4]) {
+pub(super) fn store4(v: v128, out: &mut [f32; 4]) {
     *out = [
         f32x4_extract_lane::<0>(v),
         f32x4_extract_lane::<1>(v),
@@ -62,43 +62,55 @@ fn store4(v: v128, out: &mut [f32; 4]) {
     ];
 }
 
-/// See [`crate::kernels::scalar::quantize`]; the same bits.
-pub(crate) fn quantize(x: &[f32], blocks: &mut [ActivationBlock]) {
-    for (x, block) in x.as_chunks::<GROUP>().0.iter().zip(blocks) {
-        let x = x.as_chunks::<4>().0;
-        let mut largest = f32x4_splat(0.0);
-        for x in x {
-            // `pmax(a, b)` is `a < b ? b : a`: it passes over a NaN, as `f32::max` does.
-            largest = f32x4_pmax(largest, f32x4_abs(load4(x)));
+/// See `quantize` of the scalar kernels; the same bits.
+pub(crate) fn quantize(x: &[f32], quads: &mut [ActivationQuad]) {
+    for (x, quad) in x.chunks(QUAD * GROUP).zip(quads) {
+        let groups = x.as_chunks::<GROUP>().0;
+        if groups.len() < QUAD {
+            *quad = ActivationQuad::ZERO;
         }
-        largest = f32x4_pmax(largest, i32x4_shuffle::<2, 3, 0, 1>(largest, largest));
-        let lanes = (
-            f32x4_extract_lane::<0>(largest),
-            f32x4_extract_lane::<1>(largest),
-        );
-        let largest = lanes.0.max(lanes.1);
-        let (d, inverse) = step(largest);
-        let inverse = f32x4_splat(inverse);
-        let mut sums = [i32x4_splat(0); 2];
-        for (i, (x, q)) in x.iter().zip(block.q.as_chunks_mut::<4>().0).enumerate() {
-            let rounded = f32x4_nearest(f32x4_mul(load4(x), inverse));
-            let wide = i32x4_trunc_sat_f32x4(rounded);
-            sums[i / 4] = i32x4_add(sums[i / 4], wide);
-            let half = i16x8_narrow_i32x4(wide, wide);
-            *q = i32x4_extract_lane::<0>(i8x16_narrow_i16x8(half, half))
-                .to_le_bytes()
-                .map(|b| b as i8);
+        for (g, x) in groups.iter().enumerate() {
+            let (d, sums) = quantize_group(x, &mut quad.q[g]);
+            quad.d[g] = d;
+            quad.sums[0][g] = d * sums[0] as f32;
+            quad.sums[1][g] = d * sums[1] as f32;
         }
-        block.d = d;
-        block.sums = sums.map(|sum| {
-            let sum = i32x4_add(sum, i32x4_shuffle::<2, 3, 0, 1>(sum, sum));
-            let sum = i32x4_extract_lane::<0>(sum) + i32x4_extract_lane::<1>(sum);
-            block.d * sum as f32
-        });
     }
 }
 
-/// See [`crate::kernels::scalar::dot`].
+/// Gives the step between quants, and the sum of the quants of each half.
+#[inline(always)]
+fn quantize_group(x: &[f32; GROUP], out: &mut [i8; GROUP]) -> (f32, [i32; 2]) {
+    let x = x.as_chunks::<4>().0;
+    let mut largest = f32x4_splat(0.0);
+    for x in x {
+        // `pmax(a, b)` is `a < b ? b : a`: it passes over a NaN, as `f32::max` does.
+        largest = f32x4_pmax(largest, f32x4_abs(load4(x)));
+    }
+    largest = f32x4_pmax(largest, i32x4_shuffle::<2, 3, 0, 1>(largest, largest));
+    let (first, second) = (
+        f32x4_extract_lane::<0>(largest),
+        f32x4_extract_lane::<1>(largest),
+    );
+    let (d, inverse) = step(first.max(second));
+    let inverse = f32x4_splat(inverse);
+    let mut sums = [i32x4_splat(0); 2];
+    for (i, (x, q)) in x.iter().zip(out.as_chunks_mut::<4>().0).enumerate() {
+        let rounded = f32x4_nearest(f32x4_mul(load4(x), inverse));
+        let wide = i32x4_trunc_sat_f32x4(rounded);
+        sums[i / 4] = i32x4_add(sums[i / 4], wide);
+        let half = i16x8_narrow_i32x4(wide, wide);
+        let narrow = i32x4_extract_lane::<0>(i8x16_narrow_i16x8(half, half));
+        *q = narrow.to_le_bytes().map(|byte| byte as i8);
+    }
+    let sums = sums.map(|sum| {
+        let sum = i32x4_add(sum, i32x4_shuffle::<2, 3, 0, 1>(sum, sum));
+        i32x4_extract_lane::<0>(sum) + i32x4_extract_lane::<1>(sum)
+    });
+    (d, sums)
+}
+
+/// See `dot` of the scalar kernels.
 pub(crate) fn dot<E: Load>(x: &[f32], weights: &[E::Raw]) -> f32 {
     let (x16, x_rest) = x.as_chunks::<16>();
     let (w16, w_rest) = weights.as_chunks::<16>();
@@ -124,7 +136,7 @@ pub(crate) fn dot<E: Load>(x: &[f32], weights: &[E::Raw]) -> f32 {
     sum_lanes(sum) + tail
 }
 
-/// See [`crate::kernels::scalar::axpy`].
+/// See `axpy` of the scalar kernels.
 pub(crate) fn axpy<E: Load>(factor: f32, x: &[E::Raw], out: &mut [f32]) {
     let factors = f32x4_splat(factor);
     let (x4, x_tail) = x.as_chunks::<4>();
@@ -138,7 +150,7 @@ pub(crate) fn axpy<E: Load>(factor: f32, x: &[E::Raw], out: &mut [f32]) {
     }
 }
 
-/// See [`crate::kernels::scalar::rms_norm`].
+/// See `rms_norm` of the scalar kernels.
 pub(crate) fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
     let (x4, x_tail) = x.as_chunks::<4>();
     let mut sums = f32x4_splat(0.0);
@@ -154,7 +166,7 @@ pub(crate) fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
     }
 }
 
-/// See [`crate::kernels::scalar::softmax`].
+/// See `softmax` of the scalar kernels.
 pub(crate) fn softmax(x: &mut [f32]) {
     let largest = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let shift = f32x4_splat(largest);
@@ -175,7 +187,7 @@ pub(crate) fn softmax(x: &mut [f32]) {
     }
 }
 
-/// See [`crate::kernels::scalar::swiglu`].
+/// See `swiglu` of the scalar kernels.
 pub(crate) fn swiglu(gate: &mut [f32], up: &[f32]) {
     let one = f32x4_splat(1.0);
     let (gate4, gate_tail) = gate.as_chunks_mut::<4>();

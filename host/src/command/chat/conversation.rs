@@ -86,6 +86,7 @@ impl Conversation {
         question: String,
         options: &GenerationOptions,
     ) -> Result<usize, Failure> {
+        self.refuse_control_tokens(&question)?;
         let before = self.messages.clone();
         self.messages.push(ChatMessage::new("user", question));
         let asked = self
@@ -97,33 +98,56 @@ impl Conversation {
         asked
     }
 
-    /// Generates the answer, piece by piece. What has been said when it breaks off stays part of the conversation.
+    /// Generates the answer, piece by piece, without the space in front that many vocabularies begin a word with. What
+    /// has been said when it breaks off stays part of the conversation.
     pub(super) fn answer(
         &mut self,
         mut say: impl FnMut(&[u8]) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let mut said = Vec::new();
+        let mut hear = |bytes: &[u8]| {
+            let bytes = if said.is_empty() {
+                bytes.trim_ascii_start()
+            } else {
+                bytes
+            };
+            said.extend_from_slice(bytes);
+            say(bytes)
+        };
         let outcome = loop {
             match self.session.next_event() {
                 Ok(Event::Token(token)) => {
                     self.held.extend(token.id);
-                    said.extend_from_slice(&token.bytes);
-                    if let Err(failure) = say(&token.bytes) {
+                    if let Err(failure) = hear(&token.bytes) {
                         break Err(failure);
                     }
                 }
-                Ok(Event::Finished { bytes, .. }) => {
-                    said.extend_from_slice(&bytes);
-                    break say(&bytes);
-                }
+                Ok(Event::Finished { bytes, .. }) => break hear(&bytes),
                 Err(error) => break Err(error.into()),
             }
         };
-        self.messages.push(ChatMessage::new(
-            "assistant",
-            String::from_utf8_lossy(&said),
-        ));
+        let content = String::from_utf8_lossy(&said);
+        self.messages.push(ChatMessage::new("assistant", content));
         outcome
+    }
+
+    /// The whole prompt is read with control tokens, because the template writes them. A question must not: whoever can
+    /// write `<|im_end|>` can speak as the system or as the model.
+    fn refuse_control_tokens(&self, question: &str) -> Result<(), Failure> {
+        let tokenize = |parse_special| {
+            let options = TokenizeOptions {
+                add_special: Some(false),
+                parse_special: Some(parse_special),
+            };
+            self.model.tokenize(question, &options)
+        };
+        if tokenize(true)? == tokenize(false)? {
+            return Ok(());
+        }
+        Err(Failure::usage(
+            "the message contains the name of a control token, which only the template may write",
+        )
+        .hint("write it differently, for example with a space in it"))
     }
 
     /// The conversation's tokens, after dropping as many of the oldest turns as it takes.
