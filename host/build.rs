@@ -7,9 +7,8 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 fn main() {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap_or(Path::new("."));
+    // Cargo starts build scripts in the folder of their package.
+    let workspace = Path::new("..");
     embed(
         "GUST_ENGINE",
         workspace.join("target/engine/gust-engine.wasm"),
