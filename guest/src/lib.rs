@@ -1,13 +1,32 @@
 //! The gust engine: GGUF bytes in, tokens out.
 //!
-//! The modules in the order of the pipeline: [`blob`] (bytes), [`gguf`] (the file), [`tokenizer`] (text to
-//! tokens and back), [`chat`] (conversations to text). Nothing here opens a file or a socket.
+//! The modules in the order of the pipeline: [`blob`] (bytes), [`gguf`] (the file), [`tokenizer`] (text to tokens and
+//! back), [`chat`] (conversations to text), [`quant`] (block formats), `kernels` (arithmetic), [`model`] (the forward
+//! pass), [`sampler`], [`engine`] and [`session`] (all of it together), and, in WebAssembly alone, the component. Nothing
+//! here opens a file or a socket.
 
 pub mod blob;
-pub mod chat;
 pub mod error;
 pub mod gguf;
 pub mod tokenizer;
 
+mod kernels;
+pub mod model;
+pub mod quant;
+
+pub mod chat;
+pub mod engine;
+pub mod sampler;
+pub mod session;
+mod stop;
+
+// Natively there is nothing to export to, and the attempt does not link.
+#[cfg(target_arch = "wasm32")]
+mod component;
+
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod test_alloc;
 #[cfg(test)]
 mod test_data;
+#[cfg(test)]
+mod test_model;

@@ -18,7 +18,11 @@ pub struct Mismatch {
 
 impl std::fmt::Display for Mismatch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Mismatch { subject, expected, found } = self;
+        let Mismatch {
+            subject,
+            expected,
+            found,
+        } = self;
         write!(f, "{subject}: expected {expected}, found {found}")
     }
 }
@@ -104,15 +108,25 @@ impl Error {
         Some(match self {
             Error::NotFound(_) => "check the path; without a model, gust uses the one it ships",
             Error::InvalidModel(_) => "the file may be cut short or no GGUF; fetch it again",
-            Error::Unsupported(_) => "convert or quantise the model to a type and architecture from the list in the README",
+            Error::Unsupported(_) => {
+                "convert or quantise the model to a type and architecture from the list in the README"
+            }
             Error::OutOfMemory { .. } => "use a smaller context or a smaller model",
             Error::PromptTooLong { .. } => "shorten the prompt or raise the context length",
             Error::ContextFull { .. } => "raise the context length, or truncate the session",
-            Error::Component(_) => "a component has to export `gust:llm/engine@0.1.0` and import no more than the engine does",
-            Error::MemoryLimit { .. } => "raise the memory limit, or use a smaller context or model",
+            Error::Component(_) => {
+                "a component has to export `gust:llm/engine@0.1.0` and import no more than the engine does"
+            }
+            Error::MemoryLimit { .. } => {
+                "raise the memory limit, or use a smaller context or model"
+            }
             Error::CallTime { .. } => "raise the time limit per call",
             Error::FileChanged => "load the model again once the file is whole",
-            Error::InvalidArgument(_) | Error::Io(_) | Error::Aborted(_) | Error::Cancelled | Error::Trap(_) => return None,
+            Error::InvalidArgument(_)
+            | Error::Io(_)
+            | Error::Aborted(_)
+            | Error::Cancelled
+            | Error::Trap(_) => return None,
         })
     }
 }

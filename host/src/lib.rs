@@ -1,1 +1,72 @@
-//! gust.
+//! gust runs language models inside a WebAssembly sandbox.
+//!
+//! ```
+//! use gust::{Engine, GenerationOptions, LoadOptions, SessionOptions, TokenizeOptions};
+//!
+//! let engine = Engine::new()?;
+//! let model = engine.load(gust::SHIPPED_MODEL, &LoadOptions::default())?; // or a path
+//! let mut session = model.session(&SessionOptions::default())?;
+//! session.configure(&GenerationOptions { max_tokens: Some(100), ..Default::default() })?;
+//! session.feed(&model.tokenize("Once upon a time", &TokenizeOptions::default())?)?;
+//! for text in session.text() {
+//!     print!("{}", text?);
+//! }
+//! # Ok::<(), gust::Error>(())
+//! ```
+//!
+//! The engine that reads the model's file and computes with it is a WebAssembly component, compiled into this library.
+//! It has no files, no network, no clock to wait on: the worst that a hostile model can do is an [`Error`]. What it may
+//! use can be [limited](Limits), what it does can be [cancelled](CancelHandle), and any other component that exports
+//! `gust:llm/engine` can take its place ([`EngineBuilder::component_file`]).
+//!
+//! - An [`Engine`] is compiled code, made once and [cached](EngineBuilder::cache_dir) between runs.
+//! - A [`Model`] is a file in an instance of the engine. On Linux its weights are mapped and not copied: loading takes
+//!   milliseconds, and every process and instance that uses the file shares one copy of it.
+//! - A [`Session`] is a sequence of tokens and how it goes on. Feed it what was said, and iterate over the answer, as
+//!   [text](Session::text) or as [tokens](Session::tokens). It can be [copied](Session::fork), [cut](Session::truncate) and
+//!   [stored](Session::save).
+//!
+//! Everything is synchronous and can be sent between threads. The sessions of a model take turns.
+//!
+//! A [`SIGBUS`](https://man7.org/linux/man-pages/man7/signal.7.html) handler is installed when a file is first mapped, so
+//! that a file which is cut short while in use is an [error](Error::FileChanged). It passes on what is not its own.
+
+mod bindings;
+mod cache;
+mod cancel;
+mod collective;
+mod convert;
+mod deadline;
+mod engine;
+mod error;
+mod event;
+mod info;
+mod instance;
+#[cfg_attr(not(target_os = "linux"), path = "memory_copied.rs")]
+mod memory;
+mod model;
+mod options;
+mod program;
+mod session;
+mod source;
+mod state;
+mod utf8;
+mod wasi;
+mod weights;
+
+pub use cancel::CancelHandle;
+pub use engine::{Engine, EngineBuilder};
+pub use error::{Error, Mismatch};
+pub use event::{Candidate, Event, FinishReason, Token};
+pub use info::{MetadataEntry, ModelInfo, TensorEntry, Usage};
+pub use model::Model;
+pub use options::{
+    ChatMessage, ChatOptions, GenerationOptions, KvType, Limits, LoadOptions, Mapping, Progress,
+    ProgressFn, Scope, SessionOptions, SpecialTokens, TokenizeOptions,
+};
+pub use session::{Session, Text, Tokens};
+pub use source::Source;
+pub use utf8::Utf8Stream;
+
+/// The model that ships with gust: a GGUF file in the program.
+pub const SHIPPED_MODEL: &[u8] = include_bytes!(env!("GUST_EMBED_MODEL"));

@@ -1,2 +1,7 @@
-//! gust.
-fn main() {}
+//! The `gust` command: everything is in [`command`].
+
+mod command;
+
+fn main() -> std::process::ExitCode {
+    command::main()
+}

@@ -61,6 +61,9 @@ pub struct Limits {
     /// Bytes of linear memory, mapped weights included. Default: 4 GiB, which is all that WebAssembly can address.
     pub memory: Option<u64>,
     /// Wall time of one call into the engine: loading, one chunk of a prompt, one token. Default: no limit.
+    ///
+    /// The embedded engine is ended when it next calls the host, which it does at every read and in every layer. Other
+    /// components are ended wherever they are, for which they are compiled a second time and run up to a quarter slower.
     pub call_time: Option<Duration>,
 }
 
@@ -162,7 +165,10 @@ pub struct ChatMessage {
 impl ChatMessage {
     /// A turn of `role`.
     pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
-        ChatMessage { role: role.into(), content: content.into() }
+        ChatMessage {
+            role: role.into(),
+            content: content.into(),
+        }
     }
 }
 

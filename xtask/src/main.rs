@@ -1,2 +1,81 @@
-//! gust.
-fn main() {}
+//! `cargo xtask`: sets up, builds, runs and tests gust, and holds no logic of the product.
+//!
+//! In the order of use: [`setup`] (what must be on the machine), [`build`] (both engines, then the host), [`launch`]
+//! (the built programs), [`test`] and [`lint`]. [`process`] is what they start other programs with. All of its own
+//! words go to stderr; stdout belongs to the program that is run.
+
+mod build;
+mod launch;
+mod lint;
+mod process;
+mod setup;
+mod test;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+Builds, runs and tests gust.
+
+Usage: cargo xtask COMMAND [ARGS]
+
+Commands:
+  run [ARGS]    builds, then `gust run ARGS`: cargo xtask run \"Once upon a time\"
+  test          sets up, builds, runs every test: native, in WebAssembly, end to end
+  build         builds both engines and the host: target/release/gust
+  gust [ARGS]   builds, then `gust ARGS`: cargo xtask gust inspect
+  lint          formatting, clippy (native and WebAssembly) and documentation, warnings as errors
+  setup         adds the Rust target wasm32-wasip2 if it is missing, looks for a C compiler
+  synth [ARGS]  writes a GGUF of random weights in the dimensions of a real model; see `cargo xtask synth --help`
+  help          prints this
+
+Built are:
+  target/release/gust                      the command, with the engine inside
+  target/engine/gust-engine.wasm           the engine, for hosts with relaxed-simd
+  target/engine/gust-engine-baseline.wasm  the engine, for hosts with simd128 only
+
+Exit status: that of the program that was run; 1 if a step failed; 2 for wrong usage.
+";
+
+fn main() -> ExitCode {
+    let mut args: Vec<_> = std::env::args_os().skip(1).collect();
+    let command = match args.is_empty() {
+        true => "help".into(),
+        false => args.remove(0),
+    };
+    let takes_args = matches!(command.to_str(), Some("run" | "gust" | "synth"));
+    if !takes_args && let Some(arg) = args.first() {
+        return match arg.to_str() {
+            Some("-h" | "--help") => help(),
+            _ => usage(&format!(
+                "`{}` takes no arguments, found `{}`",
+                command.display(),
+                arg.display()
+            )),
+        };
+    }
+    let result = match command.to_str() {
+        Some("run") => launch::gust([vec!["run".into()], args].concat()),
+        Some("gust") => launch::gust(args),
+        Some("synth") => launch::synth(args),
+        Some("build") => build::all().map(|()| ExitCode::SUCCESS),
+        Some("setup") => setup::check().map(|()| ExitCode::SUCCESS),
+        Some("test") => test::all(),
+        Some("lint") => lint::all().map(|()| ExitCode::SUCCESS),
+        Some("help" | "-h" | "--help") => return help(),
+        _ => return usage(&format!("unknown command `{}`", command.display())),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn help() -> ExitCode {
+    print!("{HELP}");
+    ExitCode::SUCCESS
+}
+
+fn usage(message: &str) -> ExitCode {
+    eprintln!("error: {message}\nhint: `cargo xtask help` lists what there is");
+    ExitCode::from(2)
+}

@@ -32,6 +32,8 @@ pub struct Gguf {
     pub tensors: Vec<TensorInfo>,
     /// Where the tensors' data begin, in bytes.
     pub data_offset: u64,
+    /// Bytes to whose multiples the data of each tensor are padded.
+    alignment: u64,
     by_name: HashMap<String, usize>,
 }
 
@@ -69,19 +71,23 @@ impl Gguf {
             metadata,
             tensors,
             data_offset,
+            alignment,
             by_name,
         })
     }
 
-    /// Checks that the data of every tensor lie within a file of `file_size` bytes.
+    /// Checks that the data of every tensor, with their padding, lie within a file of `file_size` bytes.
     ///
     /// # Errors
     /// `invalid-model`, naming the first tensor that does not.
     pub fn check_data(&self, file_size: u64) -> Result<()> {
-        match self.tensors.iter().find(|t| t.offset + t.size > file_size) {
+        // No overflow: `place_tensors` has checked the sums.
+        let end =
+            |tensor: &TensorInfo| tensor.offset + tensor.size.next_multiple_of(self.alignment);
+        match self.tensors.iter().find(|tensor| end(tensor) > file_size) {
             Some(tensor) => Err(invalid_model(
                 format!("data of tensor `{}`", tensor.name),
-                format!("a file of at least {} bytes", tensor.offset + tensor.size),
+                format!("a file of at least {} bytes", end(tensor)),
                 format!("one of {file_size} bytes; it is cut short, get it again"),
             )),
             None => Ok(()),

@@ -38,12 +38,15 @@ pub enum TensorType {
     TQ1_0,
     TQ2_0,
     MXFP4,
+    NVFP4,
+    Q1_0,
+    Q2_0,
 }
 
 use TensorType::*;
 
 /// Type, ggml's number, name, elements per block, bytes per block.
-const TABLE: [(TensorType, u32, &str, u64, u64); 32] = [
+const TABLE: [(TensorType, u32, &str, u64, u64); 35] = [
     (F32, 0, "F32", 1, 4),
     (F16, 1, "F16", 1, 2),
     (Q4_0, 2, "Q4_0", 32, 18),
@@ -76,6 +79,9 @@ const TABLE: [(TensorType, u32, &str, u64, u64); 32] = [
     (TQ1_0, 34, "TQ1_0", 256, 54),
     (TQ2_0, 35, "TQ2_0", 256, 66),
     (MXFP4, 39, "MXFP4", 32, 17),
+    (NVFP4, 40, "NVFP4", 64, 36),
+    (Q1_0, 41, "Q1_0", 128, 18),
+    (Q2_0, 42, "Q2_0", 64, 18),
 ];
 
 // The row of a type is at its own place in the table.
@@ -104,12 +110,12 @@ impl TensorType {
     }
 
     /// Elements per block.
-    pub fn block_len(self) -> u64 {
+    pub const fn block_len(self) -> u64 {
         TABLE[self as usize].3
     }
 
     /// Bytes per block.
-    pub fn block_bytes(self) -> u64 {
+    pub const fn block_bytes(self) -> u64 {
         TABLE[self as usize].4
     }
 }

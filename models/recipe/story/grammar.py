@@ -21,6 +21,12 @@ def parse(template: str) -> tuple[Node, ...]:
     return nodes
 
 
+LONG, RARE = 12, 6.0  # words; decimal digits
+DIGITS = {"Hn": 1.8, "Fn": 1.8, "obj": 1.8, "look": 1.3, "trait": 1.4, "ftrait": 1.2, "home": 4.4,
+          "spot": 2.9, "spot2": 2.9, "spot3": 2.9, "high": 2.8, "place": 1.3, "tool": 2.1, "lure": 1.3, "mishap": 1.0,
+          "mishap2": 1.0, "barrier_say": 1.2, "giver": 1.0, "lie": 0.9, "bake": 0.9, "a_look": 1.2, "b_look": 1.2}
+
+
 class Teller:
     """One story's voice: its random choices, the values of its slots and what it has told so far."""
 
@@ -31,11 +37,27 @@ class Teller:
         self._used: set[str] = set()
 
     def say(self, templates: list[str]) -> str:
-        """One sentence (or a few) from a list of templates, never the same template twice in a story."""
-        fresh = [t for t in templates if t not in self._used] or templates
-        template = self.rng.choice(fresh)
+        """One sentence (or a few) from a list of templates, never the same template twice in a story.
+
+        A sentence long enough to be noticed when it comes again must be one of a million; else another is drawn.
+        """
+        drawn = []
+        for _ in range(12):
+            fresh = [t for t in templates if t not in self._used] or templates
+            template, told = self.rng.choice(fresh), set(self.told)
+            text = polish(self.expand(template))
+            commonest = min((self.rarity(s) for s in sentences(text) if len(s.split()) > LONG), default=9.9)
+            drawn.append((commonest, len(drawn), text, template, self.told))
+            self.told = told
+            if commonest >= RARE:
+                break
+        _, _, text, template, self.told = max(drawn)
         self._used.add(template)
-        return polish(self.expand(template))
+        return text
+
+    def rarity(self, sentence: str) -> float:
+        """Decimal digits of how many sentences like this one the plans can give."""
+        return sum(digits for slot, digits in DIGITS.items() if slot in self.slots and self.slots[slot] in sentence)
 
     def expand(self, template: str) -> str:
         out: list[str] = []
@@ -59,6 +81,11 @@ def polish(text: str) -> str:
     text = re.sub(r" ([,.!?])", r"\1", text)
     text = re.sub(r"\b([Aa]) (?=[aeiou])(?!uni|use|one\b)", r"\1n ", text)
     return re.sub(r'(^"?|[.!?] "?|[.]" "?)([a-z])', lambda m: m[1] + m[2].upper(), text)
+
+
+def sentences(text: str) -> list[str]:
+    """Roughly: quoted speech that ends a sentence ends it here too."""
+    return [s for part in text.split("\n") for s in re.split(r'(?<=[.!?])"? (?=["A-Z])', part) if s]
 
 
 def _sequence(template: str, at: int) -> tuple[tuple[Node, ...], int]:

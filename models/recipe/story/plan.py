@@ -27,11 +27,9 @@ class Plan:
 
 def character(rng: random.Random, traits: list[str], avoid: "Character | None" = None) -> Character:
     while True:
-        kind = rng.choice(world.ANIMALS if rng.random() < 0.75 else world.PEOPLE)
-        he = rng.choice(["he", "she"])
-        he = "he" if kind in world.ONLY_HE else "she" if kind in world.ONLY_SHE else he
-        name = rng.choice(world.HE_NAMES if he == "he" else world.SHE_NAMES)
-        if avoid is None or (kind != avoid.kind and name != avoid.name and (he != avoid.he or rng.random() < 0.35)):
+        kind, name = rng.choice(list(world.CAST.items()))
+        he = "he" if name in world.HE else "she"
+        if avoid is None or (kind != avoid.kind and (he != avoid.he or rng.random() < 0.35)):
             return Character(name, kind, rng.choice(traits), he)
 
 
@@ -65,9 +63,10 @@ def slots(rng: random.Random, plan: Plan) -> dict[str, str]:
         "fkind": helper.kind, "ftrait": helper.trait, "fhe": helper.he, "fhim": him[helper.he], "fhis": his[helper.he],
         "obj": noun, "look": plan.look, "aobj": f"a {plan.look} {noun}",
         "theobj": f"the [{noun}|{noun}|{plan.look} {noun}]", "hisobj": f"{his[hero.he]} [{noun}|{noun}|{plan.look} {noun}]",
-        "use": use, "broke": broke, "fix": fix, "home": home, "giver": rng.choice(world.GIVERS),
+        "use": use, "broke": broke, "fix": fix, "home": home,
+        "giver": (giver := rng.choice(world.GIVERS)), "donor": giver,
         "place": plan.place, "view": world.PLACES[plan.place], "at": f"{world.AT[plan.place]} the {plan.place}",
-        "spot": low[0], "spot2": low[1], "spot3": low[2], "high": high_spot(rng), "junk": "{junk_words}",
+        "spot": low[0], "spot2": low[1], "spot3": low[2], "high": high_spot(rng),
         "a_look": a_look, "b_look": b_look,
         **FREE,
     }
@@ -89,13 +88,13 @@ def high_spot(rng: random.Random) -> str:
 FREE = {
     "weather": "[sunny|windy|cold|warm|rainy|foggy|snowy|bright|grey|frosty|quiet|stormy|golden|misty|hot]",
     "time": "[morning|afternoon|evening|day]",
-    "day": "[One|One|On a|On one] {weather} {time}|One {time}[ in [spring|summer|autumn|winter|May|June|April|October]|]",
-    "sad": "[sad|unhappy|upset|worried|gloomy|miserable|very sad|quite lost|close to tears]",
-    "glad": "[happy|glad|joyful|cheerful|very happy|delighted|pleased|full of joy]",
+    "day": "[[One|One|On a|On one] {weather} {time}|One {time}[ in [spring|summer|autumn|winter|May|June|April|October]|]]",
+    "sad": "[sad|unhappy|upset|worried|gloomy|miserable|close to tears]",
+    "glad": "[happy|glad|joyful|cheerful|merry|delighted|pleased|full of joy]",
     "ran": "[ran|hurried|walked|skipped|rushed|trotted|marched|crept|wandered]",
     "said": "[said|answered|replied|whispered|called|cried]",
     "slowly": "[slowly|quickly|carefully|quietly|at once|bravely|softly|gently]",
-    "junk_words": "[a sleepy|an old|a cross|a fat|a small|a wet|a rusty|a surprised] [beetle|nail|toad|worm|sock|spider|leaf|shoe|tin|"
+    "junk": "[a sleepy|an old|a cross|a fat|a small|a wet|a rusty|a surprised] [beetle|nail|toad|worm|sock|spider|leaf|shoe|tin|"
                   "caterpillar|acorn|bone|moth|cork|snail shell]",
     "food": "[warm|sweet|fresh|hot|tasty|crunchy] [bread|soup|pie|cake|pancakes|apples|berries|porridge|cookies|plums|nuts|honey]",
     "animalsound": "[birds sang|bees hummed|leaves rustled|frogs croaked|crickets chirped|clouds drifted by|rain fell|"
@@ -103,4 +102,3 @@ FREE = {
     "smalltask": "[pick berries|watch the ducks|chase a butterfly|smell the roses|eat a sandwich|tie {his} shoe|look at a rainbow|"
                  "feed the birds|climb a tree|talk to a snail|count the clouds|drink from the stream]",
 }
-FREE["day"] = "[" + FREE["day"] + "]"

@@ -1,23 +1,16 @@
 """The words of the story world: who may live in it, where, and with which things. All lists are our own."""
 
-HE_NAMES = """Pip Tom Max Finn Leo Sam Ben Theo Otto Hugo Milo Jack Barney Rufus Oscar Felix Toby Alfie Bruno Jasper Ned Gus
-Wilf Archie Monty Basil Rory Kit Dexter Percy Ralph Olly Jonas Emil Anton Bram Casper Dario Elio Fritz Gilbert Henry Ivo Jory
-Kasper Lars Mattis Nico Orin Pablo Quinn Remy Silas Tariq Umar Victor Walter Yuri Zeke Amos Boris Cosmo Duncan Edgar Fergus
-Gregor Hamish Ignat Joss Keno Linus Mario Noah Odin Pedro Rollo Simon Timo Waldo Ziggy Biscuit Pepper Nutmeg Bramble
-Pebble""".split()
-
-SHE_NAMES = """Lily Mia Rosie Tilly Daisy Ella Poppy Ruby Molly Nina Clara Hazel Ivy Luna Willow Maya Anna Bella Cora Dora Edie
-Flora Greta Hetty Ida Juno Kiki Lola Mabel Nora Olive Pearl Queenie Rita Stella Tessa Una Vera Wanda Xenia Yara Zara Alma
-Betty Carmen Dina Elsa Frida Gwen Hilda Inga Jenny Katya Lotta Martha Nelly Oona Penny Rhea Sonia Trudy Ursa Violet Winnie
-Yasmin Zelda Amber Birdie Clover Dotty Esme Fern Ginny Honey Iris Jessie Lulu Maple Minnie Opal Pippa Robin Sally Tansy
-Mopsy""".split()
-
-ANIMALS = """fox mouse rabbit bear owl frog duck hedgehog squirrel badger mole otter kitten puppy lamb goat pony pig turtle
-snail beetle ant bee sparrow penguin seal elephant lion tiger monkey giraffe dragon wolf deer bat crab donkey goose lizard
-beaver panda hamster parrot camel swan""".split()
-
-PEOPLE = """girl boy robot elf giant farmer baker sailor gardener painter princess prince shepherd miller""".split()
-ONLY_HE, ONLY_SHE = {"boy", "prince"}, {"girl", "princess"}
+# The cast: in this world every fox is Rufus. A name that means somebody is learned, and held on to through a story, far
+# sooner than one of many that mean nothing.
+CAST = dict(row.split(":") for row in """fox:Rufus mouse:Tilly rabbit:Poppy bear:Bruno owl:Hugo frog:Finn duck:Daisy hedgehog:Hazel squirrel:Max badger:Basil
+mole:Ned otter:Otto kitten:Luna puppy:Toby lamb:Lily goat:Greta pony:Penny pig:Percy turtle:Theo snail:Mabel
+beetle:Boris ant:Anna bee:Bella sparrow:Pip penguin:Olive seal:Stella elephant:Emil lion:Leo tiger:Ruby monkey:Milo
+giraffe:Zelda dragon:Dexter wolf:Willow deer:Fern bat:Linus crab:Clara donkey:Dora goose:Rosie lizard:Gus beaver:Ben
+panda:Mia hamster:Archie parrot:Pepper camel:Casper swan:Pearl cat:Molly dog:Oscar horse:Henry chicken:Rita
+dinosaur:Rory unicorn:Ivy whale:Wanda girl:Ella boy:Tom robot:Juno elf:Felix giant:Jasper farmer:Flora baker:Sam
+sailor:Jack gardener:Maya painter:Lola princess:Nina prince:Simon""".split())
+HE = set("""Rufus Bruno Hugo Finn Max Basil Ned Otto Toby Percy Theo Boris Pip Emil Leo Milo Dexter Linus Gus Ben Archie Pepper
+Casper Oscar Henry Rory Tom Felix Jasper Sam Jack Simon""".split())
 
 TRAITS = """little small kind brave shy curious clever cheerful gentle lazy young quiet friendly silly careful hungry proud
 playful sleepy merry lonely patient grumpy busy polite dreamy tiny bold honest thoughtful""".split()
@@ -114,7 +107,7 @@ OBJECTS = {
     "pillow": "|rest on it and dream|its seam burst|stuffed it and sewed it shut",
     "pinwheel": "lv|watch it spin in the wind|its pin fell out|fixed it with a new pin",
     "bag": "|carry nuts and apples|its strap snapped|sewed on a leather strap",
-    "horseshoe": "s|hang it over the door for luck|a nail fell out and it cracked|mended it over a hot fire",
+    "horseshoe": "s|hang it over the door|a nail fell out and it cracked|mended it over a hot fire",
     "spade": "|dig in the garden|its handle snapped|carved a fine new handle",
     "chair": "|sit in the sun|a leg came off|glued the leg and tied it tight",
     "flag": "lv|wave it from the roof|the storm tore it|sewed it with strong thread",

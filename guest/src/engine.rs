@@ -1,0 +1,119 @@
+//! A loaded model: the file's metadata, and as much of tokenizer and weights as was asked for.
+
+use std::cell::{RefCell, RefMut};
+use std::rc::Rc;
+
+use crate::blob::Blob;
+use crate::error::{Result, invalid_argument, invalid_model};
+use crate::gguf::Gguf;
+use crate::model::{Config, Group, Mapping, Transformer};
+use crate::tokenizer::Tokenizer;
+
+/// How much of a file is loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// Metadata and the table of tensors.
+    Metadata,
+    /// The tokenizer too.
+    Vocabulary,
+    /// All of it.
+    Full,
+}
+
+/// A loaded model.
+pub struct Model {
+    gguf: Gguf,
+    tokenizer: Option<Tokenizer>,
+    /// The sessions take turns.
+    transformer: Option<RefCell<Transformer>>,
+}
+
+impl Model {
+    /// Loads a file.
+    ///
+    /// # Errors
+    /// `invalid-model`, `unsupported`, `out-of-memory`, `io`.
+    pub fn load(
+        blob: &dyn Blob,
+        scope: Scope,
+        mapping: Mapping,
+        group: Rc<dyn Group>,
+    ) -> Result<Self> {
+        let gguf = Gguf::read(blob)?;
+        // A file that ends with its header is a header by intention; it is the data that must be whole.
+        if scope == Scope::Full || blob.size() > gguf.data_offset {
+            gguf.check_data(blob.size())?;
+        }
+        let mut model = Self {
+            gguf,
+            tokenizer: None,
+            transformer: None,
+        };
+        if scope >= Scope::Vocabulary {
+            model.tokenizer = Some(Tokenizer::from_metadata(&model.gguf.metadata)?);
+        }
+        if scope >= Scope::Full {
+            let transformer = Transformer::load(&model.gguf, blob, mapping, group)?;
+            model.check_vocabulary(transformer.config())?;
+            model.transformer = Some(RefCell::new(transformer));
+        }
+        Ok(model)
+    }
+
+    fn check_vocabulary(&self, config: &Config) -> Result<()> {
+        let tokens = self.tokenizer()?.vocab_size() as usize;
+        if tokens != config.n_vocab {
+            let expected = format!("one for each of {tokens} tokens");
+            return Err(invalid_model(
+                "rows of `token_embd.weight`",
+                expected,
+                config.n_vocab,
+            ));
+        }
+        Ok(())
+    }
+
+    /// Metadata and tensors.
+    pub fn gguf(&self) -> &Gguf {
+        &self.gguf
+    }
+
+    /// The model's shape, where the weights are loaded.
+    pub fn config(&self) -> Option<Config> {
+        Some(self.transformer.as_ref()?.borrow().config().clone())
+    }
+
+    /// Bytes of weights that were mapped and not copied.
+    pub fn mapped_bytes(&self) -> u64 {
+        self.transformer
+            .as_ref()
+            .map_or(0, |transformer| transformer.borrow().mapped_bytes())
+    }
+
+    /// The tokenizer.
+    ///
+    /// # Errors
+    /// `invalid-argument` if only the metadata were loaded.
+    pub fn tokenizer(&self) -> Result<&Tokenizer> {
+        self.tokenizer
+            .as_ref()
+            .ok_or_else(|| not_loaded("vocabulary"))
+    }
+
+    /// What computes.
+    ///
+    /// # Errors
+    /// `invalid-argument` if the weights were not loaded.
+    pub(crate) fn transformer(&self) -> Result<RefMut<'_, Transformer>> {
+        let transformer = self
+            .transformer
+            .as_ref()
+            .ok_or_else(|| not_loaded("full"))?;
+        Ok(transformer.borrow_mut())
+    }
+}
+
+fn not_loaded(scope: &str) -> crate::error::Error {
+    let expected = format!("`{scope}` for what is asked of the model");
+    invalid_argument("scope of loading", expected, "less")
+}

@@ -1,0 +1,237 @@
+//! What works on vectors of numbers: quantisation, dot products of floats, norms, softmax, SwiGLU.
+
+use core::arch::wasm32::*;
+
+use super::sum_lanes;
+use crate::kernels::{ActivationQuad, QUAD, step};
+use crate::quant::{BF16, Element, F16, F32, GROUP};
+
+/// An element of which four are converted at once. Equal to [`Element::to_f32` of the scalar kernels.
+pub(crate) trait Load: Element {
+    fn load4(raw: &[Self::Raw; 4]) -> v128;
+}
+
+impl Load for F32 {
+    #[inline(always)]
+    fn load4(raw: &[[u8; 4]; 4]) -> v128 {
+        let [a, b, c, d] = raw.map(u32::from_le_bytes);
+        u32x4(a, b, c, d)
+    }
+}
+
+impl Load for F16 {
+    #[inline(always)]
+    fn load4(raw: &[[u8; 2]; 4]) -> v128 {
+        let halves = widen(raw);
+        let magnitude = u32x4_shl(v128_and(halves, u32x4_splat(0x7fff)), 13);
+        let finite = f32x4_mul(magnitude, f32x4_splat(f32::from_bits((127 + 112) << 23)));
+        // Infinities and NaNs keep their fraction and get f32's highest exponent.
+        let special = i32x4_ge(magnitude, i32x4_splat(0x7c00 << 13));
+        let number = v128_or(finite, v128_and(special, u32x4_splat(0x7f80_0000)));
+        v128_or(number, u32x4_shl(v128_and(halves, u32x4_splat(0x8000)), 16))
+    }
+}
+
+impl Load for BF16 {
+    #[inline(always)]
+    fn load4(raw: &[[u8; 2]; 4]) -> v128 {
+        u32x4_shl(widen(raw), 16)
+    }
+}
+
+/// Four 16-bit numbers to 32 bits.
+#[inline(always)]
+fn widen(raw: &[[u8; 2]; 4]) -> v128 {
+    let bytes = raw.as_flattened();
+    let bits = u64::from_le_bytes(std::array::from_fn(|i| bytes[i]));
+    u32x4_extend_low_u16x8(u64x2(bits, 0))
+}
+
+#[inline(always)]
+pub(super) fn load4(x: &[f32; 4]) -> v128 {
+    f32x4(x[0], x[1], x[2], x[3])
+}
+
+#[inline(always)]
+pub(super) fn store4(v: v128, out: &mut [f32; 4]) {
+    *out = [
+        f32x4_extract_lane::<0>(v),
+        f32x4_extract_lane::<1>(v),
+        f32x4_extract_lane::<2>(v),
+        f32x4_extract_lane::<3>(v),
+    ];
+}
+
+/// See `quantize` of the scalar kernels; the same bits.
+pub(crate) fn quantize(x: &[f32], quads: &mut [ActivationQuad]) {
+    for (x, quad) in x.chunks(QUAD * GROUP).zip(quads) {
+        let groups = x.as_chunks::<GROUP>().0;
+        if groups.len() < QUAD {
+            *quad = ActivationQuad::ZERO;
+        }
+        for (g, x) in groups.iter().enumerate() {
+            let (d, sums) = quantize_group(x, &mut quad.q[g]);
+            quad.d[g] = d;
+            quad.sums[0][g] = d * sums[0] as f32;
+            quad.sums[1][g] = d * sums[1] as f32;
+        }
+    }
+}
+
+/// Gives the step between quants, and the sum of the quants of each half.
+#[inline(always)]
+fn quantize_group(x: &[f32; GROUP], out: &mut [i8; GROUP]) -> (f32, [i32; 2]) {
+    let x = x.as_chunks::<4>().0;
+    let mut largest = f32x4_splat(0.0);
+    for x in x {
+        // `pmax(a, b)` is `a < b ? b : a`: it passes over a NaN, as `f32::max` does.
+        largest = f32x4_pmax(largest, f32x4_abs(load4(x)));
+    }
+    largest = f32x4_pmax(largest, i32x4_shuffle::<2, 3, 0, 1>(largest, largest));
+    let (first, second) = (
+        f32x4_extract_lane::<0>(largest),
+        f32x4_extract_lane::<1>(largest),
+    );
+    let (d, inverse) = step(first.max(second));
+    let inverse = f32x4_splat(inverse);
+    let mut sums = [i32x4_splat(0); 2];
+    for (i, (x, q)) in x.iter().zip(out.as_chunks_mut::<4>().0).enumerate() {
+        let rounded = f32x4_nearest(f32x4_mul(load4(x), inverse));
+        let wide = i32x4_trunc_sat_f32x4(rounded);
+        sums[i / 4] = i32x4_add(sums[i / 4], wide);
+        let half = i16x8_narrow_i32x4(wide, wide);
+        let narrow = i32x4_extract_lane::<0>(i8x16_narrow_i16x8(half, half));
+        *q = narrow.to_le_bytes().map(|byte| byte as i8);
+    }
+    let sums = sums.map(|sum| {
+        let sum = i32x4_add(sum, i32x4_shuffle::<2, 3, 0, 1>(sum, sum));
+        i32x4_extract_lane::<0>(sum) + i32x4_extract_lane::<1>(sum)
+    });
+    (d, sums)
+}
+
+/// See `dot` of the scalar kernels.
+pub(crate) fn dot<E: Load>(x: &[f32], weights: &[E::Raw]) -> f32 {
+    let (x16, x_rest) = x.as_chunks::<16>();
+    let (w16, w_rest) = weights.as_chunks::<16>();
+    // Four accumulators hide the latency of the additions.
+    let mut sums = [f32x4_splat(0.0); 4];
+    for (x, w) in x16.iter().zip(w16) {
+        let (x, w) = (x.as_chunks::<4>().0, w.as_chunks::<4>().0);
+        for i in 0..4 {
+            sums[i] = f32x4_add(sums[i], f32x4_mul(load4(&x[i]), E::load4(&w[i])));
+        }
+    }
+    let (x4, x_tail) = x_rest.as_chunks::<4>();
+    let (w4, w_tail) = w_rest.as_chunks::<4>();
+    for (x, w) in x4.iter().zip(w4) {
+        sums[0] = f32x4_add(sums[0], f32x4_mul(load4(x), E::load4(w)));
+    }
+    let sum = f32x4_add(f32x4_add(sums[0], sums[1]), f32x4_add(sums[2], sums[3]));
+    let tail: f32 = x_tail
+        .iter()
+        .zip(w_tail)
+        .map(|(x, w)| x * E::to_f32(*w))
+        .sum();
+    sum_lanes(sum) + tail
+}
+
+/// See `axpy` of the scalar kernels.
+pub(crate) fn axpy<E: Load>(factor: f32, x: &[E::Raw], out: &mut [f32]) {
+    let factors = f32x4_splat(factor);
+    let (x4, x_tail) = x.as_chunks::<4>();
+    let (out4, out_tail) = out.as_chunks_mut::<4>();
+    for (x, out) in x4.iter().zip(out4) {
+        let sum = f32x4_add(load4(out), f32x4_mul(factors, E::load4(x)));
+        store4(sum, out);
+    }
+    for (x, out) in x_tail.iter().zip(out_tail) {
+        *out += factor * E::to_f32(*x);
+    }
+}
+
+/// See `rms_norm` of the scalar kernels.
+pub(crate) fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+    let (x4, x_tail) = x.as_chunks::<4>();
+    let mut sums = f32x4_splat(0.0);
+    for x in x4 {
+        let x = load4(x);
+        sums = f32x4_add(sums, f32x4_mul(x, x));
+    }
+    let squares = sum_lanes(sums) + x_tail.iter().map(|x| x * x).sum::<f32>();
+    let scale = 1.0 / (squares / x.len() as f32 + eps).sqrt();
+    // Element by element: the compiler makes vectors of it, and there is no sum whose order could change.
+    for ((out, x), weight) in out.iter_mut().zip(x).zip(weight) {
+        *out = x * scale * weight;
+    }
+}
+
+/// See `softmax` of the scalar kernels.
+pub(crate) fn softmax(x: &mut [f32]) {
+    let largest = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let shift = f32x4_splat(largest);
+    let mut sums = f32x4_splat(0.0);
+    let (x4, x_tail) = x.as_chunks_mut::<4>();
+    for x in x4 {
+        let e = exp(f32x4_sub(load4(x), shift));
+        sums = f32x4_add(sums, e);
+        store4(e, x);
+    }
+    let mut sum = sum_lanes(sums);
+    for x in x_tail {
+        *x = exp_one(*x - largest);
+        sum += *x;
+    }
+    for x in x {
+        *x /= sum;
+    }
+}
+
+/// See `swiglu` of the scalar kernels.
+pub(crate) fn swiglu(gate: &mut [f32], up: &[f32]) {
+    let one = f32x4_splat(1.0);
+    let (gate4, gate_tail) = gate.as_chunks_mut::<4>();
+    let (up4, up_tail) = up.as_chunks::<4>();
+    for (gate, up) in gate4.iter_mut().zip(up4) {
+        let g = load4(gate);
+        let silu = f32x4_div(g, f32x4_add(one, exp(f32x4_neg(g))));
+        store4(f32x4_mul(silu, load4(up)), gate);
+    }
+    for (gate, up) in gate_tail.iter_mut().zip(up_tail) {
+        *gate = *gate / (1.0 + exp_one(-*gate)) * up;
+    }
+}
+
+/// `e^x` within 3 units in the last place for `x` from -87.3 to 88.3; beyond, as at the nearer end.
+///
+/// `x = n ln 2 + r` with an integer `n` and `|r| <= ln(2) / 2`; then `e^x = 2^n e^r`, and `e^r` is a polynomial. Source
+/// of its coefficients: the Cephes library, `expf`.
+#[inline(always)]
+fn exp(x: v128) -> v128 {
+    let x = f32x4_max(f32x4_min(x, f32x4_splat(88.3)), f32x4_splat(-87.3));
+    let n = f32x4_nearest(f32x4_mul(x, f32x4_splat(std::f32::consts::LOG2_E)));
+    // ln 2 in two parts, the first with few bits, so that n times it is exact.
+    let r = f32x4_sub(x, f32x4_mul(n, f32x4_splat(0.693_359_4)));
+    let r = f32x4_sub(r, f32x4_mul(n, f32x4_splat(-2.121_944_4e-4)));
+    let mut p = f32x4_splat(1.987_569_1e-4);
+    for coefficient in [
+        1.398_199_9e-3,
+        8.333_452e-3,
+        4.166_579_6e-2,
+        1.666_666_5e-1,
+        0.5,
+    ] {
+        p = f32x4_add(f32x4_mul(p, r), f32x4_splat(coefficient));
+    }
+    let e = f32x4_add(
+        f32x4_mul(f32x4_mul(p, r), r),
+        f32x4_add(r, f32x4_splat(1.0)),
+    );
+    let power = i32x4_shl(i32x4_add(i32x4_trunc_sat_f32x4(n), i32x4_splat(127)), 23);
+    f32x4_mul(e, power)
+}
+
+/// [`exp`] of one number.
+fn exp_one(x: f32) -> f32 {
+    f32x4_extract_lane::<0>(exp(f32x4_splat(x)))
+}

@@ -1,0 +1,286 @@
+//! What a model looks like: the numbers of its metadata, checked. An architecture is a row of a table; there is one
+//! forward pass for all of them.
+
+use std::fmt::Display;
+
+use crate::error::{Result, invalid_model, unsupported};
+use crate::gguf::{Gguf, Metadata, Value};
+
+/// More layers than any model has; a file that names more is no model.
+const MAX_LAYERS: u32 = 512;
+/// Bounds for every other dimension, so that products of two fit in 64 bits and those of a row in 32.
+const MAX_DIM: u32 = 1 << 20;
+/// Bound for the context length, in tokens.
+const MAX_CONTEXT: u32 = 1 << 24;
+
+/// Which dimensions of a head are rotated together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pairing {
+    /// 2i and 2i + 1, as in the paper (ggml: NORM).
+    Interleaved,
+    /// i and i + n / 2, as in GPT-NeoX.
+    Halves,
+}
+
+/// The architectures, by `general.architecture`, and what the metadata do not say about each. Whether a model has biases
+/// or norms of queries and keys, or an output matrix of its own, is seen from its tensors.
+const ARCHITECTURES: [(&str, Pairing); 3] = [
+    ("llama", Pairing::Interleaved),
+    ("qwen2", Pairing::Halves),
+    ("qwen3", Pairing::Halves),
+];
+
+/// How the angles of rotary positions are scaled to contexts longer than those trained with.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum RopeScaling {
+    /// Not at all, or by the factors of the tensor `rope_freqs.weight`.
+    None,
+    /// All angles divided by a factor.
+    Linear(f32),
+    /// Llama 3: low frequencies divided by the factor, high ones kept, a blend between.
+    Llama3 {
+        /// What low frequencies are divided by.
+        factor: f32,
+        /// Wavelengths longer than the original context divided by this are low.
+        low_freq_factor: f32,
+        /// Wavelengths shorter than the original context divided by this are high.
+        high_freq_factor: f32,
+        /// Tokens.
+        original_context: f32,
+    },
+}
+
+/// The shape of a model. Names as in GGUF.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// `general.architecture`.
+    pub architecture: String,
+    /// Tokens that the model was trained for.
+    pub context_length: u32,
+    /// Width of the residual stream, E.
+    pub n_embd: usize,
+    /// Layers.
+    pub n_layers: usize,
+    /// Width of the hidden layer of the feed-forward network, F.
+    pub n_ff: usize,
+    /// Heads of queries, H.
+    pub n_heads: usize,
+    /// Heads of keys and values, which `n_heads / n_kv_heads` heads share.
+    pub n_kv_heads: usize,
+    /// Width of a head, D.
+    pub head_dim: usize,
+    /// Epsilon of the norms.
+    pub rms_eps: f32,
+    /// Dimensions of a head that are rotated.
+    pub rope_dims: usize,
+    /// Base of the frequencies (theta).
+    pub rope_base: f32,
+    /// Which dimensions are rotated together.
+    pub rope_pairing: Pairing,
+    /// How positions are stretched.
+    pub rope_scaling: RopeScaling,
+    /// Tokens in the vocabulary, V.
+    pub n_vocab: usize,
+}
+
+impl Config {
+    /// Reads a file's metadata.
+    ///
+    /// # Errors
+    /// `unsupported` for an architecture, or a variant of one, that the forward pass does not compute; `invalid-model`
+    /// for numbers that are missing or make no model.
+    pub fn from_gguf(gguf: &Gguf) -> Result<Self> {
+        let metadata = &gguf.metadata;
+        let name = metadata.str("general.architecture")?.unwrap_or("none");
+        let Some((architecture, rope_pairing)) =
+            ARCHITECTURES.into_iter().find(|(known, _)| *known == name)
+        else {
+            let known = ARCHITECTURES.map(|(name, _)| name).join(", ");
+            return Err(unsupported("architecture", format!("one of {known}"), name));
+        };
+        let keys = Keys {
+            metadata,
+            architecture,
+        };
+        keys.reject_variants()?;
+        let n_embd = keys.dimension("embedding_length", None)?;
+        let n_heads = keys.dimension("attention.head_count", None)?;
+        let head_dim = keys.dimension("attention.key_length", Some(n_embd / n_heads))?;
+        let config = Self {
+            architecture: name.to_owned(),
+            context_length: keys.number("context_length", None, MAX_CONTEXT)?,
+            n_embd,
+            n_layers: keys.number("block_count", None, MAX_LAYERS)? as usize,
+            n_ff: keys.dimension("feed_forward_length", None)?,
+            n_heads,
+            n_kv_heads: keys.dimension("attention.head_count_kv", Some(n_heads))?,
+            head_dim,
+            rms_eps: keys.positive("attention.layer_norm_rms_epsilon", None)?,
+            rope_dims: keys.dimension("rope.dimension_count", Some(head_dim))?,
+            rope_base: keys.positive("rope.freq_base", Some(10_000.0))?,
+            rope_pairing,
+            rope_scaling: keys.rope_scaling()?,
+            n_vocab: vocabulary_size(gguf)?,
+        };
+        config.check(&keys)?;
+        Ok(config)
+    }
+
+    fn check(&self, keys: &Keys<'_>) -> Result<()> {
+        let must = |holds: bool, key: &str, expected: &str, found: usize| {
+            if holds {
+                return Ok(());
+            }
+            Err(invalid_model(keys.full(key), expected, found))
+        };
+        let heads = "attention.head_count";
+        must(
+            self.n_heads.is_multiple_of(self.n_kv_heads),
+            heads,
+            "a multiple of attention.head_count_kv",
+            self.n_heads,
+        )?;
+        let value_dim = keys.dimension("attention.value_length", Some(self.head_dim))?;
+        if value_dim != self.head_dim {
+            return Err(unsupported(
+                keys.full("attention.value_length"),
+                format!("the key length, {}", self.head_dim),
+                value_dim,
+            ));
+        }
+        must(
+            self.rope_dims.is_multiple_of(2) && self.rope_dims <= self.head_dim,
+            "rope.dimension_count",
+            "an even number up to the width of a head",
+            self.rope_dims,
+        )?;
+        must(
+            self.n_heads * self.head_dim <= MAX_DIM as usize,
+            heads,
+            "heads of a width below 2^20 in all",
+            self.n_heads,
+        )
+    }
+
+    /// Bytes of keys and values of one token over all layers, at `element` bytes a number.
+    pub fn kv_bytes_per_token(&self, element: usize) -> u64 {
+        2 * (self.n_layers * self.n_kv_heads * self.head_dim * element) as u64
+    }
+}
+
+/// The second dimension of the embedding matrix. The tokenizer must agree; that is checked where both are known.
+fn vocabulary_size(gguf: &Gguf) -> Result<usize> {
+    let name = "token_embd.weight";
+    let tensor = gguf
+        .tensor(name)
+        .ok_or_else(|| invalid_model("tensors", format!("one named `{name}`"), "none"))?;
+    match *tensor.shape {
+        [_, n_vocab] if (1..=u64::from(MAX_DIM)).contains(&n_vocab) => Ok(n_vocab as usize),
+        _ => Err(invalid_model(
+            format!("shape of `{name}`"),
+            "[embedding length, vocabulary size up to 2^20]",
+            format!("{:?}", tensor.shape),
+        )),
+    }
+}
+
+/// The keys of one architecture.
+struct Keys<'a> {
+    metadata: &'a Metadata,
+    architecture: &'static str,
+}
+
+impl Keys<'_> {
+    fn full(&self, key: &str) -> String {
+        format!("{}.{key}", self.architecture)
+    }
+
+    /// A number from 1 to `most`.
+    fn number(&self, key: &str, default: Option<u32>, most: u32) -> Result<u32> {
+        let key = self.full(key);
+        let value = match self.metadata.get(&key) {
+            // Some files give one number per layer; that they are all the same is what we can run.
+            Some(Value::Array(array)) => {
+                let first = array.get(0);
+                if (1..array.len()).any(|i| array.get(i) != first) {
+                    return Err(unsupported(key, "the same number for all layers", "others"));
+                }
+                let first = first.and_then(|v| u32::try_from(v.as_integer()?).ok());
+                Some(first.ok_or_else(|| invalid_model(&key, "numbers", "something else"))?)
+            }
+            _ => self.metadata.u32(&key)?,
+        };
+        let expected = || format!("a number from 1 to {most}");
+        match value.or(default) {
+            Some(number) if (1..=most).contains(&number) => Ok(number),
+            Some(number) => Err(invalid_model(key, expected(), number)),
+            None => Err(invalid_model(key, expected(), "no such key")),
+        }
+    }
+
+    fn dimension(&self, key: &str, default: Option<usize>) -> Result<usize> {
+        let default = default.map(|default| default as u32);
+        Ok(self.number(key, default, MAX_DIM)? as usize)
+    }
+
+    fn positive(&self, key: &str, default: Option<f32>) -> Result<f32> {
+        let key = self.full(key);
+        let found: &dyn Display = match self.metadata.f32(&key)?.or(default) {
+            Some(number) if number > 0.0 => return Ok(number),
+            Some(_) => &"zero or less",
+            None => &"no such key",
+        };
+        Err(invalid_model(key, "a number above 0", found))
+    }
+
+    fn rope_scaling(&self) -> Result<RopeScaling> {
+        let key = self.full("rope.scaling.type");
+        let scale_linear = self.metadata.f32(&self.full("rope.scale_linear"))?;
+        match self.metadata.str(&key)? {
+            None => Ok(match scale_linear {
+                Some(_) => RopeScaling::Linear(self.positive("rope.scale_linear", None)?),
+                None => RopeScaling::None,
+            }),
+            Some("none") => Ok(RopeScaling::None),
+            Some("linear") => Ok(RopeScaling::Linear(
+                self.positive("rope.scaling.factor", None)?,
+            )),
+            Some("llama3") => self.llama3_scaling(),
+            Some(other) => Err(unsupported(key, "none, linear or llama3", other)),
+        }
+    }
+
+    fn llama3_scaling(&self) -> Result<RopeScaling> {
+        let (low, high) = (
+            "rope.scaling.low_freq_factor",
+            "rope.scaling.high_freq_factor",
+        );
+        let original = "rope.scaling.original_context_length";
+        let low_freq_factor = self.positive(low, Some(1.0))?;
+        let high_freq_factor = self.positive(high, Some(4.0))?;
+        if high_freq_factor <= low_freq_factor {
+            let expected = format!("more than {low}, {low_freq_factor}");
+            return Err(invalid_model(self.full(high), expected, high_freq_factor));
+        }
+        Ok(RopeScaling::Llama3 {
+            factor: self.positive("rope.scaling.factor", None)?,
+            low_freq_factor,
+            high_freq_factor,
+            original_context: self.number(original, None, MAX_CONTEXT)? as f32,
+        })
+    }
+
+    /// Variants that share the name of an architecture and are computed differently.
+    fn reject_variants(&self) -> Result<()> {
+        let experts = self.full("expert_count");
+        match self.metadata.u32(&experts)? {
+            None | Some(0) => {}
+            Some(count) => return Err(unsupported(experts, "0, a dense model", count)),
+        }
+        let causal = self.full("attention.causal");
+        if self.metadata.bool(&causal)? == Some(false) {
+            return Err(unsupported(causal, "true", "false, a model for embeddings"));
+        }
+        Ok(())
+    }
+}

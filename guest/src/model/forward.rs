@@ -1,0 +1,422 @@
+//! The forward pass of the Llama family: read it from top to bottom and it is the model.
+//!
+//! Shapes: T tokens in the batch, E the residual stream, H heads of width D, F the hidden layer, V the vocabulary. An
+//! instance computes its share of the columns of every product and gathers the others (see [`super::group`]).
+
+use std::rc::Rc;
+
+use super::config::Config;
+use super::group::{Group, gather_columns};
+use super::kv_cache::KvCache;
+use super::rope::Rope;
+use super::weights::{Layer, Linear, Mapping, Matrix, Share, Weights};
+use crate::blob::Blob;
+use crate::error::{Error, Result};
+use crate::gguf::Gguf;
+use crate::kernels::{self, ActivationQuad, Input};
+
+/// Tokens that are computed at once: enough to use each weight many times, few enough to be done soon.
+pub const BATCH: usize = 32;
+
+/// A model that computes.
+pub struct Transformer {
+    config: Config,
+    weights: Weights,
+    share: Share,
+    group: Rc<dyn Group>,
+    rope: Rope,
+    scratch: Scratch,
+}
+
+/// What one batch is computed in. Everything is allocated when the model is loaded.
+struct Scratch {
+    /// `[T, E]`: the residual stream.
+    x: Vec<f32>,
+    /// `[T, E]`: normalised.
+    normed: Vec<f32>,
+    /// The input of the next products in 8 bits.
+    quads: Vec<ActivationQuad>,
+    /// `[T, own H * D]`, `[T, own kv heads * D]` twice.
+    q: Vec<f32>,
+    k: Vec<f32>,
+    v: Vec<f32>,
+    /// `[T, own H * D]`, and of all instances.
+    own_heads: Vec<f32>,
+    heads: Vec<f32>,
+    /// `[T, own F]` twice, and of all instances.
+    gate: Vec<f32>,
+    up: Vec<f32>,
+    hidden: Vec<f32>,
+    /// `[T, own E]`, and of all instances: what a block adds to the residual stream.
+    own_delta: Vec<f32>,
+    delta: Vec<f32>,
+    /// `[context]`: of one head and one query.
+    scores: Vec<f32>,
+    /// `[T, own V]`
+    own_logits: Vec<f32>,
+}
+
+impl Transformer {
+    /// Loads the weights of a file whose tensors' data have been checked to be there.
+    ///
+    /// # Errors
+    /// As [`Config::from_gguf`]; `invalid-model` and `unsupported` for tensors, `out-of-memory`, `io`.
+    pub fn load(
+        gguf: &Gguf,
+        blob: &dyn Blob,
+        mapping: Mapping,
+        group: Rc<dyn Group>,
+    ) -> Result<Self> {
+        let config = Config::from_gguf(gguf)?;
+        let share = Share::new(&config, group.rank(), group.size());
+        let weights = Weights::load(gguf, blob, mapping, &config, &share)?;
+        let rope = Rope::new(&config, weights.rope_freqs.as_deref());
+        let scratch = Scratch::new(&config, &share)?;
+        Ok(Self {
+            config,
+            weights,
+            share,
+            group,
+            rope,
+            scratch,
+        })
+    }
+
+    /// The model's shape.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Bytes of weights that were mapped and not copied.
+    pub fn mapped_bytes(&self) -> u64 {
+        self.weights.mapped_bytes
+    }
+
+    /// An empty cache with room for `capacity` tokens.
+    ///
+    /// # Errors
+    /// `out-of-memory`.
+    pub fn new_cache(&mut self, kv_type: super::KvType, capacity: usize) -> Result<KvCache> {
+        reserve(&mut self.scratch.scores, capacity)?;
+        let kv_heads = self.share.kv_heads.len();
+        KvCache::new(
+            kv_type,
+            capacity,
+            self.config.n_layers,
+            kv_heads,
+            self.config.head_dim,
+        )
+    }
+
+    /// Computes 1 to [`BATCH`] tokens that follow the first `position` in `cache`, which must have room for them, and
+    /// appends their keys and values. The outcome stays in here for [`Transformer::logits`].
+    ///
+    /// # Errors
+    /// `aborted` when another instance of the group is gone.
+    pub fn forward(&mut self, tokens: &[u32], position: usize, cache: &mut KvCache) -> Result<()> {
+        let Self {
+            config,
+            weights,
+            share,
+            rope,
+            scratch,
+            group,
+        } = self;
+        let n_embd = config.n_embd;
+        scratch.x.resize(tokens.len() * n_embd, 0.0);
+        for (x, &token) in scratch.x.chunks_exact_mut(n_embd).zip(tokens) {
+            weights.token_embd.row(token as usize, x);
+        }
+        rope.prepare(position, tokens.len());
+        for (l, layer) in weights.layers.iter().enumerate() {
+            let mut block = Block {
+                config,
+                share,
+                group: &**group,
+                layer,
+                scratch,
+            };
+            block.attention(l, position, rope, cache)?;
+            block.feed_forward()?;
+        }
+        Ok(())
+    }
+
+    /// What the last batch made of its token `t`, `[E]`: all that is needed for its logits.
+    pub fn hidden(&self, t: usize, out: &mut Vec<f32>) {
+        let n_embd = self.config.n_embd;
+        out.clear();
+        out.extend_from_slice(&self.scratch.x[t * n_embd..(t + 1) * n_embd]);
+    }
+
+    /// The logits after token `t` of the last batch, `[V]`.
+    ///
+    /// # Errors
+    /// `aborted` when another instance of the group is gone.
+    pub fn logits(&mut self, t: usize, out: &mut Vec<f32>) -> Result<()> {
+        let n_embd = self.config.n_embd;
+        let x = std::mem::take(&mut self.scratch.x);
+        let result = self.logits_of(&x[t * n_embd..(t + 1) * n_embd], out);
+        self.scratch.x = x;
+        result
+    }
+
+    /// The logits of a [`Transformer::hidden`], `[V]`.
+    ///
+    /// # Errors
+    /// `aborted` when another instance of the group is gone.
+    pub fn logits_of(&mut self, hidden: &[f32], out: &mut Vec<f32>) -> Result<()> {
+        let (config, scratch) = (&self.config, &mut self.scratch);
+        norm_rows(
+            hidden,
+            &self.weights.output_norm,
+            config.rms_eps,
+            &mut scratch.normed,
+        );
+        let input = quantized(&scratch.normed, &mut scratch.quads, [&*self.weights.output]);
+        scratch.own_logits.resize(self.share.vocab.len(), 0.0);
+        kernels::matmul(self.weights.output.rows(), input, &mut scratch.own_logits);
+        out.resize(config.n_vocab, 0.0);
+        let size = self.group.size();
+        let share = |rank| Share::new(config, rank, size).vocab;
+        gather_columns(
+            &*self.group,
+            &mut scratch.own_logits,
+            config.n_vocab,
+            share,
+            out,
+        )
+    }
+}
+
+/// One layer at work on one batch.
+struct Block<'a> {
+    config: &'a Config,
+    share: &'a Share,
+    group: &'a dyn Group,
+    layer: &'a Layer,
+    scratch: &'a mut Scratch,
+}
+
+impl Block<'_> {
+    /// `x += attn_output(attention(attn_norm(x)))`
+    fn attention(
+        &mut self,
+        l: usize,
+        position: usize,
+        rope: &Rope,
+        cache: &mut KvCache,
+    ) -> Result<()> {
+        let (layer, s) = (self.layer, &mut *self.scratch);
+        let Config {
+            n_embd,
+            n_heads,
+            head_dim,
+            rms_eps,
+            ..
+        } = *self.config;
+
+        norm_rows(&s.x, &layer.attn_norm, rms_eps, &mut s.normed);
+        let readers = [
+            &layer.attn_q.weight,
+            &layer.attn_k.weight,
+            &layer.attn_v.weight,
+        ];
+        let input = quantized(&s.normed, &mut s.quads, readers);
+        let n_tokens = s.x.len() / n_embd;
+        layer.attn_q.apply(n_tokens, input, &mut s.q);
+        layer.attn_k.apply(n_tokens, input, &mut s.k);
+        layer.attn_v.apply(n_tokens, input, &mut s.v);
+        norm_heads(
+            &mut s.q,
+            layer.attn_q_norm.as_deref(),
+            rms_eps,
+            &mut s.normed,
+        );
+        norm_heads(
+            &mut s.k,
+            layer.attn_k_norm.as_deref(),
+            rms_eps,
+            &mut s.normed,
+        );
+
+        let (own, own_kv) = (self.share.heads.len(), self.share.kv_heads.len());
+        s.own_heads.resize(n_tokens * own * head_dim, 0.0);
+        for t in 0..n_tokens {
+            for head in s.k[t * own_kv * head_dim..][..own_kv * head_dim].chunks_exact_mut(head_dim)
+            {
+                rope.rotate(t, head);
+            }
+            for kv_head in 0..own_kv {
+                let at = (t * own_kv + kv_head) * head_dim;
+                cache.push(l, kv_head, &s.k[at..at + head_dim], &s.v[at..at + head_dim]);
+            }
+            for head in 0..own {
+                let at = (t * own + head) * head_dim;
+                let query = &mut s.q[at..at + head_dim];
+                rope.rotate(t, query);
+                s.scores.resize(position + t + 1, 0.0);
+                let kv_head = head * self.config.n_kv_heads / n_heads;
+                let out = &mut s.own_heads[at..at + head_dim];
+                cache.attend(l, kv_head, query, &mut s.scores, out);
+            }
+        }
+
+        s.heads.resize(n_tokens * n_heads * head_dim, 0.0);
+        let (config, size) = (self.config, self.group.size());
+        let heads = |rank| {
+            let heads = Share::new(config, rank, size).heads;
+            heads.start * head_dim..heads.end * head_dim
+        };
+        gather_columns(
+            self.group,
+            &mut s.own_heads,
+            n_heads * head_dim,
+            heads,
+            &mut s.heads,
+        )?;
+        let input = quantized(&s.heads, &mut s.quads, [&layer.attn_output.weight]);
+        layer.attn_output.apply(n_tokens, input, &mut s.own_delta);
+        self.add_delta()
+    }
+
+    /// `x += ffn_down(silu(ffn_gate(ffn_norm(x))) * ffn_up(ffn_norm(x)))`
+    fn feed_forward(&mut self) -> Result<()> {
+        let (layer, s) = (self.layer, &mut *self.scratch);
+        let (n_embd, n_ff) = (self.config.n_embd, self.config.n_ff);
+        let n_tokens = s.x.len() / n_embd;
+
+        norm_rows(&s.x, &layer.ffn_norm, self.config.rms_eps, &mut s.normed);
+        let readers = [&layer.ffn_gate.weight, &layer.ffn_up.weight];
+        let input = quantized(&s.normed, &mut s.quads, readers);
+        layer.ffn_gate.apply(n_tokens, input, &mut s.gate);
+        layer.ffn_up.apply(n_tokens, input, &mut s.up);
+        kernels::swiglu(&mut s.gate, &s.up);
+
+        s.hidden.resize(n_tokens * n_ff, 0.0);
+        let (config, size) = (self.config, self.group.size());
+        let ff = |rank| Share::new(config, rank, size).ff;
+        gather_columns(self.group, &mut s.gate, n_ff, ff, &mut s.hidden)?;
+        let input = quantized(&s.hidden, &mut s.quads, [&layer.ffn_down.weight]);
+        layer.ffn_down.apply(n_tokens, input, &mut s.own_delta);
+        self.add_delta()
+    }
+
+    /// Gathers what a block adds, and adds it.
+    fn add_delta(&mut self) -> Result<()> {
+        let s = &mut *self.scratch;
+        let (config, size) = (self.config, self.group.size());
+        s.delta.resize(s.x.len(), 0.0);
+        let embd = |rank| Share::new(config, rank, size).embd;
+        gather_columns(
+            self.group,
+            &mut s.own_delta,
+            config.n_embd,
+            embd,
+            &mut s.delta,
+        )?;
+        for (x, delta) in s.x.iter_mut().zip(&s.delta) {
+            *x += delta;
+        }
+        Ok(())
+    }
+}
+
+impl Linear {
+    /// `out = input * weight^T + bias`, `[n_tokens, own rows]`.
+    fn apply(&self, n_tokens: usize, input: Input<'_>, out: &mut Vec<f32>) {
+        out.resize(n_tokens * self.weight.n_rows(), 0.0);
+        kernels::matmul(self.weight.rows(), input, out);
+        if let Some(bias) = &self.bias {
+            for row in out.chunks_exact_mut(bias.len().max(1)) {
+                for (x, bias) in row.iter_mut().zip(bias) {
+                    *x += bias;
+                }
+            }
+        }
+    }
+}
+
+/// `x`, `[T, cols]`, in 8 bits too if one of the matrices that will read it wants that.
+fn quantized<'a, const N: usize>(
+    x: &'a [f32],
+    quads: &'a mut Vec<ActivationQuad>,
+    readers: [&Matrix; N],
+) -> Input<'a> {
+    quads.clear();
+    if readers.iter().any(|matrix| matrix.is_quantized()) {
+        let cols = readers[0].rows().cols;
+        let row_quads = ActivationQuad::per_row(cols);
+        quads.resize(x.len() / cols * row_quads, ActivationQuad::ZERO);
+        let rows = x.chunks_exact(cols);
+        for (x, quads) in rows.zip(quads.chunks_exact_mut(row_quads)) {
+            kernels::quantize(x, quads);
+        }
+    }
+    Input { x, quads }
+}
+
+/// Normalises each row of `x`, `[T, weight.len()]`.
+fn norm_rows(x: &[f32], weight: &[f32], eps: f32, out: &mut Vec<f32>) {
+    out.resize(x.len(), 0.0);
+    let rows = x.chunks_exact(weight.len());
+    for (x, out) in rows.zip(out.chunks_exact_mut(weight.len())) {
+        kernels::rms_norm(x, weight, eps, out);
+    }
+}
+
+/// Normalises each head in place, if the model does that.
+fn norm_heads(x: &mut Vec<f32>, weight: Option<&[f32]>, eps: f32, spare: &mut Vec<f32>) {
+    if let Some(weight) = weight {
+        norm_rows(x, weight, eps, spare);
+        std::mem::swap(x, spare);
+    }
+}
+
+impl Scratch {
+    fn new(config: &Config, share: &Share) -> Result<Self> {
+        let heads = config.n_heads * config.head_dim;
+        let kv = share.kv_heads.len() * config.head_dim;
+        // In a group of one `normed`, `q` and `k` trade places, and so do an instance's own columns and all columns.
+        let widest = config.n_embd.max(heads);
+        let new = |width: usize| {
+            let mut buffer = Vec::new();
+            reserve(&mut buffer, BATCH * width).map(|()| buffer)
+        };
+        let mut quads = Vec::new();
+        reserve(
+            &mut quads,
+            BATCH * ActivationQuad::per_row(widest.max(config.n_ff)),
+        )?;
+        let mut own_logits = Vec::new();
+        reserve(&mut own_logits, share.vocab.len())?;
+        Ok(Self {
+            x: new(config.n_embd)?,
+            normed: new(widest)?,
+            quads,
+            q: new(widest)?,
+            k: new(widest.max(kv))?,
+            v: new(kv)?,
+            own_heads: new(heads)?,
+            heads: new(heads)?,
+            gate: new(config.n_ff)?,
+            up: new(share.ff.len())?,
+            hidden: new(config.n_ff)?,
+            own_delta: new(config.n_embd)?,
+            delta: new(config.n_embd)?,
+            scores: Vec::new(),
+            own_logits,
+        })
+    }
+}
+
+/// Room for `len` elements in all, so that none of them allocates later.
+fn reserve<T>(buffer: &mut Vec<T>, len: usize) -> Result<()> {
+    let additional = len.saturating_sub(buffer.len());
+    buffer
+        .try_reserve_exact(additional)
+        .map_err(|_| Error::OutOfMemory {
+            needed: (len * size_of::<T>()) as u64,
+            available: 0,
+        })
+}

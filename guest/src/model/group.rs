@@ -1,0 +1,81 @@
+//! The group of instances that compute one model together: the engine's side of `wit/collective.wit`.
+//!
+//! Each instance has some rows of every matrix. It computes whole dot products, and gets the others' results by
+//! `all_gather`; so the numbers are the same bits for every size of the group.
+
+use std::ops::Range;
+
+use crate::error::{Error, Result};
+
+/// This instance's place in a group, and the way to the others.
+pub trait Group {
+    /// This instance's number, below [`Group::size`].
+    fn rank(&self) -> usize;
+
+    /// Instances in the group.
+    fn size(&self) -> usize;
+
+    /// The parts of all instances, in order of their rank, put together.
+    ///
+    /// # Errors
+    /// `aborted` when another instance is gone.
+    fn all_gather(&self, part: &[u8]) -> Result<Vec<u8>>;
+}
+
+/// A group of one.
+#[derive(Debug, Clone, Copy)]
+pub struct Solo;
+
+impl Group for Solo {
+    fn rank(&self) -> usize {
+        0
+    }
+
+    fn size(&self) -> usize {
+        1
+    }
+
+    fn all_gather(&self, part: &[u8]) -> Result<Vec<u8>> {
+        Ok(part.to_vec())
+    }
+}
+
+/// Completes rows of which this instance has computed the columns `own`, given as `[tokens, own]`: gives `[tokens, n]`.
+/// `share` says which columns each rank has. In a group of one nothing is copied: `part` and `out` trade places.
+pub(crate) fn gather_columns(
+    group: &dyn Group,
+    part: &mut Vec<f32>,
+    n: usize,
+    share: impl Fn(usize) -> Range<usize>,
+    out: &mut Vec<f32>,
+) -> Result<()> {
+    if group.size() == 1 {
+        std::mem::swap(part, out);
+        return Ok(());
+    }
+    let tokens = out.len() / n;
+    let bytes: Vec<u8> = part.iter().flat_map(|x| x.to_le_bytes()).collect();
+    let gathered = group.all_gather(&bytes)?;
+    if gathered.len() != 4 * out.len() {
+        let found = format!(
+            "{} bytes were gathered, not {}",
+            gathered.len(),
+            4 * out.len()
+        );
+        return Err(Error::Aborted(found));
+    }
+    let mut values = gathered
+        .as_chunks()
+        .0
+        .iter()
+        .map(|raw| f32::from_le_bytes(*raw));
+    for rank in 0..group.size() {
+        let columns = share(rank);
+        for t in 0..tokens {
+            for (x, value) in out[t * n..][columns.clone()].iter_mut().zip(&mut values) {
+                *x = value;
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,226 @@
+//! The forward pass against the float64 reference of `../shared/data/models/ref`, and against itself in a group.
+
+use std::rc::Rc;
+
+use serde_json::Value;
+
+use super::*;
+use crate::gguf::Gguf;
+use crate::test_data::shared;
+use crate::test_model::{self, Shape};
+
+fn load(file: &Vec<u8>, group: Rc<dyn Group>) -> Transformer {
+    let gguf = Gguf::read(file).unwrap();
+    gguf.check_data(file.len() as u64).unwrap();
+    Transformer::load(&gguf, file, Mapping::Allowed, group).unwrap()
+}
+
+/// The logits after each of the tokens, computed in batches of `batch`.
+fn logits(model: &mut Transformer, kv_type: KvType, tokens: &[u32], batch: usize) -> Vec<Vec<f32>> {
+    let mut cache = model.new_cache(kv_type, tokens.len()).unwrap();
+    let mut all = Vec::new();
+    for (i, tokens) in tokens.chunks(batch).enumerate() {
+        model.forward(tokens, i * batch, &mut cache).unwrap();
+        for t in 0..tokens.len() {
+            let mut out = Vec::new();
+            model.logits(t, &mut out).unwrap();
+            all.push(out);
+        }
+    }
+    all
+}
+
+fn numbers(value: &Value) -> Vec<f64> {
+    value
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|v| v.as_f64().unwrap())
+        .collect()
+}
+
+fn tokens(value: &Value) -> Vec<u32> {
+    numbers(value).into_iter().map(|v| v as u32).collect()
+}
+
+fn largest_error(found: &[f32], expected: &[f64]) -> f64 {
+    assert_eq!(found.len(), expected.len());
+    found
+        .iter()
+        .zip(expected)
+        .map(|(f, e)| (f64::from(*f) - e).abs())
+        .fold(0.0, f64::max)
+}
+
+fn mean_nll(logits: &[Vec<f32>], tokens: &[u32]) -> f64 {
+    let nll = |(logits, token): (&Vec<f32>, &u32)| {
+        let sum: f64 = logits.iter().map(|l| f64::from(*l).exp()).sum();
+        sum.ln() - f64::from(logits[*token as usize])
+    };
+    logits.iter().zip(&tokens[1..]).map(nll).sum::<f64>() / (tokens.len() - 1) as f64
+}
+
+#[test]
+fn stories260k_in_f32_matches_the_reference() {
+    let Some(file) = shared("models/stories260K-f32.gguf") else {
+        return;
+    };
+    let reference: Value =
+        serde_json::from_slice(&shared("models/ref/stories260K.json").unwrap()).unwrap();
+    let mut model = load(&file, Rc::new(Solo));
+    for case in reference["cases"].as_array().unwrap() {
+        let prompt = tokens(&case["prompt_tokens"]);
+        let found = logits(&mut model, KvType::F32, &prompt, BATCH);
+        let error = largest_error(
+            found.last().unwrap(),
+            &numbers(&case["logits_after_prompt"]),
+        );
+        assert!(error < 1e-4, "prompt {}: {error}", case["prompt"]);
+    }
+    let eval = tokens(&reference["eval"]["tokens"]);
+    let nll = mean_nll(&logits(&mut model, KvType::F32, &eval, BATCH), &eval);
+    let expected = reference["eval"]["mean_nll"].as_f64().unwrap();
+    assert!(
+        (nll - expected).abs() < 1e-4,
+        "expected {expected}, found {nll}"
+    );
+}
+
+#[test]
+fn stories260k_in_fewer_bits_is_as_close_as_llama_cpp() {
+    for name in ["f16", "q8_0", "q4_0"] {
+        let Some(file) = shared(&format!("models/stories260K-{name}.gguf")) else {
+            return;
+        };
+        let reference = shared(&format!("models/ref/stories260K-{name}.json")).unwrap();
+        let reference: Value = serde_json::from_slice(&reference).unwrap();
+        let mut model = load(&file, Rc::new(Solo));
+        let (mut worst, mut allowed) = (0f64, 0f64);
+        for case in reference["cases"].as_array().unwrap() {
+            let exact = numbers(&case["exact_logits_after_prompt"]);
+            let llama_cpp: Vec<f32> = numbers(&case["llamacpp_logits_after_prompt"])
+                .into_iter()
+                .map(|l| l as f32)
+                .collect();
+            let prompt = tokens(&case["prompt_tokens"]);
+            let found = logits(&mut model, KvType::F32, &prompt, BATCH);
+            worst = worst.max(largest_error(found.last().unwrap(), &exact));
+            allowed = allowed.max(largest_error(&llama_cpp, &exact));
+        }
+        assert!(
+            worst <= allowed,
+            "{name}: {worst} from exact, llama.cpp is {allowed}"
+        );
+        let eval = tokens(&reference["eval"]["tokens"]);
+        let nll = mean_nll(&logits(&mut model, KvType::F16, &eval, BATCH), &eval);
+        let expected = reference["eval"]["exact_mean_nll"].as_f64().unwrap();
+        assert!(
+            (nll - expected).abs() < 0.01,
+            "{name}: expected {expected}, found {nll}"
+        );
+    }
+}
+
+/// All shapes that the architectures come in.
+fn shapes() -> Vec<Shape> {
+    vec![
+        Shape::default(),
+        Shape {
+            architecture: "qwen2",
+            has_biases: true,
+            ..Shape::default()
+        },
+        Shape {
+            architecture: "qwen3",
+            has_head_norms: true,
+            head_dim: 32,
+            ..Shape::default()
+        },
+        Shape {
+            is_tied: true,
+            n_kv_heads: 1,
+            ..Shape::default()
+        },
+    ]
+}
+
+#[test]
+fn a_batch_computes_the_same_bits_as_single_tokens() {
+    for shape in shapes() {
+        let file = test_model::model(&shape);
+        let mut model = load(&file, Rc::new(Solo));
+        let tokens: Vec<u32> = (0..45).map(|i| i * 7 % 64).collect();
+        let single = logits(&mut model, KvType::F16, &tokens, 1);
+        assert!(single.iter().flatten().all(|l| l.is_finite()));
+        assert!(single[44] != single[43], "the token matters");
+        for batch in [2, 5, BATCH] {
+            assert_eq!(
+                logits(&mut model, KvType::F16, &tokens, batch),
+                single,
+                "{shape:?}"
+            );
+        }
+    }
+}
+
+// WebAssembly has no threads.
+#[cfg(not(target_arch = "wasm32"))]
+mod threads {
+    use std::sync::{Arc, Barrier, Mutex};
+
+    use super::*;
+    use crate::error::Result;
+
+    /// A group of threads.
+    struct Threads {
+        rank: usize,
+        barrier: Arc<Barrier>,
+        parts: Arc<Mutex<Vec<Vec<u8>>>>,
+    }
+
+    impl Group for Threads {
+        fn rank(&self) -> usize {
+            self.rank
+        }
+
+        fn size(&self) -> usize {
+            self.parts.lock().unwrap().len()
+        }
+
+        fn all_gather(&self, part: &[u8]) -> Result<Vec<u8>> {
+            self.parts.lock().unwrap()[self.rank] = part.to_vec();
+            self.barrier.wait();
+            let all = self.parts.lock().unwrap().concat();
+            self.barrier.wait();
+            Ok(all)
+        }
+    }
+
+    #[test]
+    fn a_group_of_any_size_computes_the_same_bits() {
+        for shape in shapes() {
+            let file = test_model::model(&shape);
+            let tokens: Vec<u32> = (0..40).map(|i| i * 11 % 64).collect();
+            let alone = logits(&mut load(&file, Rc::new(Solo)), KvType::F16, &tokens, BATCH);
+            // Three divides neither the heads nor the rows evenly, and eight leaves some without a head.
+            for size in [2, 3, 8] {
+                let barrier = Arc::new(Barrier::new(size));
+                let parts = Arc::new(Mutex::new(vec![Vec::new(); size]));
+                std::thread::scope(|scope| {
+                    for rank in 0..size {
+                        let group = Threads {
+                            rank,
+                            barrier: barrier.clone(),
+                            parts: parts.clone(),
+                        };
+                        let (file, tokens, alone) = (&file, &tokens, &alone);
+                        scope.spawn(move || {
+                            let mut model = load(file, Rc::new(group));
+                            assert_eq!(&logits(&mut model, KvType::F16, tokens, BATCH), alone);
+                        });
+                    }
+                });
+            }
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! The weights: which tensors a layer has, checked for shape and type, and this instance's rows of each.
+
+use std::ops::Range;
+use std::rc::Rc;
+
+use super::config::Config;
+use super::region::Region;
+use crate::blob::Blob;
+use crate::error::{Result, invalid_model, unsupported};
+use crate::gguf::{Gguf, TensorInfo, TensorType};
+use crate::kernels::Rows;
+use crate::quant;
+
+/// Smaller tensors are copied: a mapping costs the host more than it saves. In bytes.
+const SMALLEST_MAPPING: u64 = 1 << 18;
+
+/// Whether weights may be mapped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mapping {
+    /// Mapped where the provider can, otherwise copied.
+    Allowed,
+    /// Copied.
+    Copy,
+}
+
+/// Rows of a matrix as they are in the file.
+pub(crate) struct Matrix {
+    ty: TensorType,
+    cols: usize,
+    data: Region,
+}
+
+impl Matrix {
+    /// All rows that this instance has.
+    pub(crate) fn rows(&self) -> Rows<'_> {
+        Rows {
+            ty: self.ty,
+            cols: self.cols,
+            bytes: self.data.bytes(),
+        }
+    }
+
+    /// How many rows these are.
+    pub(crate) fn n_rows(&self) -> usize {
+        self.data.bytes().len() / row_bytes(self.ty, self.cols)
+    }
+
+    /// Row `r` as numbers, `[cols]`.
+    pub(crate) fn row(&self, r: usize, out: &mut [f32]) {
+        let size = row_bytes(self.ty, self.cols);
+        quant::dequantize(self.ty, &self.data.bytes()[r * size..(r + 1) * size], out);
+    }
+
+    /// Whether it wants activations in blocks.
+    pub(crate) fn is_quantized(&self) -> bool {
+        quant::is_quantized(self.ty)
+    }
+}
+
+fn row_bytes(ty: TensorType, cols: usize) -> usize {
+    cols / ty.block_len() as usize * ty.block_bytes() as usize
+}
+
+/// A projection: a matrix and perhaps a bias, of this instance's rows.
+pub(crate) struct Linear {
+    pub(crate) weight: Matrix,
+    /// `[rows]`.
+    pub(crate) bias: Option<Vec<f32>>,
+}
+
+/// One layer. Names as in GGUF.
+pub(crate) struct Layer {
+    /// `[E]`
+    pub(crate) attn_norm: Vec<f32>,
+    /// `[H * D, E]`, this instance's heads, as the next two.
+    pub(crate) attn_q: Linear,
+    pub(crate) attn_k: Linear,
+    pub(crate) attn_v: Linear,
+    /// `[D]`, shared by the heads.
+    pub(crate) attn_q_norm: Option<Vec<f32>>,
+    pub(crate) attn_k_norm: Option<Vec<f32>>,
+    /// `[E, H * D]`
+    pub(crate) attn_output: Linear,
+    /// `[E]`
+    pub(crate) ffn_norm: Vec<f32>,
+    /// `[F, E]`
+    pub(crate) ffn_gate: Linear,
+    pub(crate) ffn_up: Linear,
+    /// `[E, F]`
+    pub(crate) ffn_down: Linear,
+}
+
+/// All weights that this instance needs.
+pub(crate) struct Weights {
+    /// `[V, E]`, all rows, because any token may come.
+    pub(crate) token_embd: Rc<Matrix>,
+    pub(crate) layers: Vec<Layer>,
+    /// `[E]`
+    pub(crate) output_norm: Vec<f32>,
+    /// `[V, E]`, this instance's rows; the embedding matrix where the file has no other.
+    pub(crate) output: Rc<Matrix>,
+    /// `[rope_dims / 2]`: what frequencies are divided by.
+    pub(crate) rope_freqs: Option<Vec<f32>>,
+    /// Bytes that were mapped.
+    pub(crate) mapped_bytes: u64,
+}
+
+/// Which rows of each matrix an instance has.
+#[derive(Debug, Clone)]
+pub(crate) struct Share {
+    pub(crate) heads: Range<usize>,
+    pub(crate) kv_heads: Range<usize>,
+    pub(crate) embd: Range<usize>,
+    pub(crate) ff: Range<usize>,
+    pub(crate) vocab: Range<usize>,
+}
+
+impl Share {
+    /// The share of `rank` in a group of `size`.
+    pub(crate) fn new(config: &Config, rank: usize, size: usize) -> Self {
+        let split = |n: usize| n * rank / size..n * (rank + 1) / size;
+        let kv_heads = split(config.n_kv_heads);
+        let queries = config.n_heads / config.n_kv_heads;
+        Self {
+            heads: kv_heads.start * queries..kv_heads.end * queries,
+            kv_heads,
+            embd: split(config.n_embd),
+            ff: split(config.n_ff),
+            vocab: split(config.n_vocab),
+        }
+    }
+}
+
+impl Weights {
+    /// Loads `share` of the tensors of a file whose data have been checked to lie within `blob`.
+    ///
+    /// # Errors
+    /// `invalid-model` for a tensor that is missing or has another shape, `unsupported` for one of a type that the
+    /// kernels do not know, `out-of-memory`, `io`.
+    pub(crate) fn load(
+        gguf: &Gguf,
+        blob: &dyn Blob,
+        mapping: Mapping,
+        config: &Config,
+        share: &Share,
+    ) -> Result<Self> {
+        let mut loader = Loader {
+            gguf,
+            blob,
+            mapping,
+            mapped_bytes: 0,
+        };
+        let Config {
+            n_embd,
+            n_ff,
+            head_dim,
+            ..
+        } = *config;
+        let n_q = config.n_heads * head_dim;
+        let n_kv = config.n_kv_heads * head_dim;
+        let q = share.heads.start * head_dim..share.heads.end * head_dim;
+        let kv = share.kv_heads.start * head_dim..share.kv_heads.end * head_dim;
+
+        let all = 0..config.n_vocab;
+        let token_embd = Rc::new(loader.matrix("token_embd", [n_embd, config.n_vocab], all)?);
+        let mut layers = Vec::new();
+        for l in 0..config.n_layers {
+            let name = |tensor: &str| format!("blk.{l}.{tensor}");
+            layers.push(Layer {
+                attn_norm: loader.vector(&name("attn_norm.weight"), n_embd)?,
+                attn_q: loader.linear(&name("attn_q"), [n_embd, n_q], &q)?,
+                attn_k: loader.linear(&name("attn_k"), [n_embd, n_kv], &kv)?,
+                attn_v: loader.linear(&name("attn_v"), [n_embd, n_kv], &kv)?,
+                attn_q_norm: loader.optional_vector(&name("attn_q_norm.weight"), head_dim)?,
+                attn_k_norm: loader.optional_vector(&name("attn_k_norm.weight"), head_dim)?,
+                attn_output: loader.linear(&name("attn_output"), [n_q, n_embd], &share.embd)?,
+                ffn_norm: loader.vector(&name("ffn_norm.weight"), n_embd)?,
+                ffn_gate: loader.linear(&name("ffn_gate"), [n_embd, n_ff], &share.ff)?,
+                ffn_up: loader.linear(&name("ffn_up"), [n_embd, n_ff], &share.ff)?,
+                ffn_down: loader.linear(&name("ffn_down"), [n_ff, n_embd], &share.embd)?,
+            });
+        }
+        let output_norm = loader.vector("output_norm.weight", n_embd)?;
+        let is_tied = gguf.tensor("output.weight").is_none();
+        let output = if is_tied && share.vocab.len() == config.n_vocab {
+            Rc::clone(&token_embd)
+        } else {
+            let name = if is_tied { "token_embd" } else { "output" };
+            Rc::new(loader.matrix(name, [n_embd, config.n_vocab], share.vocab.clone())?)
+        };
+        Ok(Self {
+            token_embd,
+            layers,
+            output_norm,
+            output,
+            rope_freqs: loader.optional_vector("rope_freqs.weight", config.rope_dims / 2)?,
+            mapped_bytes: loader.mapped_bytes,
+        })
+    }
+}
+
+struct Loader<'a> {
+    gguf: &'a Gguf,
+    blob: &'a dyn Blob,
+    mapping: Mapping,
+    mapped_bytes: u64,
+}
+
+impl Loader<'_> {
+    /// `name.weight` and, where there is one, `name.bias`.
+    fn linear(&mut self, name: &str, shape: [usize; 2], rows: &Range<usize>) -> Result<Linear> {
+        let bias = self.optional_vector(&format!("{name}.bias"), shape[1])?;
+        Ok(Linear {
+            weight: self.matrix(name, shape, rows.clone())?,
+            bias: bias.map(|bias| bias[rows.clone()].to_vec()),
+        })
+    }
+
+    /// Some rows of `name.weight`, whose shape is `[cols, rows]` in GGUF's order.
+    fn matrix(&mut self, name: &str, shape: [usize; 2], rows: Range<usize>) -> Result<Matrix> {
+        let tensor = self.tensor(&format!("{name}.weight"), &shape)?;
+        let row_size = row_bytes(tensor.ty, shape[0]) as u64;
+        // Within the file: `rows` lies within the shape, and the whole tensor was checked.
+        let offset = tensor.offset + rows.start as u64 * row_size;
+        let length = rows.len() as u64 * row_size;
+        Ok(Matrix {
+            ty: tensor.ty,
+            cols: shape[0],
+            data: self.region(offset, length)?,
+        })
+    }
+
+    /// A vector, as numbers.
+    fn vector(&mut self, name: &str, len: usize) -> Result<Vec<f32>> {
+        let tensor = self.tensor(name, &[len])?;
+        let (ty, offset, size) = (tensor.ty, tensor.offset, tensor.size);
+        let bytes = self.blob.read(offset, size as usize)?;
+        if bytes.len() as u64 != size {
+            return Err(crate::error::Error::Io(format!(
+                "{name}: {} bytes",
+                bytes.len()
+            )));
+        }
+        let mut out = vec![0.0; len];
+        quant::dequantize(ty, &bytes, &mut out);
+        Ok(out)
+    }
+
+    fn optional_vector(&mut self, name: &str, len: usize) -> Result<Option<Vec<f32>>> {
+        match self.gguf.tensor(name) {
+            Some(_) => self.vector(name, len).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn tensor(&self, name: &str, shape: &[usize]) -> Result<&TensorInfo> {
+        let subject = format!("tensor `{name}`");
+        let tensor = self
+            .gguf
+            .tensor(name)
+            .ok_or_else(|| invalid_model(&subject, "to be there", "none of this name"))?;
+        let same = tensor
+            .shape
+            .iter()
+            .copied()
+            .eq(shape.iter().map(|&dim| dim as u64));
+        if !same {
+            let (expected, found) = (format!("shape {shape:?}"), format!("{:?}", tensor.shape));
+            return Err(invalid_model(subject, expected, found));
+        }
+        if !quant::is_supported(tensor.ty) {
+            let expected =
+                "F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K to Q6_K, IQ4_NL or IQ4_XS";
+            return Err(unsupported(subject, expected, tensor.ty.name()));
+        }
+        Ok(tensor)
+    }
+
+    fn region(&mut self, offset: u64, length: u64) -> Result<Region> {
+        let length = usize::try_from(length)
+            .map_err(|_| invalid_model("a tensor", "less than 4 GiB", format!("{length} bytes")))?;
+        if self.mapping == Mapping::Copy || (length as u64) < SMALLEST_MAPPING {
+            return Region::copy(self.blob, offset, length);
+        }
+        let region = Region::map(self.blob, offset, length)?;
+        if region.is_mapped {
+            self.mapped_bytes += length as u64;
+        }
+        Ok(region)
+    }
+}

@@ -1,0 +1,125 @@
+//! The 16-bit floating-point numbers.
+
+/// 2^112: what an f16's exponent, moved into place, lacks of f32's bias.
+const REBIAS: f32 = f32::from_bits((127 + 112) << 23);
+
+/// IEEE binary16 to binary32, exact for all numbers. Without branches: the multiplication makes subnormals right.
+#[inline(always)]
+pub(crate) fn f16_to_f32(half: u16) -> f32 {
+    let magnitude = u32::from(half & 0x7fff) << 13;
+    let finite = (f32::from_bits(magnitude) * REBIAS).to_bits();
+    let bits = if half & 0x7c00 == 0x7c00 {
+        magnitude | 0x7f80_0000
+    } else {
+        finite
+    };
+    f32::from_bits(bits | u32::from(half & 0x8000) << 16)
+}
+
+/// binary32 to binary16, to nearest, ties to even; too large becomes the largest finite number, so that a cached key
+/// or value cannot become an infinity.
+#[inline]
+pub(crate) fn f32_to_f16(value: f32) -> u16 {
+    let largest = half::f16::MAX.to_f32_const();
+    half::f16::from_f32_const(value.clamp(-largest, largest)).to_bits()
+}
+
+/// bfloat16 to binary32, exact.
+#[inline(always)]
+pub(crate) fn bf16_to_f32(brain: u16) -> f32 {
+    f32::from_bits(u32::from(brain) << 16)
+}
+
+/// A floating-point number as it lies in memory, little-endian.
+pub(crate) trait Element {
+    /// Its bytes.
+    type Raw: Copy + 'static;
+
+    /// The whole numbers of some bytes.
+    fn raws(bytes: &[u8]) -> &[Self::Raw];
+
+    /// The bytes of one.
+    fn bytes(raw: &Self::Raw) -> &[u8];
+
+    /// Exact.
+    fn to_f32(raw: Self::Raw) -> f32;
+
+    /// To nearest, ties to even.
+    fn from_f32(value: f32) -> Self::Raw;
+}
+
+/// binary32.
+pub(crate) struct F32;
+/// binary16.
+pub(crate) struct F16;
+/// bfloat16.
+pub(crate) struct BF16;
+
+macro_rules! element {
+    ($element:ident, $bytes:literal, $to:expr, $from:expr) => {
+        impl Element for $element {
+            type Raw = [u8; $bytes];
+
+            #[inline(always)]
+            fn raws(bytes: &[u8]) -> &[Self::Raw] {
+                bytes.as_chunks().0
+            }
+
+            #[inline(always)]
+            fn bytes(raw: &Self::Raw) -> &[u8] {
+                raw
+            }
+
+            #[inline(always)]
+            fn to_f32(raw: Self::Raw) -> f32 {
+                $to(raw)
+            }
+
+            #[inline(always)]
+            fn from_f32(value: f32) -> Self::Raw {
+                $from(value)
+            }
+        }
+    };
+}
+
+element!(F32, 4, f32::from_le_bytes, f32::to_le_bytes);
+element!(F16, 2, |raw| f16_to_f32(u16::from_le_bytes(raw)), |v| {
+    f32_to_f16(v).to_le_bytes()
+});
+element!(BF16, 2, |raw| bf16_to_f32(u16::from_le_bytes(raw)), |v| {
+    half::bf16::from_f32(v).to_le_bytes()
+});
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_f16_converts_as_the_half_crate_does() {
+        for bits in 0..=u16::MAX {
+            let expected = half::f16::from_bits(bits).to_f32();
+            let found = f16_to_f32(bits);
+            assert_eq!(found.is_nan(), expected.is_nan(), "{bits:#x}");
+            if !expected.is_nan() {
+                assert_eq!(found.to_bits(), expected.to_bits(), "{bits:#x}");
+            }
+        }
+    }
+
+    #[test]
+    fn f32_becomes_the_nearest_finite_f16() {
+        assert_eq!(f32_to_f16(1.0), 0x3c00);
+        assert_eq!(f32_to_f16(-2.5), 0xc100);
+        assert_eq!(f32_to_f16(1.0 + 1.0 / 2048.0), 0x3c00, "a tie goes to even");
+        assert_eq!(f32_to_f16(1e9), 0x7bff);
+        assert_eq!(f32_to_f16(f32::NEG_INFINITY), 0xfbff);
+        assert_eq!(f32_to_f16(6e-8), 0x0001, "the smallest subnormal");
+    }
+
+    #[test]
+    fn bf16_is_the_upper_half_of_f32() {
+        assert_eq!(bf16_to_f32(0x3f80), 1.0);
+        assert_eq!(bf16_to_f32(0xc040), -3.0);
+    }
+}

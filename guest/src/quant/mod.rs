@@ -1,0 +1,191 @@
+//! Block formats: how ggml stores weights in few bits.
+//!
+//! Every format here is seen as *groups* of 32 consecutive weights. A group has 32 small integers, and for each half of
+//! it a scale and a minimum: `weight = scale * (quant - ZERO) + min`. That one view serves dequantisation, the scalar
+//! kernels and the SIMD kernels; only this module knows where the bits are. Source of the layouts: ggml's
+//! `ggml-common.h` and the dequantisers of `ggml-quants.c`.
+
+#![expect(non_camel_case_types, reason = "the names of the formats are ggml's")]
+
+mod block32;
+mod float;
+mod iq4;
+mod kquants;
+
+pub(crate) use block32::{Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
+pub(crate) use float::{BF16, Element, F16, F32};
+#[cfg(target_arch = "wasm32")]
+pub(crate) use iq4::IQ4_VALUES;
+pub(crate) use iq4::{IQ4_NL, IQ4_XS};
+pub(crate) use kquants::{Q2_K, Q3_K, Q4_K, Q5_K, Q6_K};
+
+use crate::gguf::TensorType;
+
+/// Weights in a group, and activations in a block of a quad of activations.
+pub(crate) const GROUP: usize = 32;
+
+/// A block format.
+#[cfg_attr(
+    not(target_arch = "wasm32"),
+    expect(
+        dead_code,
+        reason = "what the scalar kernels do not need to know, the others do"
+    )
+)]
+pub(crate) trait Format {
+    /// One block: an array of bytes.
+    type Block: 'static;
+    /// Its type in ggml.
+    const TYPE: TensorType;
+    /// Groups per block: 1 or 8.
+    const GROUPS: usize;
+    /// What is subtracted from every quant.
+    const ZERO: i8;
+    /// Whether quants are signed 8-bit numbers. Otherwise they are 0 to 63.
+    const SIGNED: bool = false;
+    /// Whether the two halves of a group have scales and minima of their own.
+    const HALVES: bool = false;
+    /// Whether there are minima.
+    const MIN: bool = false;
+
+    /// The whole blocks of some bytes.
+    fn blocks(bytes: &[u8]) -> &[Self::Block];
+
+    /// The block's own scale, and the scale of its minima (0 without).
+    fn header(block: &Self::Block) -> [f32; 2];
+
+    /// Scale and minimum of the two halves of group `g`, given the block's header.
+    fn scales(block: &Self::Block, header: [f32; 2], g: usize) -> Scales;
+
+    /// The quants of group `g`.
+    fn quants(block: &Self::Block, g: usize) -> [i8; GROUP];
+}
+
+/// Scale and minimum of each half of a group.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Scales {
+    pub(crate) scale: [f32; 2],
+    pub(crate) min: [f32; 2],
+}
+
+impl Scales {
+    /// The same for both halves.
+    #[inline(always)]
+    fn both(scale: f32, min: f32) -> Self {
+        Self {
+            scale: [scale; 2],
+            min: [min; 2],
+        }
+    }
+}
+
+/// Runs `$body` with `$format` standing for the format of `$ty`; `$float` for a type that is no block format.
+macro_rules! with_format {
+    ($ty:expr, $format:ident => $body:expr, _ => $other:expr) => {
+        match $ty {
+            TensorType::Q4_0 => {
+                type $format = $crate::quant::Q4_0;
+                $body
+            }
+            TensorType::Q4_1 => {
+                type $format = $crate::quant::Q4_1;
+                $body
+            }
+            TensorType::Q5_0 => {
+                type $format = $crate::quant::Q5_0;
+                $body
+            }
+            TensorType::Q5_1 => {
+                type $format = $crate::quant::Q5_1;
+                $body
+            }
+            TensorType::Q8_0 => {
+                type $format = $crate::quant::Q8_0;
+                $body
+            }
+            TensorType::Q2_K => {
+                type $format = $crate::quant::Q2_K;
+                $body
+            }
+            TensorType::Q3_K => {
+                type $format = $crate::quant::Q3_K;
+                $body
+            }
+            TensorType::Q4_K => {
+                type $format = $crate::quant::Q4_K;
+                $body
+            }
+            TensorType::Q5_K => {
+                type $format = $crate::quant::Q5_K;
+                $body
+            }
+            TensorType::Q6_K => {
+                type $format = $crate::quant::Q6_K;
+                $body
+            }
+            TensorType::IQ4_NL => {
+                type $format = $crate::quant::IQ4_NL;
+                $body
+            }
+            TensorType::IQ4_XS => {
+                type $format = $crate::quant::IQ4_XS;
+                $body
+            }
+            _ => $other,
+        }
+    };
+}
+pub(crate) use with_format;
+
+/// Whether the engine computes with tensors of this type.
+pub fn is_supported(ty: TensorType) -> bool {
+    is_quantized(ty) || matches!(ty, TensorType::F32 | TensorType::F16 | TensorType::BF16)
+}
+
+/// Whether it is a block format, which is multiplied with quantised activations.
+pub(crate) fn is_quantized(ty: TensorType) -> bool {
+    with_format!(ty, F => { let _ = F::TYPE; true }, _ => false)
+}
+
+/// Some row, or part of one, to `f32`: as many weights as `out` has, which is a whole number of blocks of a supported
+/// type. Equal to ggml's dequantisers to the last bit.
+///
+/// # Panics
+/// If `ty` is not supported or `bytes` are not the bytes of `out.len()` weights; the loader has checked both.
+pub fn dequantize(ty: TensorType, bytes: &[u8], out: &mut [f32]) {
+    assert_eq!(
+        bytes.len() as u64 * ty.block_len(),
+        out.len() as u64 * ty.block_bytes(),
+        "bytes of {}",
+        ty.name()
+    );
+    with_format!(ty, F => dequantize_blocks::<F>(bytes, out), _ => match ty {
+        TensorType::F32 => convert::<F32>(bytes, out),
+        TensorType::F16 => convert::<F16>(bytes, out),
+        TensorType::BF16 => convert::<BF16>(bytes, out),
+        other => unreachable!("the loader rejects tensors of type {}", other.name()),
+    });
+}
+
+fn dequantize_blocks<F: Format>(bytes: &[u8], out: &mut [f32]) {
+    let groups = F::blocks(bytes)
+        .iter()
+        .flat_map(|block| (0..F::GROUPS).map(move |g| (block, g)));
+    for (out, (block, g)) in out.as_chunks_mut::<GROUP>().0.iter_mut().zip(groups) {
+        let scales = F::scales(block, F::header(block), g);
+        for (i, (out, quant)) in out.iter_mut().zip(F::quants(block, g)).enumerate() {
+            let half = i / 16;
+            let quant = i32::from(quant) - i32::from(F::ZERO);
+            *out = scales.scale[half] * quant as f32 + scales.min[half];
+        }
+    }
+}
+
+fn convert<E: Element>(bytes: &[u8], out: &mut [f32]) {
+    for (out, raw) in out.iter_mut().zip(E::raws(bytes)) {
+        *out = E::to_f32(*raw);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,345 @@
+//! A session: the tokens of one sequence, what the model has computed for them, and how they go on.
+
+mod answer;
+mod state;
+
+use std::rc::Rc;
+
+use crate::engine::Model;
+use crate::error::{Error, Result, invalid_argument};
+use crate::model::{BATCH, KvCache, KvType};
+use crate::sampler::{Candidates, SamplerOptions};
+use answer::Answer;
+pub use answer::FinishReason;
+
+/// Room for tokens where nothing else is asked for; more costs memory that few use.
+const DEFAULT_CONTEXT: u32 = 4096;
+/// Limits of `generation-options` in `wit/engine.wit`.
+const MAX_STOPS: usize = 64;
+const MAX_LOGPROBS: u32 = 1024;
+
+/// How a session is laid out.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SessionOptions {
+    /// Tokens. Default: the model's context, at most 4,096.
+    pub context_length: Option<u32>,
+    /// Default: F16.
+    pub kv_type: Option<KvType>,
+}
+
+/// How an answer goes on and where it ends.
+#[derive(Debug, Clone, Default)]
+pub struct GenerationOptions {
+    /// How tokens are chosen.
+    pub sampler: SamplerOptions,
+    /// Tokens of an answer at most.
+    pub max_tokens: Option<u32>,
+    /// Texts that end it.
+    pub stop: Vec<String>,
+    /// Goes on after an end-of-generation token.
+    pub ignore_end: bool,
+    /// Reports the probability of the chosen token and of this many others.
+    pub logprobs: Option<u32>,
+}
+
+/// What [`Session::next_token`] answers.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// A token was chosen and appended.
+    Token {
+        /// Its number.
+        id: u32,
+        /// The text that became certain with it.
+        bytes: Vec<u8>,
+        /// The natural logarithm of its probability, where that was asked for.
+        logprob: Option<f32>,
+        /// The best tokens and the logarithms of their probabilities.
+        top: Vec<(u32, f32)>,
+    },
+    /// The answer is over.
+    Finished {
+        /// Why.
+        reason: FinishReason,
+        /// Text that had been held back.
+        bytes: Vec<u8>,
+    },
+}
+
+/// What a session has used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Tokens in the context.
+    pub context_used: u32,
+    /// Tokens that there is room for.
+    pub context_length: u32,
+    /// Tokens fed since the session began.
+    pub fed: u64,
+    /// Tokens generated since the session began.
+    pub generated: u64,
+    /// Bytes reserved for keys and values.
+    pub kv_bytes: u64,
+}
+
+/// A sequence of tokens and its state.
+pub struct Session {
+    model: Rc<Model>,
+    /// All tokens of the sequence.
+    tokens: Vec<u32>,
+    /// How many of them are in the cache. After a token was chosen, or the sequence cut, it is one less than all: the last
+    /// one is computed when it is needed.
+    computed: usize,
+    cache: KvCache,
+    /// `[E]`: what the model made of the last computed token.
+    hidden: Vec<f32>,
+    /// `[V]`: scratch, and those of `hidden` when `has_logits`.
+    logits: Vec<f32>,
+    has_logits: bool,
+    answer: Answer,
+    /// Scratch for the best tokens.
+    candidates: Candidates,
+    fed: u64,
+    generated: u64,
+}
+
+/// Is given the logits after a token, and the token that follows.
+type Each<'a> = dyn FnMut(&[f32], u32) + 'a;
+
+impl Session {
+    /// An empty session.
+    ///
+    /// # Errors
+    /// `invalid-argument` for a context outside the model's, `out-of-memory`.
+    pub fn new(model: Rc<Model>, options: SessionOptions) -> Result<Self> {
+        let mut transformer = model.transformer()?;
+        let trained = transformer.config().context_length;
+        let context = options
+            .context_length
+            .unwrap_or(trained.min(DEFAULT_CONTEXT));
+        if !(1..=trained).contains(&context) {
+            let expected = format!("1 to {trained}, which the model was trained for");
+            return Err(invalid_argument("context-length", expected, context));
+        }
+        let n_vocab = transformer.config().n_vocab;
+        let kv_type = options.kv_type.unwrap_or(KvType::F16);
+        let cache = transformer.new_cache(kv_type, context as usize)?;
+        drop(transformer);
+        Ok(Self {
+            model,
+            tokens: Vec::with_capacity(context as usize),
+            computed: 0,
+            cache,
+            hidden: Vec::new(),
+            logits: Vec::with_capacity(n_vocab),
+            has_logits: false,
+            answer: Answer::new(GenerationOptions::default())?,
+            candidates: Candidates::default(),
+            fed: 0,
+            generated: 0,
+        })
+    }
+
+    /// Sets how the next tokens are chosen, begins a new answer, and starts the random numbers anew.
+    ///
+    /// # Errors
+    /// `invalid-argument` for an option outside its range.
+    pub fn configure(&mut self, options: GenerationOptions) -> Result<()> {
+        self.answer = Answer::new(options)?;
+        Ok(())
+    }
+
+    /// Appends some of `tokens`, and says how many: at least one, if there is one.
+    ///
+    /// # Errors
+    /// `invalid-argument` for a token outside the vocabulary, `prompt-too-long` if not all of `tokens` have room;
+    /// nothing was appended then. `aborted`.
+    pub fn feed(&mut self, tokens: &[u32]) -> Result<usize> {
+        self.check_room(tokens)?;
+        self.answer.begin();
+        self.append(tokens, None)
+    }
+
+    /// Appends some of `tokens`, and gives for each the natural logarithm of its probability after those before it; 0 for
+    /// the first of an empty session.
+    ///
+    /// # Errors
+    /// As [`Session::feed`].
+    pub fn score(&mut self, tokens: &[u32]) -> Result<Vec<f32>> {
+        self.check_room(tokens)?;
+        self.answer.begin();
+        let mut scores = Vec::new();
+        if let Some(&first) = tokens.first() {
+            scores.push(match self.tokens.is_empty() {
+                true => 0.0,
+                false => log_softmax(self.logits()?, first),
+            });
+        }
+        let mut each = |logits: &[f32], next| scores.push(log_softmax(logits, next));
+        self.append(tokens, Some(&mut each))?;
+        Ok(scores)
+    }
+
+    /// Chooses the next token and appends it, or says why the answer is over.
+    ///
+    /// # Errors
+    /// `context-full`; `invalid-argument` for an empty session; `aborted`.
+    pub fn next_token(&mut self) -> Result<Event> {
+        if let Some(reason) = self.answer.finished() {
+            let bytes = Vec::new();
+            return Ok(Event::Finished { reason, bytes });
+        }
+        if self.answer.is_long_enough() {
+            return Ok(self.answer.finish(FinishReason::Length));
+        }
+        self.logits()?;
+        let id = self.answer.sampler.sample(&self.logits, &self.tokens);
+        let model = Rc::clone(&self.model);
+        let tokenizer = model.tokenizer()?;
+        if tokenizer.is_end_of_generation(id) && !self.answer.options.ignore_end {
+            return Ok(self.answer.finish(FinishReason::EndOfSequence));
+        }
+        if self.tokens.len() == self.cache.capacity() {
+            return Err(Error::ContextFull(self.cache.capacity() as u32));
+        }
+        self.tokens.push(id);
+        self.generated += 1;
+        let (logprob, top) = self.report(id);
+        let text = tokenizer.token_bytes(id).unwrap_or_default();
+        Ok(self.answer.token(id, text, logprob, top))
+    }
+
+    /// Forgets all tokens from `length` on.
+    ///
+    /// # Errors
+    /// `invalid-argument` if there are fewer.
+    pub fn truncate(&mut self, length: usize) -> Result<()> {
+        if length > self.tokens.len() {
+            let expected = format!("at most {}, the tokens there are", self.tokens.len());
+            return Err(invalid_argument("length", expected, length));
+        }
+        if length < self.tokens.len() {
+            self.tokens.truncate(length);
+            // The last token is computed again when it is needed, for what follows it.
+            self.computed = self.computed.min(length.saturating_sub(1));
+            self.cache.truncate(self.computed);
+            self.has_logits = false;
+            self.answer.begin();
+        }
+        Ok(())
+    }
+
+    /// The logits after the last token, `[V]`.
+    ///
+    /// # Errors
+    /// `invalid-argument` for an empty session, `aborted`.
+    pub fn logits(&mut self) -> Result<&[f32]> {
+        if self.tokens.is_empty() {
+            return Err(invalid_argument(
+                "session",
+                "tokens to go on from",
+                "none; feed some",
+            ));
+        }
+        self.compute()?;
+        if !self.has_logits {
+            self.model
+                .transformer()?
+                .logits_of(&self.hidden, &mut self.logits)?;
+            self.has_logits = true;
+        }
+        Ok(&self.logits)
+    }
+
+    /// What was used.
+    pub fn usage(&self) -> Usage {
+        Usage {
+            context_used: self.tokens.len() as u32,
+            context_length: self.cache.capacity() as u32,
+            fed: self.fed,
+            generated: self.generated,
+            kv_bytes: self.cache.reserved_bytes(),
+        }
+    }
+
+    fn check_room(&self, tokens: &[u32]) -> Result<()> {
+        let n_vocab = self.model.tokenizer()?.vocab_size();
+        if let Some(token) = tokens.iter().find(|&&token| token >= n_vocab) {
+            return Err(invalid_argument(
+                "token",
+                format!("less than {n_vocab}"),
+                token,
+            ));
+        }
+        let room = self.cache.capacity() - self.tokens.len();
+        if tokens.len() > room {
+            return Err(Error::PromptTooLong {
+                tokens: u32::try_from(tokens.len()).unwrap_or(u32::MAX),
+                limit: room as u32,
+            });
+        }
+        Ok(())
+    }
+
+    /// Appends and computes as many of `tokens` as fit in a batch with what is pending. `each` is given the logits after
+    /// every one of them but the last, and the token that follows.
+    fn append(&mut self, tokens: &[u32], each: Option<&mut Each<'_>>) -> Result<usize> {
+        let pending = self.tokens.len() - self.computed;
+        let taken = tokens.len().min(BATCH - pending);
+        if taken == 0 {
+            return Ok(0);
+        }
+        self.tokens.extend_from_slice(&tokens[..taken]);
+        self.compute()?;
+        if let Some(each) = each {
+            let mut transformer = self.model.transformer()?;
+            for (t, &next) in tokens[1..taken].iter().enumerate() {
+                transformer.logits(pending + t, &mut self.logits)?;
+                each(&self.logits, next);
+            }
+        }
+        self.fed += taken as u64;
+        Ok(taken)
+    }
+
+    /// Computes the tokens that are not yet in the cache: at most a batch.
+    fn compute(&mut self) -> Result<()> {
+        let pending = &self.tokens[self.computed..];
+        if !pending.is_empty() {
+            let mut transformer = self.model.transformer()?;
+            transformer.forward(pending, self.computed, &mut self.cache)?;
+            transformer.hidden(pending.len() - 1, &mut self.hidden);
+            self.computed = self.tokens.len();
+            self.has_logits = false;
+        }
+        Ok(())
+    }
+
+    /// The probability of token `id` and of the best tokens, as far as they were asked for. `logits` are those that `id`
+    /// was chosen from.
+    fn report(&mut self, id: u32) -> (Option<f32>, Vec<(u32, f32)>) {
+        let Some(best) = self.answer.options.logprobs else {
+            return (None, Vec::new());
+        };
+        let logits = &self.logits;
+        let mut top = Vec::new();
+        if best > 0 {
+            self.candidates.reset(logits);
+            self.candidates.top_k(best as usize);
+            let items = self.candidates.items().iter();
+            top.extend(items.map(|candidate| (candidate.id, log_softmax(logits, candidate.id))));
+        }
+        (Some(log_softmax(logits, id)), top)
+    }
+}
+
+/// The natural logarithm of a token's probability. The sum is in f64, for vocabularies of any size.
+fn log_softmax(logits: &[f32], id: u32) -> f32 {
+    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f64 = logits
+        .iter()
+        .map(|logit| f64::from(logit - largest).exp())
+        .sum();
+    (f64::from(logits[id as usize] - largest) - sum.ln()) as f32
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,150 @@
+//! Copies of a session: in memory, and as bytes.
+//!
+//! The bytes are `magic, shape, fed, generated, random, computed, tokens, hidden, keys and values`, little-endian. They are
+//! checked like a file: they may come from anywhere.
+
+use super::Session;
+use crate::error::{Result, invalid_argument};
+use crate::quant::{Element, F32};
+
+/// The last digit is the version of the layout.
+const MAGIC: &[u8; 8] = b"gustses1";
+
+impl Session {
+    /// An independent copy.
+    ///
+    /// # Errors
+    /// `out-of-memory`.
+    pub fn fork(&self) -> Result<Self> {
+        let mut tokens = Vec::with_capacity(self.cache.capacity());
+        tokens.extend_from_slice(&self.tokens);
+        Ok(Self {
+            model: self.model.clone(),
+            tokens,
+            computed: self.computed,
+            cache: self.cache.fork()?,
+            hidden: self.hidden.clone(),
+            logits: self.logits.clone(),
+            has_logits: self.has_logits,
+            answer: self.answer.clone(),
+            candidates: self.candidates.clone(),
+            fed: self.fed,
+            generated: self.generated,
+        })
+    }
+
+    /// Everything but the options, as bytes.
+    ///
+    /// # Errors
+    /// `invalid-argument` if the model's weights are not loaded.
+    pub fn save(&self) -> Result<Vec<u8>> {
+        let mut out = MAGIC.to_vec();
+        for number in self.shape()? {
+            out.extend(number.to_le_bytes());
+        }
+        for number in [
+            self.fed,
+            self.generated,
+            self.answer.sampler.random_state(),
+            self.computed as u64,
+            self.tokens.len() as u64,
+        ] {
+            out.extend(number.to_le_bytes());
+        }
+        self.tokens
+            .iter()
+            .for_each(|token| out.extend(token.to_le_bytes()));
+        if self.computed > 0 {
+            self.hidden.iter().for_each(|x| out.extend(x.to_le_bytes()));
+        }
+        self.cache.save(&mut out);
+        Ok(out)
+    }
+
+    /// Becomes what was saved from a session of the same model and layout. The options stay, and a new answer begins.
+    ///
+    /// # Errors
+    /// `invalid-argument` for any other bytes; nothing has changed then.
+    pub fn restore(&mut self, state: &[u8]) -> Result<()> {
+        let wrong = |found: &str| {
+            let expected = "what `save` gave for the same model and session options";
+            invalid_argument("state", expected, found)
+        };
+        let mut rest = state;
+        if rest.split_off(..MAGIC.len()) != Some(MAGIC) {
+            return Err(wrong("other bytes"));
+        }
+        for expected in self.shape()? {
+            if number(&mut rest) != Some(expected) {
+                return Err(wrong("the state of another model or layout"));
+            }
+        }
+        let mut header = [0; 5];
+        for field in &mut header {
+            *field = number(&mut rest).ok_or_else(|| wrong("too few bytes"))?;
+        }
+        let [fed, generated, random, computed, length] = header;
+        // The last token may be pending, no other.
+        if length > self.cache.capacity() as u64 || computed > length || length > computed + 1 {
+            return Err(wrong("numbers that do not fit together"));
+        }
+        let (computed, length) = (computed as usize, length as usize);
+        let n_embd = if computed > 0 {
+            self.model.transformer()?.config().n_embd
+        } else {
+            0
+        };
+        let tokens = rest
+            .split_off(..4 * length)
+            .ok_or_else(|| wrong("too few bytes"))?;
+        let hidden = rest
+            .split_off(..4 * n_embd)
+            .ok_or_else(|| wrong("too few bytes"))?;
+        let tokens: Vec<u32> = tokens
+            .as_chunks()
+            .0
+            .iter()
+            .map(|raw| u32::from_le_bytes(*raw))
+            .collect();
+        let n_vocab = self.model.tokenizer()?.vocab_size();
+        if tokens.iter().any(|&token| token >= n_vocab) {
+            return Err(wrong("tokens outside the vocabulary"));
+        }
+        if !self.cache.load(computed, rest) {
+            return Err(wrong("another number of keys and values"));
+        }
+        self.tokens.clear();
+        self.tokens.extend(tokens);
+        self.computed = computed;
+        self.hidden = F32::raws(hidden)
+            .iter()
+            .map(|raw| F32::to_f32(*raw))
+            .collect();
+        self.has_logits = false;
+        self.answer.begin();
+        self.answer.sampler.set_random_state(random);
+        (self.fed, self.generated) = (fed, generated);
+        Ok(())
+    }
+
+    /// What must be the same for a state to fit.
+    fn shape(&self) -> Result<[u64; 5]> {
+        let transformer = self.model.transformer()?;
+        let config = transformer.config();
+        let per_token = self.cache.reserved_bytes() / self.cache.capacity() as u64;
+        Ok([
+            config.n_vocab as u64,
+            config.n_embd as u64,
+            config.n_layers as u64,
+            config.head_dim as u64,
+            per_token,
+        ])
+    }
+}
+
+/// Takes the next number.
+fn number(bytes: &mut &[u8]) -> Option<u64> {
+    let (raw, rest) = bytes.split_first_chunk()?;
+    *bytes = rest;
+    Some(u64::from_le_bytes(*raw))
+}

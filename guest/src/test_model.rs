@@ -1,0 +1,169 @@
+//! Tiny models of random weights, made for tests.
+
+use crate::gguf::{Array, TensorType, Writer};
+
+/// What a [`model`] looks like.
+#[derive(Debug, Clone)]
+pub(crate) struct Shape {
+    pub(crate) architecture: &'static str,
+    pub(crate) ty: TensorType,
+    pub(crate) n_kv_heads: u32,
+    pub(crate) head_dim: u32,
+    pub(crate) has_biases: bool,
+    pub(crate) has_head_norms: bool,
+    pub(crate) is_tied: bool,
+}
+
+impl Default for Shape {
+    fn default() -> Self {
+        Self {
+            architecture: "llama",
+            ty: TensorType::Q8_0,
+            n_kv_heads: 2,
+            head_dim: 16,
+            has_biases: false,
+            has_head_norms: false,
+            is_tied: false,
+        }
+    }
+}
+
+/// Tokens of the vocabulary of [`model`]: 3 control tokens, then one per letter.
+pub(crate) const N_VOCAB: u32 = 64;
+
+/// A tiny model of random weights with a context of 64 tokens, as a file: 2 layers, 4 heads.
+pub(crate) fn model(shape: &Shape) -> Vec<u8> {
+    let (n_embd, n_ff, n_heads) = (64, 96, 4);
+    let mut builder = Builder::new(shape.architecture);
+    let key = |name: &str| format!("{}.{name}", shape.architecture);
+    for (name, number) in [
+        ("context_length", 64),
+        ("embedding_length", n_embd),
+        ("block_count", 2),
+        ("feed_forward_length", n_ff),
+        ("attention.head_count", n_heads),
+        ("attention.head_count_kv", shape.n_kv_heads),
+        ("attention.key_length", shape.head_dim),
+        ("attention.value_length", shape.head_dim),
+    ] {
+        builder.writer.metadata(&key(name), number);
+    }
+    builder
+        .writer
+        .metadata(&key("attention.layer_norm_rms_epsilon"), 1e-5f32);
+    builder.vocabulary();
+
+    let (q, kv) = (n_heads * shape.head_dim, shape.n_kv_heads * shape.head_dim);
+    builder.tensor("token_embd.weight", shape.ty, &[n_embd, N_VOCAB]);
+    for l in 0..2 {
+        let name = |tensor: &str| format!("blk.{l}.{tensor}");
+        for (tensor, shape_of) in [
+            ("attn_q", [n_embd, q]),
+            ("attn_k", [n_embd, kv]),
+            ("attn_v", [n_embd, kv]),
+            ("attn_output", [q, n_embd]),
+            ("ffn_gate", [n_embd, n_ff]),
+            ("ffn_up", [n_embd, n_ff]),
+            ("ffn_down", [n_ff, n_embd]),
+        ] {
+            builder.tensor(&name(&format!("{tensor}.weight")), shape.ty, &shape_of);
+            if shape.has_biases && ["attn_q", "attn_k", "attn_v"].contains(&tensor) {
+                builder.tensor(
+                    &name(&format!("{tensor}.bias")),
+                    TensorType::F32,
+                    &shape_of[1..],
+                );
+            }
+        }
+        for norm in ["attn_norm", "ffn_norm"] {
+            builder.tensor(&name(&format!("{norm}.weight")), TensorType::F32, &[n_embd]);
+        }
+        if shape.has_head_norms {
+            for norm in ["attn_q_norm", "attn_k_norm"] {
+                builder.tensor(
+                    &name(&format!("{norm}.weight")),
+                    TensorType::F32,
+                    &[shape.head_dim],
+                );
+            }
+        }
+    }
+    builder.tensor("output_norm.weight", TensorType::F32, &[n_embd]);
+    if !shape.is_tied {
+        builder.tensor("output.weight", shape.ty, &[n_embd, N_VOCAB]);
+    }
+    builder.finish()
+}
+
+/// Writes a file with random tensors.
+pub(crate) struct Builder {
+    pub(crate) writer: Writer,
+    data: Vec<u8>,
+    random: u64,
+}
+
+impl Builder {
+    pub(crate) fn new(architecture: &str) -> Self {
+        let mut writer = Writer::default();
+        writer.metadata("general.architecture", architecture);
+        Self {
+            writer,
+            data: Vec::new(),
+            random: 1,
+        }
+    }
+
+    /// A SentencePiece vocabulary of [`N_VOCAB`] tokens.
+    fn vocabulary(&mut self) {
+        let names = ["<unk>", "<s>", "</s>", "\u{2581}"];
+        let letters = ('0'..='z').map(String::from);
+        let tokens: Vec<String> = names
+            .map(String::from)
+            .into_iter()
+            .chain(letters)
+            .take(N_VOCAB as usize)
+            .collect();
+        let types = (0..N_VOCAB as i32).map(|i| [2, 3, 3, 1][i.min(3) as usize]);
+        self.writer
+            .metadata("tokenizer.ggml.model", "llama")
+            .metadata("tokenizer.ggml.tokens", Array::strings(tokens))
+            .metadata(
+                "tokenizer.ggml.scores",
+                Array::f32s((0..N_VOCAB).map(|i| -(i as f32))),
+            )
+            .metadata("tokenizer.ggml.token_type", Array::i32s(types))
+            .metadata("tokenizer.ggml.bos_token_id", 1)
+            .metadata("tokenizer.ggml.eos_token_id", 2);
+    }
+
+    /// Adds a tensor of type F32, F16, Q8_0 or Q4_0.
+    pub(crate) fn tensor(&mut self, name: &str, ty: TensorType, shape: &[u32]) {
+        let shape: Vec<u64> = shape.iter().map(|&dim| dim.into()).collect();
+        let size = self.writer.tensor(name, ty, &shape) as usize;
+        let start = self.data.len();
+        for at in 0..size {
+            self.random = self
+                .random
+                .wrapping_mul(0x5851_f42d_4c95_7f2d)
+                .wrapping_add(12345);
+            let byte = (self.random >> 56) as u8;
+            self.data.push(match (ty, at % ty.block_bytes() as usize) {
+                // Numbers near 0.1, so that nothing grows without bound.
+                (TensorType::F32, 3) => 0x3d,
+                (TensorType::F16, 1) => 0x2e,
+                (TensorType::Q8_0 | TensorType::Q4_0, 0) => 0x00,
+                (TensorType::Q8_0, 1) => 0x14,
+                (TensorType::Q4_0, 1) => 0x24,
+                _ => byte,
+            });
+        }
+        let padded = size.next_multiple_of(Writer::ALIGNMENT as usize);
+        self.data.resize(start + padded, 0);
+    }
+
+    pub(crate) fn finish(self) -> Vec<u8> {
+        let mut file = self.writer.header();
+        file.extend(self.data);
+        file
+    }
+}

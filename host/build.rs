@@ -1,0 +1,34 @@
+//! Finds the two files that are embedded: the compiled-to-WebAssembly engine and the model that ships.
+//!
+//! Both are made before the host is built, by `cargo xtask build` and by the recipe in `models/`. A missing one ends
+//! the build with what to do about it.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+fn main() {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap_or(Path::new("."));
+    embed(
+        "GUST_ENGINE",
+        workspace.join("target/engine/gust-engine.wasm"),
+        "the engine component is missing; run `cargo xtask build`, which builds it first",
+    );
+    embed(
+        "GUST_EMBED_MODEL",
+        workspace.join("models/gust-stories-q8_0.gguf"),
+        "the model that ships is missing; restore it with `git checkout models`",
+    );
+}
+
+/// Hands the path in the environment variable `name`, or `default`, to `include_bytes!(env!(name))`.
+fn embed(name: &str, default: PathBuf, missing: &str) {
+    println!("cargo::rerun-if-env-changed={name}");
+    let path = env::var_os(name).map_or(default, PathBuf::from);
+    println!("cargo::rerun-if-changed={}", path.display());
+    match path.canonicalize() {
+        Ok(path) => println!("cargo::rustc-env={name}={}", path.display()),
+        Err(error) => println!("cargo::error={}: {missing} ({error})", path.display()),
+    }
+}

@@ -1,0 +1,176 @@
+//! The cache under what happens to files.
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use wasmtime::Config;
+
+use super::*;
+
+/// The smallest component: its code does not matter here.
+const EMPTY: &[u8] = b"\0asm\x0d\0\x01\0";
+
+fn engine() -> Engine {
+    Engine::new(&Config::new()).expect("a sound configuration")
+}
+
+/// Whether the component had to be compiled.
+fn compiles(engine: &Engine, component: &[u8], dir: &Path) -> bool {
+    let compiled_now = Cell::new(false);
+    compiled(engine, component, Some(dir), || compiled_now.set(true)).expect("a sound component");
+    compiled_now.get()
+}
+
+/// The one file in a folder.
+fn only_file(dir: &Path) -> PathBuf {
+    let files: Vec<_> = fs::read_dir(dir).expect("readable").flatten().collect();
+    assert_eq!(files.len(), 1, "{files:?}");
+    files[0].path()
+}
+
+#[test]
+fn the_second_time_it_is_there() {
+    let (engine, dir) = (engine(), tempfile::tempdir().expect("a folder"));
+    assert!(compiles(&engine, EMPTY, dir.path()));
+    assert!(!compiles(&engine, EMPTY, dir.path()));
+    assert!(
+        !compiles(&self::engine(), EMPTY, dir.path()),
+        "another engine of the same settings"
+    );
+}
+
+#[test]
+fn other_components_and_settings_have_other_entries() {
+    let (engine, dir) = (engine(), tempfile::tempdir().expect("a folder"));
+    assert!(compiles(&engine, EMPTY, dir.path()));
+    let other = [EMPTY, b"\0\x02\x01x"].concat(); // the same with a custom section
+    assert!(compiles(&engine, &other, dir.path()));
+    let interruptible = Engine::new(Config::new().epoch_interruption(true)).expect("sound");
+    assert!(compiles(&interruptible, EMPTY, dir.path()));
+    assert!(!compiles(&engine, EMPTY, dir.path()));
+}
+
+#[test]
+fn a_damaged_entry_is_replaced() {
+    let (engine, dir) = (engine(), tempfile::tempdir().expect("a folder"));
+    compiles(&engine, EMPTY, dir.path());
+    let entry = only_file(dir.path());
+    let sound = fs::read(&entry).expect("readable");
+    let flipped = |place: usize| {
+        let mut bytes = sound.clone();
+        bytes[place] ^= 1;
+        bytes
+    };
+    let damaged = [
+        Vec::new(),
+        sound[..MAGIC.len()].to_vec(),
+        sound[..sound.len() / 2].to_vec(),
+        sound[..sound.len() - 1].to_vec(),
+        [&sound[..], b"more"].concat(),
+        flipped(0),
+        flipped(MAGIC.len()),
+        flipped(MAGIC.len() + 32),
+        flipped(sound.len() - 1),
+    ];
+    for bytes in damaged {
+        fs::write(&entry, &bytes).expect("writable");
+        assert!(
+            compiles(&engine, EMPTY, dir.path()),
+            "{} bytes were taken",
+            bytes.len()
+        );
+        assert!(!compiles(&engine, EMPTY, dir.path()), "it was not replaced");
+    }
+}
+
+/// What has a sound checksum and is still nothing that Wasmtime loads: written by another version, say.
+#[test]
+fn a_stale_entry_is_replaced() {
+    let (engine, dir) = (engine(), tempfile::tempdir().expect("a folder"));
+    compiles(&engine, EMPTY, dir.path());
+    let entry = only_file(dir.path());
+    write(&entry, b"not what Wasmtime has written").expect("writable");
+    assert!(compiles(&engine, EMPTY, dir.path()));
+    assert!(!compiles(&engine, EMPTY, dir.path()));
+}
+
+#[test]
+fn starting_at_the_same_time_is_safe() {
+    let (engine, dir) = (engine(), tempfile::tempdir().expect("a folder"));
+    let compilations = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..8 {
+                    let count = || _ = compilations.fetch_add(1, Ordering::Relaxed);
+                    compiled(&engine, EMPTY, Some(dir.path()), count).expect("a sound component");
+                }
+            });
+        }
+    });
+    assert!(
+        (1..=8).contains(&compilations.into_inner()),
+        "each thread compiles once at most"
+    );
+    only_file(dir.path());
+    assert!(!compiles(&engine, EMPTY, dir.path()));
+}
+
+#[test]
+fn a_folder_that_cannot_be_used_is_no_error() {
+    let (engine, dir) = (engine(), tempfile::tempdir().expect("a folder"));
+    let file = dir.path().join("file");
+    fs::write(&file, b"").expect("writable");
+    for _ in 0..2 {
+        assert!(compiles(&engine, EMPTY, &file), "a file is no folder");
+        assert!(
+            compiles(&engine, EMPTY, &file.join("below")),
+            "nor has it any"
+        );
+        assert!(
+            compiles(&engine, EMPTY, Path::new("/proc/gust")),
+            "no folder can be made there"
+        );
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_folder_that_everyone_can_write_to_is_not_used() {
+    use std::os::unix::fs::PermissionsExt;
+    let (engine, dir) = (engine(), tempfile::tempdir().expect("a folder"));
+    compiles(&engine, EMPTY, dir.path());
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).expect("it is ours");
+    assert!(compiles(&engine, EMPTY, dir.path()));
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o500)).expect("it is ours");
+    assert!(!compiles(&engine, EMPTY, dir.path()), "reading is enough");
+}
+
+#[test]
+fn missing_folders_are_made_for_the_user_alone() {
+    let (engine, dir) = (engine(), tempfile::tempdir().expect("a folder"));
+    let below = dir.path().join("a/b");
+    assert!(compiles(&engine, EMPTY, &below));
+    assert!(!compiles(&engine, EMPTY, &below));
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        assert_eq!(below.metadata().expect("it was made").mode() & 0o777, 0o700);
+    }
+}
+
+#[test]
+fn the_oldest_entries_are_removed() {
+    let (engine, dir) = (engine(), tempfile::tempdir().expect("a folder"));
+    let component = |number: u8| [EMPTY, &[0, 2, 1, number]].concat();
+    for number in 0..=KEPT as u8 {
+        assert!(compiles(&engine, &component(number), dir.path()));
+        // A file's time may be no finer than this.
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    assert!(!compiles(&engine, &component(1), dir.path()));
+    assert!(
+        compiles(&engine, &component(0), dir.path()),
+        "it was the oldest"
+    );
+}

@@ -1,0 +1,168 @@
+//! Flags that several subcommands share, and what they become in the library's terms.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum, ValueHint};
+
+use super::units::{
+    parse_bytes, parse_factor, parse_penalty, parse_seconds, parse_share, parse_temperature,
+};
+
+/// Which model, in which engine, under which limits.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Model")]
+pub(super) struct ModelArgs {
+    /// A GGUF file [default: the model that ships with gust]
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(super) model: Option<PathBuf>,
+    /// Another engine: a component that exports gust:llm/engine
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(super) component: Option<PathBuf>,
+    /// Copy the weights into the engine instead of mapping the file
+    #[arg(long)]
+    pub(super) no_mmap: bool,
+    /// The memory that the engine may use, weights included, such as 2GiB
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
+    pub(super) max_memory: Option<u64>,
+    /// The time that one call into the engine may take (a load, a chunk of a prompt, a token)
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
+    pub(super) call_timeout: Option<Duration>,
+}
+
+impl ModelArgs {
+    /// What the model is called in messages.
+    pub(super) fn name(&self) -> String {
+        match &self.model {
+            Some(path) => path.display().to_string(),
+            None => "the shipped model".to_owned(),
+        }
+    }
+}
+
+/// How a session is laid out.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Context")]
+pub(super) struct SessionArgs {
+    /// Room for this many tokens [default: the model's context, at most 4096]
+    #[arg(short, long, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) context: Option<u32>,
+    /// The number type of cached keys and values
+    #[arg(long, value_name = "TYPE", default_value = "f16")]
+    pub(super) kv_type: KvType,
+}
+
+impl SessionArgs {
+    pub(super) fn options(&self) -> gust::SessionOptions {
+        gust::SessionOptions {
+            context_length: self.context,
+            kv_type: Some(self.kv_type.into()),
+        }
+    }
+}
+
+/// The number type of cached keys and values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum KvType {
+    F16,
+    F32,
+}
+
+impl From<KvType> for gust::KvType {
+    fn from(kv_type: KvType) -> Self {
+        match kv_type {
+            KvType::F16 => gust::KvType::F16,
+            KvType::F32 => gust::KvType::F32,
+        }
+    }
+}
+
+/// How the next tokens are chosen and where an answer ends.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Generation")]
+pub(super) struct GenerationArgs {
+    /// At most this many tokens [default: until the model ends or the context is full]
+    #[arg(short = 'n', long, value_name = "N")]
+    pub(super) max_tokens: Option<u32>,
+    /// End before this text would appear; may be given several times
+    #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub(super) stop: Vec<String>,
+    /// Go on after the model has ended its text
+    #[arg(long)]
+    pub(super) ignore_eos: bool,
+    #[command(flatten)]
+    pub(super) sampling: SamplingArgs,
+}
+
+impl GenerationArgs {
+    /// The options with this seed.
+    pub(super) fn options(&self, seed: u64) -> gust::GenerationOptions {
+        gust::GenerationOptions {
+            max_tokens: self.max_tokens,
+            stop: self.stop.clone(),
+            ignore_end: Some(self.ignore_eos),
+            seed: Some(seed),
+            ..self.sampling.options()
+        }
+    }
+}
+
+/// The sampler chain, in its order: penalties, top-k, typical, top-p, min-p, temperature.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Sampling")]
+pub(super) struct SamplingArgs {
+    /// 0 always takes the most probable token [default: 0.8]
+    #[arg(short, long, value_name = "T", value_parser = parse_temperature, allow_negative_numbers = true)]
+    pub(super) temperature: Option<f32>,
+    /// Keep the K most probable tokens; 0 keeps all [default: 40]
+    #[arg(long, value_name = "K")]
+    pub(super) top_k: Option<u32>,
+    /// Keep the fewest tokens whose probabilities sum to P [default: 0.95]
+    #[arg(long, value_name = "P", value_parser = parse_share, allow_negative_numbers = true)]
+    pub(super) top_p: Option<f32>,
+    /// Keep tokens at least P times as probable as the best [default: 0.05]
+    #[arg(long, value_name = "P", value_parser = parse_share, allow_negative_numbers = true)]
+    pub(super) min_p: Option<f32>,
+    /// Locally typical sampling with mass P [default: 1, off]
+    #[arg(long, value_name = "P", value_parser = parse_share, allow_negative_numbers = true)]
+    pub(super) typical_p: Option<f32>,
+    /// Divide the logits of recent tokens [default: 1, off]
+    #[arg(long, value_name = "X", value_parser = parse_factor, allow_negative_numbers = true)]
+    pub(super) repeat_penalty: Option<f32>,
+    /// Subtract once per occurrence of a recent token, -2 to 2 [default: 0]
+    #[arg(long, value_name = "X", value_parser = parse_penalty, allow_negative_numbers = true)]
+    pub(super) frequency_penalty: Option<f32>,
+    /// Subtract once from each recent token, -2 to 2 [default: 0]
+    #[arg(long, value_name = "X", value_parser = parse_penalty, allow_negative_numbers = true)]
+    pub(super) presence_penalty: Option<f32>,
+    /// How many of the last tokens count as recent [default: 64]
+    #[arg(long, value_name = "N")]
+    pub(super) penalty_window: Option<u32>,
+    /// The same seed gives the same text [default: drawn, and shown in the summary]
+    #[arg(short, long, value_name = "N")]
+    pub(super) seed: Option<u64>,
+}
+
+impl SamplingArgs {
+    /// The given seed, or one drawn from the system's randomness. Drawn ones have 32 bits, so that they can be typed.
+    pub(super) fn seed(&self) -> u64 {
+        self.seed
+            .unwrap_or_else(|| RandomState::new().build_hasher().finish() >> 32)
+    }
+
+    fn options(&self) -> gust::GenerationOptions {
+        gust::GenerationOptions {
+            temperature: self.temperature,
+            top_k: self.top_k,
+            top_p: self.top_p,
+            min_p: self.min_p,
+            typical_p: self.typical_p,
+            repeat_penalty: self.repeat_penalty,
+            frequency_penalty: self.frequency_penalty,
+            presence_penalty: self.presence_penalty,
+            penalty_window: self.penalty_window,
+            ..Default::default()
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! `gust bench`: how fast a model runs on this machine.
+
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use gust::{Event, GenerationOptions, ModelInfo, Scope, Session, SessionOptions};
+use serde::Serialize;
+
+use super::args::{KvType, ModelArgs};
+use super::failure::Failure;
+use super::open::open;
+use super::output::{Output, table};
+use super::progress::Progress;
+use super::signals;
+use super::units::{bytes, count, milliseconds, per_second};
+
+/// Measure how fast a model runs here
+///
+/// Reads a prompt of random tokens and generates after it, several times over, and reports medians. One round before
+/// the first that counts warms up the caches.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  gust bench -m model.gguf
+  gust bench -m model.gguf --prompt-tokens 512 --repeat 10 --json")]
+pub(super) struct BenchArgs {
+    /// Tokens of the prompt
+    #[arg(short, long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..))]
+    prompt_tokens: u32,
+    /// Tokens to generate
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    gen_tokens: u32,
+    /// Rounds to take the median of
+    #[arg(short, long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    repeat: u32,
+    /// The number type of cached keys and values
+    #[arg(long, value_name = "TYPE", default_value = "f16")]
+    kv_type: KvType,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    model: ModelArgs,
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Report {
+    model: String,
+    architecture: String,
+    parameters: u64,
+    weight_bytes: u64,
+    mapped_bytes: u64,
+    prompt_tokens: u32,
+    gen_tokens: u32,
+    repeat: u32,
+    engine_ms: f64,
+    load_ms: f64,
+    time_to_first_token_ms: f64,
+    prefill_tokens_per_second: f64,
+    decode_tokens_per_second: f64,
+    /// Absent where the system does not tell.
+    peak_memory_bytes: Option<u64>,
+}
+
+/// One round's times.
+struct Round {
+    prefill: Duration,
+    first_token: Duration,
+    decode: Duration,
+}
+
+pub(super) fn bench(args: &BenchArgs) -> Result<(), Failure> {
+    let opened = open(&args.model, Scope::Full)?;
+    let info = opened.model.info();
+    let context = fitting_context(args, info)?;
+    let options = SessionOptions {
+        context_length: Some(context),
+        kv_type: Some(args.kv_type.into()),
+    };
+    let mut session = opened.model.session(&options)?;
+    let rounds = measure(
+        &mut session,
+        &random_tokens(args.prompt_tokens, info.vocabulary_size),
+        args,
+    )?;
+
+    let prefill = median(rounds.iter().map(|round| round.prefill));
+    let decode = median(rounds.iter().map(|round| round.decode));
+    let report = Report {
+        model: if info.name.is_empty() {
+            args.model.name()
+        } else {
+            info.name.clone()
+        },
+        architecture: info.architecture.clone(),
+        parameters: info.parameters,
+        weight_bytes: info.weight_bytes,
+        mapped_bytes: info.mapped_bytes,
+        prompt_tokens: args.prompt_tokens,
+        gen_tokens: args.gen_tokens,
+        repeat: args.repeat,
+        engine_ms: milliseconds(opened.engine_time),
+        load_ms: milliseconds(opened.load_time),
+        time_to_first_token_ms: milliseconds(median(rounds.iter().map(|round| round.first_token))),
+        prefill_tokens_per_second: per_second(args.prompt_tokens.into(), prefill),
+        decode_tokens_per_second: per_second(args.gen_tokens.into(), decode),
+        peak_memory_bytes: peak_memory(),
+    };
+    let mut output = Output::new();
+    if args.json {
+        output.json(&report)?;
+    } else {
+        output.text(&listing(&report))?;
+    }
+    output.flush()
+}
+
+/// Room for the prompt and what is generated after it.
+fn fitting_context(args: &BenchArgs, info: &ModelInfo) -> Result<u32, Failure> {
+    match args.prompt_tokens.checked_add(args.gen_tokens) {
+        Some(needed) if needed <= info.context_length => Ok(needed),
+        _ => Err(Failure::usage(format!(
+            "the rounds: expected at most the model's context of {} tokens, found {} + {}",
+            info.context_length, args.prompt_tokens, args.gen_tokens
+        ))
+        .hint("use smaller --prompt-tokens or --gen-tokens")),
+    }
+}
+
+fn measure(session: &mut Session, prompt: &[u32], args: &BenchArgs) -> Result<Vec<Round>, Failure> {
+    let progress = Progress::start("measuring");
+    let reporter = progress.reporter();
+    let handle = session.cancel_handle();
+    let _guard = signals::cancels(&handle);
+    let mut rounds = Vec::new();
+    for index in 0..=args.repeat {
+        let round = round(session, prompt, args.gen_tokens)?;
+        // The first one warms up.
+        if index > 0 {
+            rounds.push(round);
+        }
+        reporter.done(u64::from(index) + 1, u64::from(args.repeat) + 1);
+    }
+    Ok(rounds)
+}
+
+fn round(session: &mut Session, prompt: &[u32], gen_tokens: u32) -> Result<Round, Failure> {
+    session.truncate(0)?;
+    session.configure(&GenerationOptions {
+        temperature: Some(0.0),
+        ignore_end: Some(true),
+        max_tokens: Some(gen_tokens),
+        ..Default::default()
+    })?;
+    let start = Instant::now();
+    session.feed(prompt)?;
+    let prefill = start.elapsed();
+    let mut first_token = prefill;
+    for index in 0..gen_tokens {
+        if let Event::Finished { .. } = session.next_event()? {
+            return Err(Failure::failed(format!(
+                "expected {gen_tokens} tokens, found an end after {index}"
+            )));
+        }
+        if index == 0 {
+            first_token = start.elapsed();
+        }
+    }
+    Ok(Round {
+        prefill,
+        first_token,
+        decode: start.elapsed() - prefill,
+    })
+}
+
+/// Tokens from all over the vocabulary, the same ones every time.
+fn random_tokens(count: u32, vocabulary_size: u32) -> Vec<u32> {
+    // Knuth's multiplicative generator (MMIX); the high bits are the good ones.
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as u32 % vocabulary_size.max(1)
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+/// The middle one; of an even number, the lower of the two.
+fn median(times: impl Iterator<Item = Duration>) -> Duration {
+    let mut times: Vec<Duration> = times.collect();
+    times.sort();
+    times
+        .get(times.len().saturating_sub(1) / 2)
+        .copied()
+        .unwrap_or_default()
+}
+
+/// The most memory that this process has had resident, in bytes.
+fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}
+
+fn listing(report: &Report) -> String {
+    let row = |name: &str, value: String, remark: String| vec![name.to_owned(), value, remark];
+    table(&[
+        row(
+            "model",
+            super::output::printable(&report.model),
+            format!("{} parameters", count(report.parameters)),
+        ),
+        row(
+            "weights",
+            bytes(report.weight_bytes),
+            format!("{} mapped", bytes(report.mapped_bytes)),
+        ),
+        row(
+            "engine",
+            format!("{:.1} ms", report.engine_ms),
+            String::new(),
+        ),
+        row("load", format!("{:.1} ms", report.load_ms), String::new()),
+        row(
+            "first token",
+            format!("{:.1} ms", report.time_to_first_token_ms),
+            format!("after {} tokens", report.prompt_tokens),
+        ),
+        row(
+            "prefill",
+            format!("{:.1} tokens/s", report.prefill_tokens_per_second),
+            format!(
+                "{} tokens, median of {}",
+                report.prompt_tokens, report.repeat
+            ),
+        ),
+        row(
+            "decode",
+            format!("{:.1} tokens/s", report.decode_tokens_per_second),
+            format!("{} tokens, median of {}", report.gen_tokens, report.repeat),
+        ),
+        row(
+            "peak memory",
+            report.peak_memory_bytes.map_or("unknown".to_owned(), bytes),
+            String::new(),
+        ),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_the_middle_one() {
+        let times =
+            |list: &[u64]| median(list.iter().map(|&ms| Duration::from_millis(ms))).as_millis();
+        assert_eq!(
+            (times(&[9, 1, 5]), times(&[4, 1, 3, 2]), times(&[7])),
+            (5, 2, 7)
+        );
+    }
+
+    #[test]
+    fn prompts_stay_inside_the_vocabulary() {
+        assert!(random_tokens(1000, 7).iter().all(|&id| id < 7));
+        assert_eq!(random_tokens(5, 512), random_tokens(5, 512));
+    }
+}

@@ -1,0 +1,233 @@
+//! `gust chat`: a conversation.
+//!
+//! Each turn renders the whole conversation with the model's template, keeps what the session already holds of it and
+//! feeds the rest. Ctrl-C stops an answer, not the program.
+
+mod conversation;
+mod lines;
+mod slash;
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueHint};
+use gust::{ChatMessage, Model, Scope, Utf8Stream};
+
+use super::args::{GenerationArgs, ModelArgs, SessionArgs};
+use super::failure::Failure;
+use super::input;
+use super::open::open;
+use super::output::{Output, note, printable};
+use super::signals;
+use super::units::{bytes, count};
+use conversation::Conversation;
+use lines::{Line, Lines};
+use slash::Slash;
+
+/// Talk with a model
+///
+/// A backslash at the end of a line continues it on the next one, and """ begins and ends a text of several lines. What
+/// begins with a slash is a command; /help lists them. Without a terminal, each line of stdin is a turn.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  gust chat -m model.gguf
+  gust chat -m model.gguf --system \"You are a pirate.\" --temperature 0.5
+  echo \"What is a GGUF file?\" | gust chat -m model.gguf")]
+pub(super) struct ChatArgs {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// What the model is told before the conversation
+    #[arg(long, value_name = "TEXT", help_heading = "Conversation")]
+    system: Option<String>,
+    /// A file with a Jinja chat template in place of the model's own
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Conversation")]
+    template: Option<PathBuf>,
+    #[command(flatten)]
+    session: SessionArgs,
+    #[command(flatten)]
+    generation: GenerationArgs,
+}
+
+pub(super) fn chat(args: &ChatArgs) -> Result<(), Failure> {
+    let template = args.template.as_ref().map(read_template).transpose()?;
+    let model = open(&args.model, Scope::Full)?.model;
+    if template.is_none() && model.info().chat_template.is_none() {
+        return Err(Failure::model(format!(
+            "{} has no chat template, so it cannot hold a conversation",
+            args.model.name()
+        ))
+        .hint("continue a text with `gust run`, or give a template with --template FILE"));
+    }
+    let session = model.session(&args.session.options())?;
+    let seed = args.generation.sampling.seed();
+    let mut chat = Chat {
+        conversation: Conversation::new(model.clone(), session, template, args.system.clone()),
+        options: args.generation.options(seed),
+        output: Output::new(),
+        model,
+    };
+    let mut lines = Lines::new();
+    if lines.is_interactive() {
+        note(&format!(
+            "{}; /help lists the commands, Ctrl-D leaves",
+            chat.describe()
+        ));
+    }
+    while let Some(line) = lines.next()? {
+        match line {
+            Line::Command(text) => match slash::parse(&text) {
+                Ok(Slash::Exit) => break,
+                Ok(command) => chat.obey(command),
+                Err(problem) => note(&format!("error: {problem}")),
+            },
+            Line::Text(text) => chat.turn(text)?,
+        }
+    }
+    chat.output.flush()
+}
+
+fn read_template(path: &PathBuf) -> Result<String, Failure> {
+    let name = path.display().to_string();
+    let template = std::fs::read(path).map_err(|error| Failure::file("reading", &name, &error))?;
+    input::text(&name, template)
+}
+
+struct Chat {
+    model: Model,
+    conversation: Conversation,
+    options: gust::GenerationOptions,
+    output: Output,
+}
+
+impl Chat {
+    /// One question and its answer. What goes wrong with one turn is told, and the conversation goes on; only what the
+    /// session does not survive ends it.
+    fn turn(&mut self, text: String) -> Result<(), Failure> {
+        match self.answer(text) {
+            Ok(()) => Ok(()),
+            Err(Failure::Gust(gust::Error::Cancelled)) => {
+                self.output.text("\n")?;
+                self.output.flush()?;
+                note("note: stopped");
+                Ok(())
+            }
+            Err(Failure::Gust(gust::Error::ContextFull { limit })) => {
+                self.output.text("\n")?;
+                self.output.flush()?;
+                note(&format!(
+                    "note: the context of {limit} tokens is full, so the answer ends here; --context makes it longer"
+                ));
+                Ok(())
+            }
+            Err(failure @ Failure::Message { .. }) => {
+                failure.tell();
+                Ok(())
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    fn answer(&mut self, text: String) -> Result<(), Failure> {
+        let handle = self.conversation.cancel_handle();
+        let _guard = signals::cancels(&handle);
+        let dropped = self.conversation.ask(text, &self.options)?;
+        if dropped > 0 {
+            note(&format!(
+                "note: the context is full; the oldest {dropped} messages were dropped"
+            ));
+        }
+        let mut utf8 = Utf8Stream::new();
+        let output = &mut self.output;
+        self.conversation.answer(|bytes| {
+            output.text(&utf8.push(bytes))?;
+            output.flush()
+        })?;
+        self.output.line(&utf8.finish())?;
+        self.output.flush()?;
+        // The next answer draws other numbers, and the same ones in every run with this seed.
+        self.options.seed = self.options.seed.map(|seed| seed.wrapping_add(1));
+        Ok(())
+    }
+
+    /// Does what a command says. None of them can end the conversation.
+    fn obey(&mut self, command: Slash) {
+        let done = match command {
+            Slash::Exit => Ok(String::new()),
+            Slash::Help => Ok(slash::HELP.to_owned()),
+            Slash::Reset => {
+                self.conversation.reset();
+                Ok("the conversation begins anew".to_owned())
+            }
+            Slash::System(text) => {
+                self.conversation
+                    .set_system((!text.is_empty()).then_some(text));
+                Ok("the conversation begins anew with this system text".to_owned())
+            }
+            Slash::Set(setting) => setting.apply(&mut self.options),
+            Slash::Save(path) => save(&path, self.conversation.messages()),
+            Slash::Load(path) => load(&path).map(|messages| {
+                let length = messages.len();
+                self.conversation.replace(messages);
+                format!("{length} messages loaded")
+            }),
+            Slash::Info => Ok(self.info()),
+        };
+        match done {
+            Ok(text) => note(&text),
+            Err(problem) => note(&format!("error: {problem}")),
+        }
+    }
+
+    fn describe(&self) -> String {
+        let info = self.model.info();
+        let name = if info.name.is_empty() {
+            &info.architecture
+        } else {
+            &info.name
+        };
+        format!("{}, {} parameters", printable(name), count(info.parameters))
+    }
+
+    fn info(&self) -> String {
+        let mut text = self.describe();
+        if let Ok(usage) = self.conversation.usage() {
+            text.push_str(&format!(
+                "\n{} messages, {} of {} tokens of context, {} of keys and values",
+                self.conversation.messages().len(),
+                usage.context_used,
+                usage.context_length,
+                bytes(usage.kv_bytes),
+            ));
+        }
+        text.push('\n');
+        text.push_str(&slash::settings(&self.options));
+        text
+    }
+}
+
+/// Writes the messages as a JSON list of `{"role", "content"}`, the form that most chat programs read.
+fn save(path: &str, messages: &[ChatMessage]) -> Result<String, String> {
+    let list: Vec<_> = messages
+        .iter()
+        .map(|message| serde_json::json!({ "role": message.role, "content": message.content }))
+        .collect();
+    let text = serde_json::to_string_pretty(&list).map_err(|error| error.to_string())?;
+    std::fs::write(path, text + "\n").map_err(|error| format!("writing {path}: {error}"))?;
+    Ok(format!("{} messages saved to {path}", messages.len()))
+}
+
+fn load(path: &str) -> Result<Vec<ChatMessage>, String> {
+    #[derive(serde::Deserialize)]
+    struct Message {
+        role: String,
+        content: String,
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| format!("reading {path}: {error}"))?;
+    let list: Vec<Message> = serde_json::from_str(&text).map_err(|error| {
+        format!("{path}: expected a JSON list of {{\"role\", \"content\"}}, found: {error}")
+    })?;
+    Ok(list
+        .into_iter()
+        .map(|message| ChatMessage::new(message.role, message.content))
+        .collect())
+}

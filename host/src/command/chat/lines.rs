@@ -1,0 +1,190 @@
+//! What the user says, line by line: from an editor with a history on a terminal, else from stdin.
+
+use std::io::{self, BufRead, IsTerminal};
+use std::path::PathBuf;
+
+use directories::ProjectDirs;
+use rustyline::DefaultEditor;
+use rustyline::error::ReadlineError;
+
+use crate::command::failure::Failure;
+use crate::command::output::note;
+
+const PROMPT: &str = "> ";
+const CONTINUED: &str = "… ";
+/// Begins and ends a text of several lines.
+const BLOCK: &str = "\"\"\"";
+
+/// Something that was said.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Line {
+    /// A turn of the conversation.
+    Text(String),
+    /// What follows a slash.
+    Command(String),
+}
+
+/// Reads what the user says.
+pub(super) struct Lines(Reader);
+
+enum Reader {
+    Terminal {
+        editor: Box<DefaultEditor>,
+        history: Option<PathBuf>,
+    },
+    Stdin,
+}
+
+impl Lines {
+    /// From the terminal, or from stdin where there is none (or none that can be edited on).
+    pub(super) fn new() -> Self {
+        if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
+            return Lines(Reader::Stdin);
+        }
+        let Ok(mut editor) = DefaultEditor::new() else {
+            return Lines(Reader::Stdin);
+        };
+        let history =
+            ProjectDirs::from("", "", "gust").map(|dirs| dirs.data_dir().join("chat_history.txt"));
+        if let Some(path) = &history {
+            // There is none before the first conversation.
+            let _ = editor.load_history(path);
+        }
+        Lines(Reader::Terminal {
+            editor: Box::new(editor),
+            history,
+        })
+    }
+
+    pub(super) fn is_interactive(&self) -> bool {
+        matches!(self.0, Reader::Terminal { .. })
+    }
+
+    /// The next thing said; none at the end (Ctrl-D, or Ctrl-C twice at an empty prompt).
+    pub(super) fn next(&mut self) -> Result<Option<Line>, Failure> {
+        loop {
+            let Some(text) = assemble(|prompt| self.0.line(prompt))? else {
+                return Ok(None);
+            };
+            if text.trim().is_empty() {
+                continue;
+            }
+            self.0.remember(&text);
+            return Ok(Some(match text.strip_prefix('/') {
+                Some(command) if !text.contains('\n') => Line::Command(command.to_owned()),
+                _ => Line::Text(text),
+            }));
+        }
+    }
+}
+
+impl Reader {
+    fn line(&mut self, prompt: &str) -> Result<Option<String>, Failure> {
+        match self {
+            Reader::Stdin => {
+                let mut line = String::new();
+                let read = io::stdin()
+                    .lock()
+                    .read_line(&mut line)
+                    .map_err(|error| Failure::file("reading", "stdin", &error))?;
+                let line = line.strip_suffix('\n').unwrap_or(&line);
+                let line = line.strip_suffix('\r').unwrap_or(line);
+                Ok((read > 0).then(|| line.to_owned()))
+            }
+            Reader::Terminal { editor, .. } => {
+                let mut interrupted = false;
+                loop {
+                    match editor.readline(prompt) {
+                        Ok(line) => return Ok(Some(line)),
+                        Err(ReadlineError::Eof) => return Ok(None),
+                        Err(ReadlineError::Interrupted) if interrupted => return Ok(None),
+                        Err(ReadlineError::Interrupted) => {
+                            interrupted = true;
+                            note("note: Ctrl-C again or Ctrl-D leaves");
+                        }
+                        Err(error) => {
+                            return Err(Failure::failed(format!("reading the terminal: {error}")));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn remember(&mut self, text: &str) {
+        let Reader::Terminal { editor, history } = self else {
+            return;
+        };
+        // A history that cannot be kept is no reason to end a conversation.
+        let _ = editor.add_history_entry(text);
+        if let Some(path) = history {
+            if let Some(folder) = path.parent() {
+                let _ = std::fs::create_dir_all(folder);
+            }
+            let _ = editor.save_history(path);
+        }
+    }
+}
+
+/// Puts lines together to one text: a backslash at the end continues on the next line, and `"""` holds all lines up to
+/// the next `"""`. None at the end of the input.
+fn assemble(
+    mut next: impl FnMut(&str) -> Result<Option<String>, Failure>,
+) -> Result<Option<String>, Failure> {
+    let Some(mut line) = next(PROMPT)? else {
+        return Ok(None);
+    };
+    if let Some(begun) = line.trim_start().strip_prefix(BLOCK) {
+        let mut text = begun.to_owned();
+        loop {
+            if let Some(whole) = text.trim_end().strip_suffix(BLOCK) {
+                return Ok(Some(whole.trim_matches('\n').to_owned()));
+            }
+            // The end of the input ends the block too.
+            let Some(line) = next(CONTINUED)? else {
+                return Ok(Some(text));
+            };
+            text.push('\n');
+            text.push_str(&line);
+        }
+    }
+    let mut text = String::new();
+    while let Some(begun) = line.strip_suffix('\\') {
+        text.push_str(begun);
+        text.push('\n');
+        match next(CONTINUED)? {
+            Some(more) => line = more,
+            None => return Ok(Some(text)),
+        }
+    }
+    text.push_str(&line);
+    Ok(Some(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(input: &[&str]) -> Vec<String> {
+        let mut lines = input.iter().map(|line| (*line).to_owned());
+        let mut texts = Vec::new();
+        while let Ok(Some(text)) = assemble(|_| Ok(lines.next())) {
+            texts.push(text);
+        }
+        texts
+    }
+
+    #[test]
+    fn lines_are_put_together() {
+        assert_eq!(all(&["one", "two"]), ["one", "two"]);
+        assert_eq!(
+            all(&["one\\", "two\\", "three", "four"]),
+            ["one\ntwo\nthree", "four"]
+        );
+        assert_eq!(all(&["\"\"\"", "a", "b\\", "\"\"\"", "c"]), ["a\nb\\", "c"]);
+        assert_eq!(all(&["\"\"\"a", "b\"\"\""]), ["a\nb"]);
+        assert_eq!(all(&["\"\"\"one line\"\"\""]), ["one line"]);
+        assert_eq!(all(&["\"\"\"open", "end"]), ["open\nend"]);
+        assert_eq!(all(&["open\\"]), ["open\n"]);
+    }
+}

@@ -1,0 +1,168 @@
+//! The commands of a conversation: what begins with a slash.
+
+use gust::GenerationOptions;
+
+use crate::command::units::{parse_factor, parse_penalty, parse_share, parse_temperature};
+
+/// What `/help` says.
+pub(super) const HELP: &str = "\
+/help               this list
+/exit               leave (also Ctrl-D)
+/reset              begin anew
+/system TEXT        begin anew and tell the model this first; without a text, nothing
+/set NAME VALUE     change a setting (/info shows them), for example /set temperature 0.5
+/save FILE          write the conversation to a file, as JSON
+/load FILE          go on with a conversation from a file
+/info               the model, the context and the settings
+A backslash at the end of a line continues it; \"\"\" begins and ends a text of several lines. Ctrl-C stops an answer.";
+
+/// A command.
+#[derive(Debug, PartialEq)]
+pub(super) enum Slash {
+    Help,
+    Exit,
+    Reset,
+    System(String),
+    Set(Setting),
+    Save(String),
+    Load(String),
+    Info,
+}
+
+/// One setting of the sampler or of an answer's end.
+#[derive(Debug, PartialEq)]
+pub(super) struct Setting {
+    name: String,
+    value: String,
+}
+
+/// Reads what follows a slash.
+pub(super) fn parse(text: &str) -> Result<Slash, String> {
+    let (name, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+    let rest = rest.trim();
+    let file = |make: fn(String) -> Slash| match rest {
+        "" => Err(format!("/{name}: expected the name of a file, found none")),
+        path => Ok(make(path.to_owned())),
+    };
+    match name {
+        "help" | "?" => Ok(Slash::Help),
+        "exit" | "quit" | "bye" => Ok(Slash::Exit),
+        "reset" | "clear" => Ok(Slash::Reset),
+        "system" => Ok(Slash::System(rest.to_owned())),
+        "set" => {
+            let (name, value) = rest
+                .split_once(char::is_whitespace)
+                .ok_or("/set: expected a name and a value, for example /set temperature 0.5")?;
+            Ok(Slash::Set(Setting {
+                name: name.replace('_', "-"),
+                value: value.trim().to_owned(),
+            }))
+        }
+        "save" => file(Slash::Save),
+        "load" => file(Slash::Load),
+        "info" => Ok(Slash::Info),
+        other => Err(format!("/{other}: expected a command, which /help lists")),
+    }
+}
+
+impl Setting {
+    /// Changes the options, and says what they are now.
+    pub(super) fn apply(&self, options: &mut GenerationOptions) -> Result<String, String> {
+        let Setting { name, value } = self;
+        match name.as_str() {
+            "temperature" => options.temperature = Some(parse_temperature(value)?),
+            "top-k" => options.top_k = Some(whole(value)?),
+            "top-p" => options.top_p = Some(parse_share(value)?),
+            "min-p" => options.min_p = Some(parse_share(value)?),
+            "typical-p" => options.typical_p = Some(parse_share(value)?),
+            "repeat-penalty" => options.repeat_penalty = Some(parse_factor(value)?),
+            "frequency-penalty" => options.frequency_penalty = Some(parse_penalty(value)?),
+            "presence-penalty" => options.presence_penalty = Some(parse_penalty(value)?),
+            "penalty-window" => options.penalty_window = Some(whole(value)?),
+            "max-tokens" => options.max_tokens = Some(whole(value)?),
+            "seed" => options.seed = Some(whole(value)?),
+            other => {
+                return Err(format!(
+                    "/set: expected one of the settings that /info shows, found `{other}`"
+                ));
+            }
+        }
+        Ok(format!("{name} is {value}"))
+    }
+}
+
+/// All settings, as `/set` takes them.
+pub(super) fn settings(options: &GenerationOptions) -> String {
+    fn shown<T: std::fmt::Display>(value: Option<T>, default: &str) -> String {
+        value.map_or_else(|| format!("{default} (default)"), |value| value.to_string())
+    }
+    [
+        ("temperature", shown(options.temperature, "0.8")),
+        ("top-k", shown(options.top_k, "40")),
+        ("top-p", shown(options.top_p, "0.95")),
+        ("min-p", shown(options.min_p, "0.05")),
+        ("typical-p", shown(options.typical_p, "1")),
+        ("repeat-penalty", shown(options.repeat_penalty, "1")),
+        ("frequency-penalty", shown(options.frequency_penalty, "0")),
+        ("presence-penalty", shown(options.presence_penalty, "0")),
+        ("penalty-window", shown(options.penalty_window, "64")),
+        (
+            "max-tokens",
+            shown(options.max_tokens, "until the context is full"),
+        ),
+        ("seed", shown(options.seed, "0")),
+    ]
+    .map(|(name, value)| format!("{name} {value}"))
+    .join(", ")
+}
+
+fn whole<T: std::str::FromStr>(value: &str) -> Result<T, String> {
+    value
+        .parse()
+        .map_err(|_| format!("/set: expected a whole number of 0 or more, found `{value}`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_read() {
+        assert_eq!(parse("help"), Ok(Slash::Help));
+        assert_eq!(
+            parse("system  Be brief. "),
+            Ok(Slash::System("Be brief.".to_owned()))
+        );
+        assert_eq!(
+            parse("save a file.json"),
+            Ok(Slash::Save("a file.json".to_owned()))
+        );
+        assert!(
+            parse("save").is_err()
+                && parse("nonsense").is_err()
+                && parse("").is_err()
+                && parse("set top-k").is_err()
+        );
+    }
+
+    #[test]
+    fn every_setting_that_is_shown_can_be_set() {
+        for part in settings(&GenerationOptions::default()).split(", ") {
+            let name = part.split(' ').next().unwrap_or_default();
+            let Ok(Slash::Set(setting)) = parse(&format!("set {} 1", name.replace('-', "_")))
+            else {
+                panic!("{name} was not read")
+            };
+            let mut options = GenerationOptions::default();
+            setting
+                .apply(&mut options)
+                .unwrap_or_else(|problem| panic!("{name}: {problem}"));
+            assert_ne!(options, GenerationOptions::default(), "{name}");
+        }
+        let bad = Setting {
+            name: "top-p".to_owned(),
+            value: "2".to_owned(),
+        };
+        assert!(bad.apply(&mut GenerationOptions::default()).is_err());
+    }
+}

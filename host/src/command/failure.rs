@@ -1,0 +1,155 @@
+//! How a command ends when it fails: the message, the hint and the exit code.
+
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use super::output::printable;
+
+/// Something failed while running.
+const FAILED: u8 = 1;
+/// The command line is wrong; clap's own code.
+const USAGE: u8 = 2;
+/// The model or the component is missing, broken or not supported.
+const MODEL: u8 = 3;
+/// A limit was reached.
+const LIMIT: u8 = 4;
+/// Stopped by Ctrl-C: 128 and the number of SIGINT, as shells have it.
+pub(super) const INTERRUPTED: u8 = 130;
+
+/// Why a command ends early.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The library's answer, which knows its own hint.
+    Gust(gust::Error),
+    /// The command's own: it knows its exit code.
+    Message {
+        message: String,
+        hint: Option<String>,
+        code: u8,
+    },
+    /// Whoever read stdout has enough (`| head`). Not a failure: nobody is told.
+    ClosedOutput,
+}
+
+impl Failure {
+    /// Something failed while running.
+    pub(super) fn failed(message: impl Into<String>) -> Self {
+        Failure::Message {
+            message: message.into(),
+            hint: None,
+            code: FAILED,
+        }
+    }
+
+    /// The command line is wrong in a way that only shows once the model is known.
+    pub(super) fn usage(message: impl Into<String>) -> Self {
+        Failure::Message {
+            message: message.into(),
+            hint: None,
+            code: USAGE,
+        }
+    }
+
+    /// The model cannot do this.
+    pub(super) fn model(message: impl Into<String>) -> Self {
+        Failure::Message {
+            message: message.into(),
+            hint: None,
+            code: MODEL,
+        }
+    }
+
+    /// Adds what to do about it.
+    pub(super) fn hint(self, text: impl Into<String>) -> Self {
+        match self {
+            Failure::Message { message, code, .. } => Failure::Message {
+                message,
+                hint: Some(text.into()),
+                code,
+            },
+            other => other,
+        }
+    }
+
+    /// A file, or stdin, that could not be read or written.
+    pub(super) fn file(doing: &str, name: impl Display, error: &io::Error) -> Self {
+        Failure::failed(format!("{doing} {name}: {error}"))
+    }
+
+    /// Says so on stderr and gives the exit code.
+    pub(super) fn report(&self) -> ExitCode {
+        self.tell();
+        ExitCode::from(self.code())
+    }
+
+    /// Says so on stderr.
+    pub(super) fn tell(&self) {
+        // If stderr is closed too, the exit code has to do.
+        let mut stderr = io::stderr().lock();
+        if let Some(message) = self.message() {
+            let _ = writeln!(stderr, "error: {}", printable(&message));
+        }
+        if let Some(hint) = self.hint_text() {
+            let _ = writeln!(stderr, "hint: {hint}");
+        }
+    }
+
+    /// The text of the error; none where nobody is to be told.
+    fn message(&self) -> Option<String> {
+        match self {
+            Failure::ClosedOutput | Failure::Gust(gust::Error::Cancelled) => None,
+            Failure::Gust(error) => Some(error.to_string()),
+            Failure::Message { message, .. } => Some(message.clone()),
+        }
+    }
+
+    /// What to do about it. The command's flags have names that the library does not know.
+    fn hint_text(&self) -> Option<&str> {
+        let error = match self {
+            Failure::ClosedOutput => return None,
+            Failure::Message { hint, .. } => return hint.as_deref(),
+            Failure::Gust(error) => error,
+        };
+        match error {
+            gust::Error::OutOfMemory { .. } => Some("use a smaller --context or a smaller model"),
+            gust::Error::PromptTooLong { .. } => Some("shorten the prompt or raise --context"),
+            gust::Error::ContextFull { .. } => {
+                Some("raise --context, or end the text earlier with --max-tokens")
+            }
+            gust::Error::MemoryLimit { .. } => {
+                Some("raise --max-memory, or use a smaller --context or model")
+            }
+            gust::Error::CallTime { .. } => Some("raise --call-timeout"),
+            other => other.hint(),
+        }
+    }
+
+    fn code(&self) -> u8 {
+        match self {
+            Failure::ClosedOutput => 0,
+            Failure::Message { code, .. } => *code,
+            Failure::Gust(error) => match error {
+                gust::Error::InvalidArgument(_) => USAGE,
+                gust::Error::NotFound(_)
+                | gust::Error::InvalidModel(_)
+                | gust::Error::Unsupported(_)
+                | gust::Error::Component(_)
+                | gust::Error::FileChanged => MODEL,
+                gust::Error::OutOfMemory { .. }
+                | gust::Error::PromptTooLong { .. }
+                | gust::Error::ContextFull { .. }
+                | gust::Error::MemoryLimit { .. }
+                | gust::Error::CallTime { .. } => LIMIT,
+                gust::Error::Cancelled => INTERRUPTED,
+                _ => FAILED,
+            },
+        }
+    }
+}
+
+impl From<gust::Error> for Failure {
+    fn from(error: gust::Error) -> Self {
+        Failure::Gust(error)
+    }
+}

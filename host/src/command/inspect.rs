@@ -1,0 +1,284 @@
+//! `gust inspect`: what is in a model file, and what memory it takes.
+
+use std::collections::BTreeMap;
+
+use clap::Args;
+use gust::{MetadataEntry, ModelInfo, Scope, TensorEntry};
+use serde::Serialize;
+
+use super::args::ModelArgs;
+use super::failure::Failure;
+use super::open::open;
+use super::output::{Output, printable, table};
+use super::units::{bytes, count};
+
+/// The engine's own default for a session's context, in tokens.
+const DEFAULT_CONTEXT: u32 = 4096;
+/// Longer values are cut in the listing for people, in characters.
+const VALUE_WIDTH: usize = 72;
+
+/// Show what is in a model file and what memory it takes
+///
+/// Works on any GGUF file, also one that gust cannot run.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  gust inspect -m model.gguf
+  gust inspect -m model.gguf --context 32768
+  gust inspect -m model.gguf --json | jq .memory")]
+pub(super) struct InspectArgs {
+    /// Estimate the memory for a context of this many tokens [default: the model's, at most 4096]
+    #[arg(short, long, value_name = "TOKENS")]
+    context: Option<u32>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    model: ModelArgs,
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Report {
+    model: Overview,
+    metadata: Vec<Metadata>,
+    tensors: Vec<Tensor>,
+    types: Vec<TypeSize>,
+    memory: Memory,
+}
+
+#[derive(Serialize)]
+struct Overview {
+    name: String,
+    architecture: String,
+    parameters: u64,
+    vocabulary_size: u32,
+    context_length: u32,
+    embedding_length: u32,
+    block_count: u32,
+    bos: Option<u32>,
+    end_of_generation: Vec<u32>,
+    has_chat_template: bool,
+}
+
+#[derive(Serialize)]
+struct Metadata {
+    key: String,
+    #[serde(rename = "type")]
+    value_type: String,
+    length: u64,
+    value: String,
+}
+
+#[derive(Serialize)]
+struct Tensor {
+    name: String,
+    #[serde(rename = "type")]
+    element_type: String,
+    shape: Vec<u64>,
+    offset: u64,
+    size: u64,
+}
+
+/// All tensors of one type.
+#[derive(Serialize)]
+struct TypeSize {
+    #[serde(rename = "type")]
+    element_type: String,
+    tensors: usize,
+    bytes: u64,
+}
+
+/// What running the model takes, in bytes.
+#[derive(Serialize)]
+struct Memory {
+    context: u32,
+    weights: u64,
+    kv_f16: u64,
+    kv_f32: u64,
+    total_f16: u64,
+    total_f32: u64,
+}
+
+pub(super) fn inspect(args: &InspectArgs) -> Result<(), Failure> {
+    let model = open(&args.model, Scope::Metadata)?.model;
+    let report = report(
+        model.info(),
+        model.metadata()?,
+        model.tensors()?,
+        args.context,
+    );
+    let mut output = Output::new();
+    if args.json {
+        output.json(&report)?;
+    } else {
+        output.text(&listing(&report))?;
+    }
+    output.flush()
+}
+
+fn report(
+    info: &ModelInfo,
+    metadata: Vec<MetadataEntry>,
+    tensors: Vec<TensorEntry>,
+    context: Option<u32>,
+) -> Report {
+    let context = context.unwrap_or_else(|| info.context_length.min(DEFAULT_CONTEXT));
+    let mut types: BTreeMap<&str, (usize, u64)> = BTreeMap::new();
+    for tensor in &tensors {
+        let (tensors, bytes) = types.entry(&tensor.element_type).or_default();
+        *tensors += 1;
+        *bytes = bytes.saturating_add(tensor.size);
+    }
+    let mut types: Vec<TypeSize> = types
+        .into_iter()
+        .map(|(name, (tensors, bytes))| TypeSize {
+            element_type: name.to_owned(),
+            tensors,
+            bytes,
+        })
+        .collect();
+    types.sort_by_key(|row| std::cmp::Reverse(row.bytes));
+    let kv_f16 = info.kv_bytes_per_token.saturating_mul(context.into());
+    let kv_f32 = kv_f16.saturating_mul(2);
+    let memory = Memory {
+        context,
+        weights: info.weight_bytes,
+        kv_f16,
+        kv_f32,
+        total_f16: info.weight_bytes.saturating_add(kv_f16),
+        total_f32: info.weight_bytes.saturating_add(kv_f32),
+    };
+    let metadata = metadata.into_iter().map(|entry| {
+        let MetadataEntry {
+            key,
+            value_type,
+            length,
+            value,
+        } = entry;
+        Metadata {
+            key,
+            value_type,
+            length,
+            value,
+        }
+    });
+    let tensors = tensors.into_iter().map(|entry| {
+        let TensorEntry {
+            name,
+            element_type,
+            shape,
+            offset,
+            size,
+        } = entry;
+        Tensor {
+            name,
+            element_type,
+            shape,
+            offset,
+            size,
+        }
+    });
+    Report {
+        model: overview(info),
+        metadata: metadata.collect(),
+        tensors: tensors.collect(),
+        types,
+        memory,
+    }
+}
+
+fn overview(info: &ModelInfo) -> Overview {
+    Overview {
+        name: info.name.clone(),
+        architecture: info.architecture.clone(),
+        parameters: info.parameters,
+        vocabulary_size: info.vocabulary_size,
+        context_length: info.context_length,
+        embedding_length: info.embedding_length,
+        block_count: info.block_count,
+        bos: info.bos,
+        end_of_generation: info.end_of_generation.clone(),
+        has_chat_template: info.chat_template.is_some(),
+    }
+}
+
+/// The report for people. Everything that comes from the file is made safe to show.
+fn listing(report: &Report) -> String {
+    let Report {
+        model,
+        metadata,
+        tensors,
+        types,
+        memory,
+    } = report;
+    let overview = [
+        ("name", printable(&model.name)),
+        ("architecture", printable(&model.architecture)),
+        ("parameters", count(model.parameters)),
+        (
+            "vocabulary",
+            format!("{} tokens", count(model.vocabulary_size.into())),
+        ),
+        (
+            "context",
+            format!("{} tokens", count(model.context_length.into())),
+        ),
+        ("width", count(model.embedding_length.into())),
+        ("layers", count(model.block_count.into())),
+        (
+            "chat template",
+            if model.has_chat_template { "yes" } else { "no" }.to_owned(),
+        ),
+    ];
+    let overview = table(&overview.map(|(name, value)| vec![name.to_owned(), value]));
+    let metadata_rows: Vec<Vec<String>> = metadata.iter().map(metadata_row).collect();
+    let tensor_rows: Vec<Vec<String>> = tensors.iter().map(tensor_row).collect();
+    let type_rows: Vec<Vec<String>> = types
+        .iter()
+        .map(|row| {
+            vec![
+                printable(&row.element_type),
+                format!("{} tensors", row.tensors),
+                bytes(row.bytes),
+            ]
+        })
+        .collect();
+    let memory_rows = table(&[
+        vec!["weights".to_owned(), bytes(memory.weights)],
+        vec!["keys and values, f16".to_owned(), bytes(memory.kv_f16)],
+        vec!["keys and values, f32".to_owned(), bytes(memory.kv_f32)],
+        vec!["together, f16".to_owned(), bytes(memory.total_f16)],
+    ]);
+    format!(
+        "{overview}\nmetadata: {} keys\n{}\ntensors: {}\n{}\nsizes by type\n{}\nmemory for a context of {} tokens\n{memory_rows}",
+        metadata.len(),
+        table(&metadata_rows),
+        tensors.len(),
+        table(&tensor_rows),
+        table(&type_rows),
+        count(memory.context.into()),
+    )
+}
+
+fn metadata_row(entry: &Metadata) -> Vec<String> {
+    let kind = match entry.length {
+        1 if !entry.value_type.starts_with("array") => entry.value_type.clone(),
+        length => format!("{} ({})", entry.value_type, count(length)),
+    };
+    let mut value: String = entry.value.chars().take(VALUE_WIDTH).collect();
+    if value.len() < entry.value.len() {
+        value.push('…');
+    }
+    vec![printable(&entry.key), printable(&kind), printable(&value)]
+}
+
+fn tensor_row(tensor: &Tensor) -> Vec<String> {
+    let shape: Vec<String> = tensor.shape.iter().map(u64::to_string).collect();
+    vec![
+        printable(&tensor.name),
+        printable(&tensor.element_type),
+        shape.join(" x "),
+        bytes(tensor.size),
+    ]
+}

@@ -1,0 +1,115 @@
+//! The command line: one file for each subcommand, and what they share.
+//!
+//! Data goes to stdout, everything else (progress, summaries, errors) to stderr. A failure ends the program with one of
+//! the exit codes of [`failure`], which `--help` lists.
+
+mod args;
+mod bench;
+mod chat;
+mod completions;
+mod failure;
+mod input;
+mod inspect;
+mod logits;
+mod man;
+mod open;
+mod output;
+mod perplexity;
+mod progress;
+mod run;
+mod signals;
+mod tokenize;
+mod units;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use failure::Failure;
+
+/// Run language models in a WebAssembly sandbox.
+#[derive(Debug, Parser)]
+#[command(name = "gust", version, about, long_about = LONG_ABOUT, after_help = AFTER_HELP, after_long_help = AFTER_LONG_HELP)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::RunArgs),
+    Chat(chat::ChatArgs),
+    Tokenize(tokenize::TokenizeArgs),
+    Inspect(inspect::InspectArgs),
+    Logits(logits::LogitsArgs),
+    Perplexity(perplexity::PerplexityArgs),
+    Bench(bench::BenchArgs),
+    Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
+}
+
+const LONG_ABOUT: &str = "\
+Run language models in a WebAssembly sandbox.
+
+The inference engine is one WebAssembly component without files and without network. It reads GGUF models, whose weights \
+are mapped into its memory and not copied. Without -m, the model that ships with gust is used.";
+
+const AFTER_HELP: &str = "\
+Examples:
+  gust run \"Once upon a time\"             a story from the model that ships with gust
+  gust run -m model.gguf < prompt.txt     the prompt from stdin
+  gust chat -m model.gguf                 a conversation
+  gust inspect -m model.gguf              what is in the file, and what memory it takes";
+
+const AFTER_LONG_HELP: &str = "\
+Examples:
+  gust run \"Once upon a time\"             a story from the model that ships with gust
+  gust run -m model.gguf < prompt.txt     the prompt from stdin
+  gust chat -m model.gguf                 a conversation
+  gust inspect -m model.gguf              what is in the file, and what memory it takes
+
+Exit codes:
+  0    done
+  1    something failed while running
+  2    the command line is wrong: an unknown flag, a value outside its range
+  3    the model or the component is missing, broken or of a kind that is not supported
+  4    a limit was reached: memory, time of a call, a full context, a prompt that is too long
+  130  stopped by Ctrl-C
+
+Environment:
+  GUST_CACHE_DIR  where the compiled engine is kept, instead of the user's cache directory";
+
+/// Reads the command line and does what it says.
+pub(super) fn main() -> ExitCode {
+    let cli = Cli::parse();
+    signals::install();
+    match dispatch(&cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn dispatch(command: &Command) -> Result<(), Failure> {
+    match command {
+        Command::Run(args) => run::run(args),
+        Command::Chat(args) => chat::chat(args),
+        Command::Tokenize(args) => tokenize::tokenize(args),
+        Command::Inspect(args) => inspect::inspect(args),
+        Command::Logits(args) => logits::logits(args),
+        Command::Perplexity(args) => perplexity::perplexity(args),
+        Command::Bench(args) => bench::bench(args),
+        Command::Completions(args) => completions::completions(args),
+        Command::Man(args) => man::man(args),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    /// clap's own check of the whole command line: names that clash, defaults that do not parse.
+    #[test]
+    fn the_command_line_is_sound() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,62 @@
+//! From flags to a loaded model.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use gust::{Engine, Limits, LoadOptions, Mapping, Model, Scope};
+
+use super::args::ModelArgs;
+use super::failure::Failure;
+use super::progress::Progress;
+
+/// A loaded model, and how long it took.
+pub(super) struct Opened {
+    pub(super) model: Model,
+    /// Until the engine was ready: compiled, or read from the cache.
+    pub(super) engine_time: Duration,
+    /// Until the model was loaded, from there on.
+    pub(super) load_time: Duration,
+}
+
+/// Loads as much of the model as `scope` says.
+pub(super) fn open(args: &ModelArgs, scope: Scope) -> Result<Opened, Failure> {
+    let progress = Progress::start("loading the engine");
+    let start = Instant::now();
+    let reporter = progress.reporter();
+    let mut builder =
+        Engine::builder().on_compile(move || reporter.doing("compiling the engine (once)"));
+    if let Some(path) = &args.component {
+        builder = builder.component_file(path);
+    }
+    let engine = builder.build()?;
+    let engine_time = start.elapsed();
+
+    let reporter = progress.reporter();
+    reporter.doing("loading the model");
+    let options = LoadOptions {
+        scope,
+        mmap: if args.no_mmap {
+            Mapping::Copy
+        } else {
+            Mapping::Allowed
+        },
+        limits: Limits {
+            memory: args.max_memory,
+            call_time: args.call_timeout,
+        },
+        progress: Some(Arc::new(move |progress| {
+            if let gust::Progress::Loading { done, total } = progress {
+                reporter.done(done, total);
+            }
+        })),
+    };
+    let model = match &args.model {
+        Some(path) => engine.load(path, &options)?,
+        None => engine.load(gust::SHIPPED_MODEL, &options)?,
+    };
+    Ok(Opened {
+        model,
+        engine_time,
+        load_time: start.elapsed() - engine_time,
+    })
+}

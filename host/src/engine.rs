@@ -1,0 +1,192 @@
+//! The engine: a component that models are loaded with.
+
+use std::borrow::Cow;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::{fmt, fs};
+
+use crate::instance::Instance;
+use crate::program::{Interruption, Program};
+use crate::{Error, LoadOptions, Model, Source, cache};
+
+/// The engine that is built with this library.
+const EMBEDDED: &[u8] = include_bytes!(env!("GUST_ENGINE"));
+
+/// A compiled engine component. Cheap to clone; clones share the compiled code.
+#[derive(Clone)]
+pub struct Engine(Arc<Shared>);
+
+struct Shared {
+    component: Cow<'static, [u8]>,
+    cache_dir: Option<PathBuf>,
+    on_compile: Option<Box<dyn Fn() + Send + Sync>>,
+    program: Arc<Program>,
+    /// Of a component that is not the embedded one: itself again, such that it can be interrupted anywhere. Compiled
+    /// when a model is first loaded with a limit on the time of a call.
+    interruptible: Mutex<Option<Arc<Program>>>,
+}
+
+impl Shared {
+    /// Whether it is the engine that is built with this library.
+    fn is_embedded(&self) -> bool {
+        matches!(self.component, Cow::Borrowed(_))
+    }
+}
+
+impl Engine {
+    /// The engine that is built with this library, compiled or from the cache.
+    ///
+    /// # Errors
+    /// [`Error::Component`] where this system cannot run it.
+    ///
+    /// ```
+    /// let engine = gust::Engine::new()?;
+    /// # Ok::<(), gust::Error>(())
+    /// ```
+    pub fn new() -> Result<Engine, Error> {
+        Engine::builder().build()
+    }
+
+    /// An engine with choices: another component, another cache.
+    pub fn builder() -> EngineBuilder {
+        EngineBuilder {
+            component: Component::Bytes(Cow::Borrowed(EMBEDDED)),
+            cache_dir: cache::default_dir(),
+            on_compile: None,
+        }
+    }
+
+    /// Loads a model into a new instance of the engine.
+    ///
+    /// Each model has an instance of its own, with a memory of its own. Its sessions share the instance and take turns;
+    /// to compute at the same time, load the model again (mapped weights are shared between instances).
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Io`], [`Error::InvalidModel`], [`Error::Unsupported`], [`Error::OutOfMemory`] and the
+    /// limits of `options`.
+    ///
+    /// ```
+    /// use gust::{Engine, LoadOptions, Scope};
+    ///
+    /// let engine = Engine::new()?;
+    /// let options = LoadOptions { scope: Scope::Metadata, ..Default::default() };
+    /// let model = engine.load(gust::SHIPPED_MODEL, &options)?;
+    /// assert_eq!(model.info().architecture, "llama");
+    /// # Ok::<(), gust::Error>(())
+    /// ```
+    pub fn load(&self, source: impl Into<Source>, options: &LoadOptions) -> Result<Model, Error> {
+        let program = match options.limits.call_time {
+            Some(_) if !self.0.is_embedded() => self.interruptible()?,
+            _ => self.0.program.clone(),
+        };
+        let instance = Instance::new(program, source.into(), options)?;
+        Model::load(instance, options)
+    }
+
+    fn interruptible(&self) -> Result<Arc<Program>, Error> {
+        let mut program = self
+            .0
+            .interruptible
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(program) = &*program {
+            return Ok(program.clone());
+        }
+        let made = Program::new(
+            &self.0.component,
+            Interruption::AtLoops,
+            self.0.cache_dir.as_deref(),
+            || self.0.on_compile.iter().for_each(|listener| listener()),
+        )?;
+        Ok(program.insert(Arc::new(made)).clone())
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Shared {
+            component,
+            cache_dir,
+            ..
+        } = &*self.0;
+        f.debug_struct("Engine")
+            .field("component_bytes", &component.len())
+            .field("cache_dir", cache_dir)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Choices for an [`Engine`].
+#[must_use]
+pub struct EngineBuilder {
+    component: Component,
+    cache_dir: Option<PathBuf>,
+    on_compile: Option<Box<dyn Fn() + Send + Sync>>,
+}
+
+enum Component {
+    File(PathBuf),
+    Bytes(Cow<'static, [u8]>),
+}
+
+impl EngineBuilder {
+    /// The component in this file, which exports `gust:llm/engine`. Default: the one built with this library.
+    pub fn component_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.component = Component::File(path.into());
+        self
+    }
+
+    /// This component, in its binary form, which exports `gust:llm/engine`. Default: the one built with this library.
+    pub fn component_bytes(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.component = Component::Bytes(Cow::Owned(bytes.into()));
+        self
+    }
+
+    /// Where compiled engines are kept; `None` compiles each time. It must not be writable by other users, or it is not
+    /// used. Default: the folder in the environment variable `GUST_CACHE_DIR`, else the user's folder for caches.
+    pub fn cache_dir(mut self, dir: Option<PathBuf>) -> Self {
+        self.cache_dir = dir;
+        self
+    }
+
+    /// Called when the component has to be compiled, which may take seconds. At most twice, and once for the embedded
+    /// one: the first load with a limit on the time of a call compiles others again, so that they can be interrupted.
+    pub fn on_compile(mut self, listener: impl Fn() + Send + Sync + 'static) -> Self {
+        self.on_compile = Some(Box::new(listener));
+        self
+    }
+
+    /// Makes the engine.
+    ///
+    /// # Errors
+    /// [`Error::Component`] where the component cannot be read or compiled, exports no `gust:llm/engine`, or imports
+    /// what no engine needs.
+    pub fn build(self) -> Result<Engine, Error> {
+        let EngineBuilder {
+            component,
+            cache_dir,
+            on_compile,
+        } = self;
+        let component = match component {
+            Component::Bytes(bytes) => bytes,
+            Component::File(path) => Cow::Owned(fs::read(&path).map_err(|error| {
+                Error::Component(format!("reading {}: {error}", path.display()))
+            })?),
+        };
+        let program = Program::new(
+            &component,
+            Interruption::AtImports,
+            cache_dir.as_deref(),
+            || {
+                on_compile.iter().for_each(|listener| listener());
+            },
+        )?;
+        Ok(Engine(Arc::new(Shared {
+            component,
+            cache_dir,
+            on_compile,
+            program: Arc::new(program),
+            interruptible: Mutex::new(None),
+        })))
+    }
+}

@@ -1,0 +1,441 @@
+//! What mapping promises, tried on regions and under running WebAssembly.
+
+use std::fs::File;
+use std::io::Write;
+
+use tempfile::NamedTempFile;
+use wasmtime::{Config, Engine, Instance, MemoryType, Module, Store, TypedFunc};
+
+use super::*;
+
+const PAGE: u64 = WASM_PAGE;
+
+/// A memory of four pages and its region.
+fn memory() -> (Box<dyn LinearMemory>, Arc<Region>) {
+    let (memory, regions) = observe(new_memory);
+    let [region] = &regions[..] else {
+        panic!("one memory, {} regions", regions.len())
+    };
+    let region = region.upgrade().expect("the memory is alive");
+    (memory, region)
+}
+
+fn new_memory() -> Box<dyn LinearMemory> {
+    let minimum = 4 * PAGE as usize;
+    let memory = Creator.new_memory(
+        MemoryType::new(4, None),
+        minimum,
+        None,
+        Some(1 << 32),
+        1 << 25,
+    );
+    memory.expect("address space")
+}
+
+/// A file of `length` bytes, none of them zero, each telling its place.
+fn file(length: u64) -> (NamedTempFile, File) {
+    let mut file = NamedTempFile::new().expect("a temporary file");
+    let bytes: Vec<u8> = (0..length).map(byte_at).collect();
+    file.write_all(&bytes).expect("room for a temporary file");
+    let opened = file.reopen().expect("the file was just made");
+    (file, opened)
+}
+
+fn byte_at(offset: u64) -> u8 {
+    (offset / PAGE * 31 + offset % 251 % 200) as u8 | 1
+}
+
+fn read(memory: &dyn LinearMemory, address: u64) -> u8 {
+    assert!(address < memory.byte_size() as u64);
+    // SAFETY: within the accessible part of a memory that is alive.
+    unsafe { memory.as_ptr().add(address as usize).read_volatile() }
+}
+
+fn write(memory: &dyn LinearMemory, address: u64, byte: u8) {
+    assert!(address < memory.byte_size() as u64);
+    // SAFETY: within the accessible part of a memory that is alive.
+    unsafe { memory.as_ptr().add(address as usize).write_volatile(byte) }
+}
+
+#[test]
+fn a_file_is_mapped_where_it_was_asked_for_and_nowhere_else() {
+    let (memory, region) = memory();
+    let (_path, file) = file(2 * PAGE + 100);
+    for address in 0..4 * PAGE {
+        write(&*memory, address, 255);
+    }
+    region
+        .map_file(&file, 2 * PAGE + 100, PAGE, PAGE + 100, PAGE)
+        .expect("a sound mapping");
+    for address in (0..PAGE).chain(3 * PAGE..4 * PAGE) {
+        assert_eq!(read(&*memory, address), 255, "{address}");
+    }
+    for place in 0..PAGE + 100 {
+        assert_eq!(
+            read(&*memory, PAGE + place),
+            byte_at(PAGE + place),
+            "{place}"
+        );
+    }
+    // Up to the next multiple of 65,536 all can be touched: zeros to the end of the system's page, then what was there.
+    assert_eq!(read(&*memory, 2 * PAGE + 100), 0);
+    assert_eq!(read(&*memory, 3 * PAGE - 1), 255);
+}
+
+#[test]
+fn what_is_written_stays_in_the_memory() {
+    let (memory, region) = memory();
+    let (path, file) = file(PAGE);
+    region
+        .map_file(&file, PAGE, 0, PAGE, 0)
+        .expect("a sound mapping");
+    write(&*memory, 7, 77);
+    assert_eq!(read(&*memory, 7), 77);
+    assert_eq!(std::fs::read(path.path()).expect("readable")[7], byte_at(7));
+}
+
+#[test]
+fn ranges_outside_the_file_are_refused() {
+    let (_memory, region) = memory();
+    let (_path, file) = file(2 * PAGE);
+    let size = 2 * PAGE;
+    for (offset, length) in [
+        (0, size + 1),
+        (PAGE, PAGE + 1),
+        (size, 1),
+        (3 * PAGE, 0),
+        (u64::MAX - PAGE + 1, PAGE),
+        (PAGE, u64::MAX),
+    ] {
+        let refused = region.map_file(&file, size, offset, length, 0);
+        assert_eq!(
+            refused,
+            Err(MapError::OutOfRange(size)),
+            "{offset} {length}"
+        );
+    }
+}
+
+#[test]
+fn ranges_outside_the_memory_are_refused() {
+    let (_memory, region) = memory();
+    let (_path, file) = file(5 * PAGE);
+    for (length, address) in [
+        (PAGE, 4 * PAGE),
+        (3 * PAGE + 1, PAGE), // the rest of its last page is not within the memory
+        (5 * PAGE, 0),
+        (1, u64::MAX - PAGE + 1),
+        (PAGE, 1 << 32),
+        (0, 5 * PAGE),
+    ] {
+        let refused = region.map_file(&file, 5 * PAGE, 0, length, address);
+        assert_eq!(
+            refused,
+            Err(MapError::OutOfRange(4 * PAGE)),
+            "{length} {address}"
+        );
+    }
+}
+
+#[test]
+fn what_is_not_aligned_is_refused() {
+    let (_memory, region) = memory();
+    let (_path, file) = file(2 * PAGE);
+    for (offset, address) in [(1, 0), (4096, 0), (0, 1), (0, 4096), (PAGE - 1, PAGE + 1)] {
+        let refused = region.map_file(&file, 2 * PAGE, offset, 10, address);
+        assert!(
+            matches!(refused, Err(MapError::OutOfRange(_))),
+            "{offset} {address}"
+        );
+    }
+}
+
+#[test]
+fn nothing_can_be_mapped_anywhere_and_changes_nothing() {
+    let (memory, region) = memory();
+    let (_path, file) = file(PAGE);
+    write(&*memory, 0, 9);
+    region
+        .map_file(&file, PAGE, 0, 0, 0)
+        .expect("an empty range");
+    region
+        .map_file(&file, PAGE, PAGE, 0, 4 * PAGE)
+        .expect("an empty range at both ends");
+    assert_eq!(read(&*memory, 0), 9);
+}
+
+#[test]
+fn of_two_mappings_that_overlap_the_later_one_counts() {
+    let (memory, region) = memory();
+    let (_path, file) = file(3 * PAGE);
+    region
+        .map_file(&file, 3 * PAGE, 0, 2 * PAGE, 0)
+        .expect("a sound mapping");
+    region
+        .map_file(&file, 3 * PAGE, 2 * PAGE, PAGE, PAGE)
+        .expect("a sound mapping");
+    assert_eq!(read(&*memory, 5), byte_at(5));
+    assert_eq!(read(&*memory, PAGE + 5), byte_at(2 * PAGE + 5));
+}
+
+#[test]
+fn a_memory_grows_after_a_mapping() {
+    let (mut memory, region) = memory();
+    let (_path, file) = file(PAGE);
+    region
+        .map_file(&file, PAGE, 0, PAGE, 3 * PAGE)
+        .expect("a sound mapping");
+    let base = memory.as_ptr();
+    memory.grow_to(6 * PAGE as usize).expect("room to grow");
+    assert_eq!(memory.as_ptr(), base);
+    assert_eq!(region.size(), 6 * PAGE);
+    assert_eq!(read(&*memory, 3 * PAGE + 9), byte_at(9));
+    assert_eq!(read(&*memory, 6 * PAGE - 1), 0);
+    region
+        .map_file(&file, PAGE, 0, PAGE, 5 * PAGE)
+        .expect("within the new size");
+    assert_eq!(read(&*memory, 5 * PAGE + 9), byte_at(9));
+    memory
+        .grow_to((1 << 32) + 1)
+        .expect_err("more than 32 bits can address");
+}
+
+#[test]
+fn a_region_goes_with_its_memory() {
+    let (path, file) = file(PAGE);
+    let (memory, regions) = observe(new_memory);
+    let region = regions[0].upgrade().expect("the memory is alive");
+    region
+        .map_file(&file, PAGE, 0, PAGE, 0)
+        .expect("a sound mapping");
+    let start = region.start;
+    assert!(is_mapped(start));
+    drop(region);
+    assert!(is_mapped(start), "the memory keeps it");
+    drop(memory);
+    assert!(regions[0].upgrade().is_none());
+    // Another test's thread may have been given these addresses since; then they are no longer a file's.
+    let lines = std::fs::read_to_string("/proc/self/maps").expect("Linux has it");
+    let path = path.path().display().to_string();
+    assert!(
+        !lines.lines().any(|line| line.ends_with(&path)),
+        "the file is still mapped"
+    );
+}
+
+fn is_mapped(address: usize) -> bool {
+    let lines = std::fs::read_to_string("/proc/self/maps").expect("Linux has it");
+    lines.lines().any(|line| {
+        let range = line
+            .split(' ')
+            .next()
+            .and_then(|range| range.split_once('-'));
+        let (start, end) = range.expect("a range at the beginning of each line");
+        let number = |text| usize::from_str_radix(text, 16).expect("a hexadecimal number");
+        (number(start)..number(end)).contains(&address)
+    })
+}
+
+#[test]
+fn memories_made_elsewhere_are_not_observed() {
+    let ((), regions) = observe(|| {
+        std::thread::spawn(|| drop(new_memory()))
+            .join()
+            .expect("no panic");
+    });
+    assert!(regions.is_empty());
+    let (memories, regions) = observe(|| (new_memory(), new_memory()));
+    assert_eq!(regions.len(), 2);
+    drop(memories);
+}
+
+#[test]
+fn the_end_of_a_file_that_was_cut_reads_as_zeros_and_is_noticed() {
+    let (memory, region) = memory();
+    let (path, file) = file(4 * PAGE);
+    region
+        .map_file(&file, 4 * PAGE, 0, 4 * PAGE, 0)
+        .expect("a sound mapping");
+    assert_eq!(read(&*memory, 3 * PAGE), byte_at(3 * PAGE));
+    path.as_file().set_len(2 * PAGE).expect("a file can be cut");
+    assert!(!region.file_was_cut(), "nothing was read yet");
+    assert_eq!(read(&*memory, 2 * PAGE - 1), byte_at(2 * PAGE - 1));
+    assert!(!region.file_was_cut(), "this part is still there");
+    assert_eq!(read(&*memory, 3 * PAGE + 5), 0);
+    assert!(region.file_was_cut());
+    assert!(matches!(
+        region.map_file(&file, 4 * PAGE, 2 * PAGE, PAGE, 0),
+        Err(MapError::Io(reason)) if reason.contains("cut short to 131072 bytes")
+    ));
+    // Another memory over the same addresses or elsewhere starts without the mark.
+    drop((memory, region));
+    let (_memory, region) = self::memory();
+    assert!(!region.file_was_cut());
+}
+
+/// A module that reads, writes, grows, copies, and has data of its own, in memories of ours.
+const MODULE: &str = r#"(module
+    (memory (export "memory") 2)
+    (data (i32.const 65536) "data")
+    (func (export "read") (param i32) (result i32) (i32.load8_u (local.get 0)))
+    (func (export "grow") (param i32) (result i32) (memory.grow (local.get 0)))
+    (func (export "copy") (param i32 i32 i32)
+        (memory.copy (local.get 0) (local.get 1) (local.get 2)))
+    (func (export "sum") (param $from i32) (param $to i32) (result i32)
+        (local $sum i32)
+        (loop $next
+            (local.set $sum (i32.add (local.get $sum) (i32.load8_u (local.get $from))))
+            (local.set $from (i32.add (local.get $from) (i32.const 1)))
+            (br_if $next (i32.lt_u (local.get $from) (local.get $to))))
+        (local.get $sum)))"#;
+
+struct Wasm {
+    store: Store<()>,
+    instance: Instance,
+    region: Weak<Region>,
+}
+
+impl Wasm {
+    fn new() -> Wasm {
+        let mut config = Config::new();
+        config
+            .with_host_memory(Arc::new(Creator))
+            .memory_init_cow(false);
+        let engine = Engine::new(&config).expect("a sound configuration");
+        let binary = wat::parse_str(MODULE).expect("sound text");
+        let module = Module::new(&engine, binary).expect("a sound module");
+        let mut store = Store::new(&engine, ());
+        let (instance, mut regions) = observe(|| Instance::new(&mut store, &module, &[]));
+        assert_eq!(regions.len(), 1);
+        let region = regions.remove(0);
+        Wasm {
+            store,
+            instance: instance.expect("no imports"),
+            region,
+        }
+    }
+
+    fn call(&mut self, name: &str, argument: i32) -> wasmtime::Result<i32> {
+        let function: TypedFunc<i32, i32> = self.instance.get_typed_func(&mut self.store, name)?;
+        function.call(&mut self.store, argument)
+    }
+}
+
+#[test]
+fn webassembly_sees_its_data_the_file_and_its_limits() {
+    let mut wasm = Wasm::new();
+    let (_path, file) = file(PAGE + 9);
+    assert_eq!(
+        wasm.call("read", PAGE as i32 + 1).expect("in range"),
+        i32::from(b'a')
+    );
+    assert_eq!(wasm.call("grow", 2).expect("no trap"), 2);
+    let region = wasm.region.upgrade().expect("alive");
+    assert_eq!(region.size(), 4 * PAGE);
+    region
+        .map_file(&file, PAGE + 9, 0, PAGE + 9, 2 * PAGE)
+        .expect("a sound mapping");
+    let address = (3 * PAGE + 8) as i32;
+    assert_eq!(
+        wasm.call("read", address).expect("in range"),
+        i32::from(byte_at(PAGE + 8))
+    );
+    let trap = wasm
+        .call("read", 4 * PAGE as i32)
+        .expect_err("out of range");
+    assert_eq!(
+        trap.downcast_ref(),
+        Some(&wasmtime::Trap::MemoryOutOfBounds)
+    );
+    assert_eq!(
+        wasm.call("read", -1)
+            .expect_err("out of range")
+            .downcast_ref(),
+        Some(&wasmtime::Trap::MemoryOutOfBounds)
+    );
+    assert_eq!(
+        wasm.call("grow", 1 << 16).expect("no trap"),
+        -1,
+        "4 GiB is the end"
+    );
+    drop(region);
+    drop(wasm.store);
+    assert!(wasm.region.upgrade().is_none());
+}
+
+#[test]
+fn webassembly_survives_a_file_that_was_cut() {
+    let mut wasm = Wasm::new();
+    let (path, file) = file(2 * PAGE);
+    let region = wasm.region.upgrade().expect("alive");
+    region
+        .map_file(&file, 2 * PAGE, 0, 2 * PAGE, 0)
+        .expect("a sound mapping");
+    let copy: TypedFunc<(i32, i32, i32), ()> = wasm
+        .instance
+        .get_typed_func(&mut wasm.store, "copy")
+        .expect("it is exported");
+    let sum: TypedFunc<(i32, i32), i32> = wasm
+        .instance
+        .get_typed_func(&mut wasm.store, "sum")
+        .expect("it is exported");
+    path.as_file().set_len(0).expect("a file can be cut");
+    assert_eq!(
+        sum.call(&mut wasm.store, (0, 2 * PAGE as i32))
+            .expect("no trap"),
+        0
+    );
+    assert!(region.file_was_cut());
+
+    // The copy runs in Wasmtime's own code, which faults as well.
+    region
+        .map_file(&self::file(2 * PAGE).1, 2 * PAGE, 0, PAGE, 0)
+        .expect("another file");
+    let (path, file) = self::file(2 * PAGE);
+    region
+        .map_file(&file, 2 * PAGE, PAGE, PAGE, PAGE)
+        .expect("a sound mapping");
+    path.as_file().set_len(PAGE).expect("a file can be cut");
+    copy.call(&mut wasm.store, (0, PAGE as i32, 100))
+        .expect("no trap");
+    assert_eq!(wasm.call("read", 50).expect("in range"), 0);
+}
+
+/// What is not ours is passed on: a fault elsewhere ends the process, as it would without us.
+#[test]
+fn a_fault_elsewhere_still_ends_the_process() {
+    const ROLE: &str = "GUST_TEST_FAULTS";
+    if std::env::var_os(ROLE).is_none() {
+        let child = std::process::Command::new(std::env::current_exe().expect("this program"))
+            .args([
+                "--exact",
+                "memory::tests::a_fault_elsewhere_still_ends_the_process",
+            ])
+            .env(ROLE, "1")
+            .output()
+            .expect("this program can be started");
+        let signal = std::os::unix::process::ExitStatusExt::signal(&child.status);
+        assert_eq!(signal, Some(libc::SIGBUS), "{child:?}");
+        return;
+    }
+    let (_memory, region) = memory();
+    let (_path, file) = file(PAGE);
+    region
+        .map_file(&file, PAGE, 0, PAGE, 0)
+        .expect("the handler is installed");
+    let empty = tempfile::tempfile().expect("a temporary file");
+    // SAFETY: a new mapping, which is touched where its file has nothing: that is the fault.
+    unsafe {
+        let page = libc::mmap(
+            ptr::null_mut(),
+            host_page(),
+            libc::PROT_READ,
+            libc::MAP_PRIVATE,
+            empty.as_raw_fd(),
+            0,
+        );
+        assert_ne!(page, libc::MAP_FAILED);
+        page.cast::<u8>().read_volatile();
+    }
+    panic!("it went on");
+}

@@ -1,0 +1,45 @@
+//! Stands in for `memory.rs` on systems other than Linux: Wasmtime's own memories, and no mapping.
+//!
+//! Mapping needs two things that are tried on Linux only: pages that replace others at a fixed address, and a handler
+//! for the fault of a file that was cut short which gets along with Wasmtime's. Elsewhere the engine copies.
+
+use std::fs::File;
+use std::sync::Weak;
+
+/// Why a file could not be mapped.
+#[derive(Debug, PartialEq)]
+#[expect(dead_code, reason = "the same type as on Linux")]
+pub(crate) enum MapError {
+    /// See `memory.rs`.
+    OutOfRange(u64),
+    /// This cannot be done here at all.
+    Unsupported,
+    /// See `memory.rs`.
+    Io(String),
+}
+
+/// A memory that files could be mapped into. There is none.
+#[derive(Debug)]
+pub(crate) enum Region {}
+
+impl Region {
+    pub(crate) fn file_was_cut(&self) -> bool {
+        match *self {}
+    }
+
+    pub(crate) fn map_file(
+        &self,
+        _: &File,
+        _: u64,
+        _: u64,
+        _: u64,
+        _: u64,
+    ) -> Result<(), MapError> {
+        match *self {}
+    }
+}
+
+/// Runs `instantiate`; nothing is known of its memories.
+pub(crate) fn observe<T>(instantiate: impl FnOnce() -> T) -> (T, Vec<Weak<Region>>) {
+    (instantiate(), Vec::new())
+}

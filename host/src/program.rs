@@ -1,0 +1,99 @@
+//! A component made ready to run: checked, compiled, and linked to what the host offers.
+
+use std::path::Path;
+#[cfg(target_os = "linux")]
+use std::sync::Arc;
+
+use wasmtime::component::{HasSelf, InstancePre, Linker};
+use wasmtime::{Config, OptLevel};
+
+use crate::bindings::{LlmIndices, gust::llm};
+use crate::deadline::Ticker;
+use crate::state::State;
+use crate::{Error, cache, wasi};
+
+/// A component that instances can be made of.
+pub(crate) struct Program {
+    pub(crate) component: InstancePre<State>,
+    /// Where its exports are.
+    pub(crate) exports: LlmIndices,
+    /// Present where calls can be ended at loops.
+    pub(crate) ticker: Option<Ticker>,
+}
+
+/// Where the calls of a program can be ended (see [`deadline`](crate::deadline)).
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Interruption {
+    /// When it calls an import.
+    AtImports,
+    /// At every turn of every loop.
+    AtLoops,
+}
+
+impl Program {
+    /// Compiles `component`, or takes it from the cache in `cache_dir`.
+    pub(crate) fn new(
+        component: &[u8],
+        interruption: Interruption,
+        cache_dir: Option<&Path>,
+        on_compile: impl FnOnce(),
+    ) -> Result<Program, Error> {
+        let unusable = |error: wasmtime::Error| Error::Component(format!("{error:#}"));
+        check_kind(component)?;
+        let engine = wasmtime::Engine::new(&config(interruption)).map_err(unusable)?;
+        let compiled =
+            cache::compiled(&engine, component, cache_dir, on_compile).map_err(unusable)?;
+        let component = link(&engine).and_then(|linker| linker.instantiate_pre(&compiled));
+        let component = component.map_err(unusable)?;
+        let exports = LlmIndices::new(&component).map_err(unusable)?;
+        let ticker = match interruption {
+            Interruption::AtImports => None,
+            Interruption::AtLoops => {
+                let ticker = Ticker::new(&engine);
+                Some(ticker.map_err(|error| Error::Io(format!("starting a thread: {error}")))?)
+            }
+        };
+        Ok(Program {
+            component,
+            exports,
+            ticker,
+        })
+    }
+}
+
+/// Tells what is no component at all by its first bytes, in words rather than offsets.
+fn check_kind(component: &[u8]) -> Result<(), Error> {
+    let found = match component.first_chunk() {
+        Some(b"\0asm\x0d\0\x01\0") => return Ok(()),
+        Some(b"\0asm\x01\0\0\0") => "a core module",
+        _ => "something else",
+    };
+    Err(Error::Component(format!(
+        "expected a WebAssembly component, found {found}"
+    )))
+}
+
+fn config(interruption: Interruption) -> Config {
+    let mut config = Config::new();
+    config
+        .cranelift_opt_level(OptLevel::Speed)
+        .wasm_relaxed_simd(true)
+        .epoch_interruption(interruption == Interruption::AtLoops)
+        // A trap's message is for people; addresses in a component without names tell them nothing.
+        .wasm_backtrace_max_frames(None);
+    #[cfg(target_os = "linux")]
+    config
+        .with_host_memory(Arc::new(crate::memory::Creator))
+        // Wasmtime's copy-on-write initialisation wants memories of its own.
+        .memory_init_cow(false);
+    config
+}
+
+/// What a component may import.
+fn link(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<State>> {
+    let mut linker = Linker::new(engine);
+    wasi::add_to_linker(&mut linker)?;
+    llm::weights::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
+    llm::collective::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
+    Ok(linker)
+}

@@ -1,0 +1,349 @@
+//! A session: what has been said, and how it goes on.
+
+use std::fmt;
+
+use wasmtime::Store;
+use wasmtime::component::ResourceAny;
+
+use crate::bindings::exports::gust::llm::engine as wit;
+use crate::state::State;
+use crate::{
+    CancelHandle, Error, Event, FinishReason, GenerationOptions, Model, Token, Usage, Utf8Stream,
+};
+
+/// A sequence of tokens, what the model has computed for it, and how it goes on.
+///
+/// ```
+/// use gust::{Engine, FinishReason, GenerationOptions, LoadOptions, SessionOptions, TokenizeOptions};
+///
+/// let model = Engine::new()?.load(gust::SHIPPED_MODEL, &LoadOptions::default())?;
+/// let mut session = model.session(&SessionOptions::default())?;
+/// session.configure(&GenerationOptions { max_tokens: Some(8), seed: Some(1), ..Default::default() })?;
+/// session.feed(&model.tokenize("Once upon a time", &TokenizeOptions::default())?)?;
+/// let tokens = session.tokens().collect::<Result<Vec<_>, _>>()?;
+/// assert_eq!(tokens.len(), 8);
+/// assert_eq!(session.finish_reason(), Some(FinishReason::Length));
+/// # Ok::<(), gust::Error>(())
+/// ```
+pub struct Session {
+    model: Model,
+    resource: ResourceAny,
+    finish_reason: Option<FinishReason>,
+    cancel: CancelHandle,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.model.instance().drop_resource(self.resource);
+    }
+}
+
+impl Session {
+    pub(crate) fn new(model: Model, resource: ResourceAny) -> Session {
+        Session {
+            model,
+            resource,
+            finish_reason: None,
+            cancel: CancelHandle::default(),
+        }
+    }
+
+    /// Sets how the next tokens are chosen, begins a new answer, and starts the random numbers anew.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] where an option is out of range.
+    pub fn configure(&mut self, options: &GenerationOptions) -> Result<(), Error> {
+        let options = wit::GenerationOptions::from(options);
+        self.call(|session, store, resource| session.call_configure(store, resource, &options))?;
+        self.finish_reason = None;
+        Ok(())
+    }
+
+    /// Appends tokens.
+    ///
+    /// # Errors
+    /// [`Error::PromptTooLong`] and [`Error::InvalidArgument`], in which case none is taken; [`Error::Cancelled`], in
+    /// which case some are: [`usage`](Self::usage) tells how many.
+    pub fn feed(&mut self, tokens: &[u32]) -> Result<(), Error> {
+        self.feed_with(tokens, |_| ())
+    }
+
+    /// Appends tokens, and tells `progress` after each chunk how many of them have been taken.
+    ///
+    /// # Errors
+    /// As [`feed`](Self::feed).
+    pub fn feed_with(
+        &mut self,
+        tokens: &[u32],
+        mut progress: impl FnMut(usize),
+    ) -> Result<(), Error> {
+        // The first chunk is given all of them, so that too many are refused before any is taken.
+        let mut done = 0;
+        while done < tokens.len() {
+            self.cancel.check()?;
+            let rest = &tokens[done..];
+            let taken =
+                self.call(|session, store, resource| session.call_feed(store, resource, rest))?;
+            done += check_taken(taken as usize, rest.len())?;
+            self.finish_reason = None;
+            progress(done);
+        }
+        Ok(())
+    }
+
+    /// Chooses the next token and appends it, or says that the answer is over.
+    ///
+    /// # Errors
+    /// [`Error::ContextFull`]; [`Error::Cancelled`]; [`Error::InvalidArgument`] where nothing was ever fed.
+    pub fn next_event(&mut self) -> Result<Event, Error> {
+        self.cancel.check()?;
+        let event =
+            self.call(|session, store, resource| session.call_next_token(store, resource))?;
+        let event = Event::from(event);
+        if let Event::Finished { reason, .. } = event {
+            self.finish_reason = Some(reason);
+        }
+        Ok(event)
+    }
+
+    /// The tokens of the answer, until it is over; [`finish_reason`](Self::finish_reason) then says why.
+    ///
+    /// The bytes of all items together are the text of the answer. When text was held back at the end because it might
+    /// have become a stop text, a last item without `id` has it.
+    pub fn tokens(&mut self) -> Tokens<'_> {
+        Tokens {
+            session: self,
+            over: false,
+        }
+    }
+
+    /// The text of the answer in whole characters, a few at a time, until it is over.
+    ///
+    /// ```
+    /// # use gust::*;
+    /// # let model = Engine::new()?.load(gust::SHIPPED_MODEL, &LoadOptions::default())?;
+    /// # let mut session = model.session(&SessionOptions::default())?;
+    /// session.configure(&GenerationOptions { max_tokens: Some(8), ..Default::default() })?;
+    /// session.feed(&model.tokenize("Once upon a time", &TokenizeOptions::default())?)?;
+    /// for text in session.text() {
+    ///     print!("{}", text?);
+    /// }
+    /// # Ok::<(), gust::Error>(())
+    /// ```
+    pub fn text(&mut self) -> Text<'_> {
+        Text {
+            tokens: self.tokens(),
+            stream: Utf8Stream::new(),
+        }
+    }
+
+    /// Why the last answer ended; absent while it goes on.
+    pub fn finish_reason(&self) -> Option<FinishReason> {
+        self.finish_reason
+    }
+
+    /// Appends tokens like [`feed`](Self::feed), and gives for each the natural logarithm of its probability after all
+    /// tokens before it. The first token of an empty session has none and is given 0.
+    ///
+    /// # Errors
+    /// As [`feed`](Self::feed).
+    pub fn score(&mut self, tokens: &[u32]) -> Result<Vec<f32>, Error> {
+        self.score_with(tokens, |_| ())
+    }
+
+    /// Like [`score`](Self::score), and tells `progress` after each chunk how many tokens have been taken.
+    ///
+    /// # Errors
+    /// As [`feed`](Self::feed).
+    pub fn score_with(
+        &mut self,
+        tokens: &[u32],
+        mut progress: impl FnMut(usize),
+    ) -> Result<Vec<f32>, Error> {
+        let mut scores = Vec::with_capacity(tokens.len());
+        while scores.len() < tokens.len() {
+            self.cancel.check()?;
+            let rest = &tokens[scores.len()..];
+            let chunk =
+                self.call(|session, store, resource| session.call_score(store, resource, rest))?;
+            check_taken(chunk.len(), rest.len())?;
+            scores.extend(chunk);
+            self.finish_reason = None;
+            progress(scores.len());
+        }
+        Ok(scores)
+    }
+
+    /// Forgets all tokens from `length` on.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] where there are fewer than that.
+    pub fn truncate(&mut self, length: u32) -> Result<(), Error> {
+        self.call(|session, store, resource| session.call_truncate(store, resource, length))?;
+        self.finish_reason = None;
+        Ok(())
+    }
+
+    /// The logits after the last token: one for each token of the vocabulary.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] where the session is empty.
+    pub fn logits(&self) -> Result<Vec<f32>, Error> {
+        self.call(|session, store, resource| session.call_logits(store, resource))
+    }
+
+    /// An independent copy, with a cancel handle of its own.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] or [`Error::MemoryLimit`].
+    pub fn fork(&self) -> Result<Session, Error> {
+        let copy = self.call(|session, store, resource| session.call_fork(store, resource))?;
+        let mut copy = Session::new(self.model.clone(), copy);
+        copy.finish_reason = self.finish_reason;
+        Ok(copy)
+    }
+
+    /// All of the state as bytes, for [`restore`](Self::restore) in a session of the same model and options, also in
+    /// another program. Bound to this version of the engine.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] or [`Error::MemoryLimit`].
+    pub fn save(&self) -> Result<Vec<u8>, Error> {
+        self.call(|session, store, resource| session.call_save(store, resource))
+    }
+
+    /// Becomes what was saved.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] where the bytes are no such state.
+    pub fn restore(&mut self, state: &[u8]) -> Result<(), Error> {
+        self.call(|session, store, resource| session.call_restore(store, resource, state))?;
+        self.finish_reason = None;
+        Ok(())
+    }
+
+    /// What the session has used.
+    ///
+    /// # Errors
+    /// None but those that end the session, such as [`Error::Trap`].
+    pub fn usage(&self) -> Result<Usage, Error> {
+        let usage = self
+            .model
+            .instance()
+            .ask(|engine, store| engine.session().call_usage(store, self.resource))?;
+        Ok(usage.into())
+    }
+
+    /// What stops this session from elsewhere.
+    pub fn cancel_handle(&self) -> CancelHandle {
+        self.cancel.clone()
+    }
+
+    /// The model that it is a session of.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    fn call<T>(
+        &self,
+        call: impl FnOnce(
+            wit::GuestSession<'_>,
+            &mut Store<State>,
+            ResourceAny,
+        ) -> wasmtime::Result<Result<T, wit::Error>>,
+    ) -> Result<T, Error> {
+        let resource = self.resource;
+        self.model
+            .instance()
+            .call(|engine, store| call(engine.session(), store, resource))
+    }
+}
+
+/// An engine that takes nothing would never come to an end, and one that takes more than it was given is broken.
+fn check_taken(taken: usize, given: usize) -> Result<usize, Error> {
+    if (1..=given).contains(&taken) {
+        Ok(taken)
+    } else {
+        let found = format!("expected the engine to take 1 to {given} tokens, found {taken}");
+        Err(Error::Component(found))
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("finish_reason", &self.finish_reason)
+            .field("cancel", &self.cancel)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The tokens of an answer, made by [`Session::tokens`]. After an error it is over.
+#[derive(Debug)]
+pub struct Tokens<'a> {
+    session: &'a mut Session,
+    over: bool,
+}
+
+impl Iterator for Tokens<'_> {
+    type Item = Result<Token, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.over {
+            return None;
+        }
+        let event = self.session.next_event();
+        self.over = !matches!(event, Ok(Event::Token(_)));
+        match event {
+            Ok(Event::Token(token)) => Some(Ok(token)),
+            Ok(Event::Finished { bytes, .. }) if bytes.is_empty() => None,
+            Ok(Event::Finished { bytes, .. }) => Some(Ok(Token {
+                id: None,
+                bytes,
+                logprob: None,
+                top: Vec::new(),
+            })),
+            Err(error) => Some(Err(error)),
+        }
+    }
+}
+
+/// The text of an answer, made by [`Session::text`]. No item is empty. After an error it is over.
+#[derive(Debug)]
+pub struct Text<'a> {
+    tokens: Tokens<'a>,
+    stream: Utf8Stream,
+}
+
+impl Iterator for Text<'_> {
+    type Item = Result<String, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let text = match self.tokens.next() {
+                Some(Ok(token)) => self.stream.push(&token.bytes),
+                Some(Err(error)) => return Some(Err(error)),
+                None => {
+                    let rest = self.stream.finish();
+                    return (!rest.is_empty()).then_some(Ok(rest));
+                }
+            };
+            if !text.is_empty() {
+                return Some(Ok(text));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_engine_takes_some_tokens_and_no_more_than_there_are() {
+        assert_eq!(check_taken(1, 3), Ok(1));
+        assert_eq!(check_taken(3, 3), Ok(3));
+        check_taken(0, 3).expect_err("it would never end");
+        check_taken(4, 3).expect_err("there are no four");
+    }
+}

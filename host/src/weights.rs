@@ -1,0 +1,198 @@
+//! The `weights` import: gives the engine the bytes of the one model that its instance was made for.
+//!
+//! The engine is told the name [`NAME`], whatever the file is called, and nothing else has a name. Files are read at an
+//! offset (`pread`), so that blobs share nothing, or mapped (see [`memory`](crate::memory)). Every range is checked
+//! here: the engine is not trusted.
+
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+
+use wasmtime::component::Resource;
+
+use crate::bindings::gust::llm::weights::{Host, HostBlob, WeightsError};
+use crate::memory::MapError;
+use crate::state::State;
+use crate::{Error, Progress, ProgressFn, Source};
+
+/// What the engine calls the model.
+pub(crate) const NAME: &str = "model";
+
+/// A source that was found and opened. The bytes that a [`Blob`] stands for.
+#[derive(Clone)]
+#[expect(
+    unreachable_pub,
+    reason = "the generated bindings re-export it as `pub`, in a private module"
+)]
+pub struct Blob {
+    data: Data,
+    size: u64,
+}
+
+#[derive(Clone)]
+enum Data {
+    File(Arc<File>),
+    Static(&'static [u8]),
+    Bytes(Arc<[u8]>),
+}
+
+impl Blob {
+    /// Opens `source`, or says why it cannot be had.
+    pub(crate) fn open(source: Source) -> Result<Blob, Error> {
+        let path = match source {
+            Source::File(path) => path,
+            Source::Static(bytes) => {
+                return Ok(Blob {
+                    size: bytes.len() as u64,
+                    data: Data::Static(bytes),
+                });
+            }
+            Source::Bytes(bytes) => {
+                return Ok(Blob {
+                    size: bytes.len() as u64,
+                    data: Data::Bytes(bytes),
+                });
+            }
+        };
+        let fail = |error: io::Error| match error.kind() {
+            io::ErrorKind::NotFound => Error::NotFound(path.display().to_string()),
+            _ => Error::Io(format!("{}: {error}", path.display())),
+        };
+        // Before it is opened, because opening a pipe waits for its writer.
+        let metadata = path.metadata().map_err(fail)?;
+        if !metadata.is_file() {
+            let found = if metadata.is_dir() {
+                "a folder"
+            } else {
+                "no regular file"
+            };
+            return Err(Error::Io(format!(
+                "{}: expected a file, found {found}",
+                path.display()
+            )));
+        }
+        let file = File::open(&path).map_err(fail)?;
+        let size = file.metadata().map_err(fail)?.len();
+        Ok(Blob {
+            data: Data::File(Arc::new(file)),
+            size,
+        })
+    }
+
+    fn read(&self, offset: u64, length: u32) -> Result<Vec<u8>, WeightsError> {
+        let end = offset.checked_add(u64::from(length));
+        let Some(end) = end.filter(|&end| end <= self.size) else {
+            return Err(WeightsError::OutOfRange(self.size));
+        };
+        let bytes = match &self.data {
+            Data::File(file) => return read_file(file, offset, length),
+            Data::Static(bytes) => bytes,
+            Data::Bytes(bytes) => &bytes[..],
+        };
+        // `end` is at most the length of a slice, so both fit a `usize`.
+        Ok(bytes[offset as usize..end as usize].to_vec())
+    }
+}
+
+/// Reads exactly `length` bytes.
+fn read_file(file: &File, offset: u64, length: u32) -> Result<Vec<u8>, WeightsError> {
+    let mut bytes = vec![0; length as usize];
+    #[cfg(unix)]
+    let read = std::os::unix::fs::FileExt::read_exact_at(file, &mut bytes, offset);
+    #[cfg(windows)]
+    let read = {
+        use io::{Read, Seek, SeekFrom};
+        let mut file = file;
+        file.seek(SeekFrom::Start(offset))
+            .and_then(|_| file.read_exact(&mut bytes))
+    };
+    match read {
+        Ok(()) => Ok(bytes),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(WeightsError::Io(
+            "the file was cut short while in use".into(),
+        )),
+        Err(error) => Err(WeightsError::Io(error.to_string())),
+    }
+}
+
+/// Counts what the engine has taken while it loads, and tells the caller.
+#[derive(Default)]
+pub(crate) struct LoadProgress {
+    listener: Option<ProgressFn>,
+    done: u64,
+}
+
+impl LoadProgress {
+    pub(crate) fn new(listener: Option<ProgressFn>) -> Self {
+        LoadProgress { listener, done: 0 }
+    }
+
+    fn add(&mut self, bytes: u64, total: u64) {
+        if let Some(listener) = &self.listener {
+            self.done = self.done.saturating_add(bytes).min(total);
+            listener(Progress::Loading {
+                done: self.done,
+                total,
+            });
+        }
+    }
+}
+
+impl Host for State {
+    fn open(&mut self, name: String) -> wasmtime::Result<Result<Resource<Blob>, WeightsError>> {
+        if name != NAME {
+            return Ok(Err(WeightsError::NotFound(name)));
+        }
+        let blob = self.model.clone();
+        Ok(Ok(self.table.push(blob)?))
+    }
+}
+
+impl HostBlob for State {
+    fn size(&mut self, blob: Resource<Blob>) -> wasmtime::Result<u64> {
+        Ok(self.table.get(&blob)?.size)
+    }
+
+    fn read(
+        &mut self,
+        blob: Resource<Blob>,
+        offset: u64,
+        length: u32,
+    ) -> wasmtime::Result<Result<Vec<u8>, WeightsError>> {
+        self.checkpoint()?;
+        let blob = self.table.get(&blob)?;
+        let bytes = blob.read(offset, length);
+        if bytes.is_ok() {
+            self.progress.add(u64::from(length), blob.size);
+        }
+        Ok(bytes)
+    }
+
+    fn map_pages(
+        &mut self,
+        blob: Resource<Blob>,
+        offset: u64,
+        length: u64,
+        address: u64,
+    ) -> wasmtime::Result<Result<(), WeightsError>> {
+        self.checkpoint()?;
+        let blob = self.table.get(&blob)?;
+        let (Data::File(file), Some(region)) = (&blob.data, self.region.upgrade()) else {
+            return Ok(Err(WeightsError::Unsupported));
+        };
+        let mapped = region.map_file(file, blob.size, offset, length, address);
+        if mapped.is_ok() {
+            self.progress.add(length, blob.size);
+        }
+        Ok(mapped.map_err(|error| match error {
+            MapError::OutOfRange(size) => WeightsError::OutOfRange(size),
+            MapError::Unsupported => WeightsError::Unsupported,
+            MapError::Io(reason) => WeightsError::Io(reason),
+        }))
+    }
+
+    fn drop(&mut self, blob: Resource<Blob>) -> wasmtime::Result<()> {
+        self.table.delete(blob)?;
+        Ok(())
+    }
+}

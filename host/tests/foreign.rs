@@ -1,0 +1,179 @@
+//! Components of others: what they cannot do, and how that ends.
+
+use std::time::Duration;
+
+use gust::{Engine, Error, Limits, LoadOptions, SHIPPED_MODEL};
+
+/// A component with the exports of an engine, in name only, that does `start` when it is instantiated.
+fn component(start: &str) -> Vec<u8> {
+    let methods = [
+        (
+            "model",
+            "info metadata tensors tokenize detokenize render-chat new-session",
+        ),
+        (
+            "session",
+            "configure feed next-token score truncate logits fork save restore usage",
+        ),
+    ];
+    let mut text = format!(
+        r#"(component
+            (core module $code
+                (memory 1)
+                (func $start {start})
+                (start $start)
+                (func (export "method") (param i32))
+                (func (export "load")))
+            (core instance $code (instantiate $code))
+            (type $model (resource (rep i32)))
+            (type $session (resource (rep i32)))
+            (func $load (canon lift (core func $code "load")))"#
+    );
+    let mut parts = String::new();
+    let mut given = String::new();
+    for (resource, names) in methods {
+        text += &format!(
+            r#"(type ${resource}-method (func (param "self" (borrow ${resource}))))
+            (func ${resource}-method (type ${resource}-method)
+                (canon lift (core func $code "method")))"#
+        );
+        given += &format!(r#"(with "{resource}" (type ${resource}))"#);
+        given += &format!(r#"(with "{resource}-method" (func ${resource}-method))"#);
+        parts += &format!(
+            r#"(import "{resource}" (type ${resource} (sub resource)))
+            (import "{resource}-method" (func ${resource}-method (param "self" (borrow ${resource}))))
+            (export ${resource}-out "{resource}" (type ${resource}))"#,
+        );
+        // Resources are exported under another name than they are known by inside, so the exports are given its type.
+        for name in names.split(' ') {
+            parts += &format!(
+                r#"(export "[method]{resource}.{name}" (func ${resource}-method)
+                    (func (param "self" (borrow ${resource}-out))))"#
+            );
+        }
+    }
+    text += &format!(
+        r#"(component $exports
+            (import "load" (func $load))
+            {parts}
+            (export "load-model" (func $load)))
+        (instance $exports (instantiate $exports (with "load" (func $load)) {given}))
+        (export "gust:llm/engine@0.1.0" (instance $exports)))"#
+    );
+    wat::parse_str(text).expect("sound text")
+}
+
+fn load(start: &str, limits: Limits) -> Error {
+    let engine = Engine::builder()
+        .component_bytes(component(start))
+        .cache_dir(None)
+        .build();
+    let engine = engine.expect("it has the exports");
+    let options = LoadOptions {
+        limits,
+        ..Default::default()
+    };
+    engine
+        .load(SHIPPED_MODEL, &options)
+        .expect_err("it is no engine")
+}
+
+#[test]
+fn an_endless_loop_is_ended() {
+    let limit = Duration::from_millis(50);
+    let limits = Limits {
+        call_time: Some(limit),
+        ..Default::default()
+    };
+    assert_eq!(
+        load("(loop $again (br $again))", limits),
+        Error::CallTime { limit }
+    );
+    let recursion = "(loop $again (drop (i32.load (i32.const 8))) (br $again))";
+    assert_eq!(load(recursion, limits), Error::CallTime { limit });
+}
+
+#[test]
+fn a_trap_is_an_error() {
+    let Error::Trap(reason) = load("unreachable", Limits::default()) else {
+        panic!("no trap")
+    };
+    assert!(reason.contains("unreachable"), "{reason}");
+    let Error::Trap(reason) = load("(call $start)", Limits::default()) else {
+        panic!("no trap")
+    };
+    assert!(reason.contains("stack"), "{reason}");
+    let outside = "(drop (i32.load (i32.const -4)))";
+    let Error::Trap(reason) = load(outside, Limits::default()) else {
+        panic!("no trap")
+    };
+    assert!(reason.contains("out of bounds"), "{reason}");
+}
+
+#[test]
+fn more_memory_than_allowed_is_an_error() {
+    let limits = Limits {
+        memory: Some(10 << 16),
+        ..Default::default()
+    };
+    let greedy = "(if (i32.eq (memory.grow (i32.const 10)) (i32.const -1)) (then unreachable))";
+    assert_eq!(load(greedy, limits), Error::MemoryLimit { limit: 10 << 16 });
+    let modest = "(if (i32.eq (memory.grow (i32.const 9)) (i32.const -1)) (then unreachable))";
+    assert!(
+        matches!(load(modest, limits), Error::Component(_)),
+        "it got what it wanted"
+    );
+}
+
+#[test]
+fn functions_of_other_types_are_an_error() {
+    let Error::Component(reason) = load("nop", Limits::default()) else {
+        panic!("it was taken")
+    };
+    assert!(reason.contains("type"), "{reason}");
+}
+
+#[test]
+fn what_is_no_engine_is_an_error() {
+    let cases: [(&[u8], &str); 4] = [
+        (b"", "found something else"),
+        (b"GGUF", "found something else"),
+        (b"\0asm\x01\0\0\0", "found a core module"),
+        (b"\0asm\x0d\0\x01\0", "gust:llm/engine@0.1.0"),
+    ];
+    for (bytes, expected) in cases {
+        let built = Engine::builder()
+            .component_bytes(bytes)
+            .cache_dir(None)
+            .build();
+        let Err(Error::Component(reason)) = built else {
+            panic!("{bytes:?} was taken")
+        };
+        assert!(reason.contains(expected), "{reason}");
+    }
+    let built = Engine::builder().component_file("no/such.wasm").build();
+    let Err(Error::Component(reason)) = built else {
+        panic!("a missing file was taken")
+    };
+    assert!(reason.contains("no/such.wasm"), "{reason}");
+}
+
+#[test]
+fn imports_beyond_an_engines_are_refused() {
+    for import in [
+        "wasi:sockets/network@0.2.0",
+        "wasi:http/types@0.2.0",
+        "my:own/thing",
+    ] {
+        let text = format!(r#"(component (import "{import}" (instance (export "f" (func)))))"#);
+        let bytes = wat::parse_str(text).expect("sound text");
+        let built = Engine::builder()
+            .component_bytes(bytes)
+            .cache_dir(None)
+            .build();
+        let Err(Error::Component(reason)) = built else {
+            panic!("{import} was given")
+        };
+        assert!(reason.contains(import), "{reason}");
+    }
+}

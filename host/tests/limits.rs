@@ -1,0 +1,106 @@
+//! Limits on the real engine: what breaks them is an error, and what keeps them is not changed.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use gust::{
+    Engine, Error, GenerationOptions, Limits, LoadOptions, Model, SHIPPED_MODEL, SessionOptions,
+    TokenizeOptions,
+};
+
+static ENGINE: LazyLock<Engine> = LazyLock::new(|| Engine::new().expect("the embedded engine"));
+
+fn load(limits: Limits) -> Result<Model, Error> {
+    ENGINE.load(
+        SHIPPED_MODEL,
+        &LoadOptions {
+            limits,
+            ..Default::default()
+        },
+    )
+}
+
+fn answer(model: &Model) -> Result<String, Error> {
+    let mut session = model.session(&SessionOptions::default())?;
+    let options = GenerationOptions {
+        seed: Some(7),
+        max_tokens: Some(16),
+        ..Default::default()
+    };
+    session.configure(&options)?;
+    session.feed(&model.tokenize("Once", &TokenizeOptions::default())?)?;
+    session.text().collect()
+}
+
+#[test]
+fn limits_that_are_kept_change_nothing() {
+    let limits = Limits {
+        memory: Some(1 << 31),
+        call_time: Some(Duration::from_secs(600)),
+    };
+    let limited = load(limits).and_then(|model| answer(&model));
+    assert_eq!(
+        limited,
+        answer(&load(Limits::default()).expect("a sound model"))
+    );
+}
+
+#[test]
+fn a_model_that_does_not_fit_is_an_error() {
+    for memory in [0, 65_536, 2 << 20] {
+        let limits = Limits {
+            memory: Some(memory),
+            ..Default::default()
+        };
+        let Err(error) = load(limits) else {
+            panic!("it fits {memory} bytes")
+        };
+        assert_eq!(error, Error::MemoryLimit { limit: memory });
+        assert!(error.hint().is_some());
+    }
+}
+
+/// However little is left after loading, running out of it is an error of its kind and not a trap.
+#[test]
+fn a_session_that_does_not_fit_is_an_error() {
+    let needed = {
+        let model = load(Limits::default()).expect("a sound model");
+        answer(&model).expect("an answer");
+        model.linear_memory_bytes()
+    };
+    let mut refused = 0;
+    for steps in 0..32 {
+        let memory = needed * steps / 32;
+        let limits = Limits {
+            memory: Some(memory),
+            ..Default::default()
+        };
+        match load(limits).and_then(|model| answer(&model)) {
+            Ok(_) => {}
+            Err(Error::MemoryLimit { limit }) => {
+                assert_eq!(limit, memory);
+                refused += 1;
+            }
+            Err(error) => panic!("{memory} bytes: {error:?}"),
+        }
+    }
+    assert!(refused > 16, "{refused}");
+    let limits = Limits {
+        memory: Some(needed),
+        ..Default::default()
+    };
+    load(limits)
+        .and_then(|model| answer(&model))
+        .expect("it fits what it used");
+}
+
+#[test]
+fn a_load_that_takes_too_long_is_an_error() {
+    let limit = Duration::ZERO;
+    let limits = Limits {
+        call_time: Some(limit),
+        ..Default::default()
+    };
+    let error = load(limits).map(drop).expect_err("it takes some time");
+    assert_eq!(error, Error::CallTime { limit });
+}

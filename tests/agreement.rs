@@ -1,0 +1,127 @@
+//! Ways that must not matter: mapped or copied weights, relaxed or plain SIMD, another run, a prompt at once or from
+//! stdin. What is compared is compared to the last bit.
+
+use std::path::PathBuf;
+
+use gust_tests::{Gust, engine_component, gust, shared};
+
+const TYPES: [&str; 4] = ["f32", "f16", "q8_0", "q4_0"];
+const TOKENS: &str = "1,403,407,261,378,432,383,286,261,376,298,315";
+
+/// Mapped and copied weights give the same logits and the same tokens, also from the model inside the program.
+#[test]
+fn mapped_and_copied_weights_agree() {
+    for ty in TYPES {
+        let Some(model) = stories(ty) else { return };
+        agree(&model, &[], &["--no-mmap"]);
+    }
+}
+
+/// The engine for hosts without relaxed SIMD gives what the embedded one gives.
+#[test]
+fn relaxed_and_plain_simd_agree() {
+    let baseline = engine_component("gust-engine-baseline.wasm");
+    let relaxed = engine_component("gust-engine.wasm");
+    let (baseline, relaxed) = (baseline.to_string_lossy(), relaxed.to_string_lossy());
+    for ty in TYPES {
+        let Some(model) = stories(ty) else { return };
+        agree(
+            &model,
+            &["--component", &relaxed],
+            &["--component", &baseline],
+        );
+        agree(&model, &[], &["--component", &baseline]);
+    }
+}
+
+#[test]
+fn the_shipped_model_is_the_same_in_both_engines() {
+    let baseline = engine_component("gust-engine-baseline.wasm");
+    let story = |args: &[&str]| {
+        let run = gust(["run", "-n", "100", "--seed", "7", "Once upon a time"]);
+        run.args(args).run().success()
+    };
+    let plain = story(&["--component", &baseline.to_string_lossy()]);
+    assert_eq!(story(&[]), plain);
+}
+
+/// A file of the shipped model and the one inside the program are one model.
+#[test]
+fn the_shipped_model_is_the_file_in_models() {
+    let file = gust_tests::workspace().join("models/gust-stories-q8_0.gguf");
+    let story = || gust(["run", "-n", "100", "--seed", "7", "Once upon a time"]);
+    assert_eq!(story().model(file).run().success(), story().run().success());
+}
+
+#[test]
+fn the_same_seed_gives_the_same_text_and_another_seed_another() {
+    let story = |seed: &str| {
+        gust(["run", "-n", "60", "--seed", seed, "Once"])
+            .run()
+            .success()
+    };
+    assert_eq!(story("1"), story("1"));
+    let stories: Vec<String> = ["1", "2", "3", "18446744073709551615"].map(story).to_vec();
+    for (index, story) in stories.iter().enumerate() {
+        assert!(!stories[..index].contains(story), "two seeds gave {story}");
+    }
+}
+
+/// A seed that was drawn is shown, and gives the same text when it is asked for.
+#[test]
+fn a_drawn_seed_can_be_used_again() {
+    let run = || gust(["run", "-n", "40", "Once"]);
+    let first = run().run();
+    let (_, seed) = first.stderr.trim().rsplit_once("seed ").unwrap_or_default();
+    let again = run().args(["--seed", seed]).run();
+    assert_eq!(first.success(), again.success());
+}
+
+/// A long prompt is read in chunks; what comes of it does not depend on where they end.
+#[test]
+fn logits_do_not_depend_on_how_the_prompt_is_read() {
+    let Some(model) = stories("q8_0") else { return };
+    let long: Vec<String> = (0..300)
+        .map(|index| (3 + index * 7 % 500).to_string())
+        .collect();
+    let tokens = long.join(",");
+    let fed = gust(["logits", "--json", "--tokens", &tokens])
+        .model(&model)
+        .run()
+        .success();
+    let copied = gust(["logits", "--json", "--no-mmap", "--tokens", &tokens]).model(&model);
+    assert_eq!(fed, copied.run().success());
+}
+
+/// The same logits after some tokens, and the same sampled text with log-probabilities.
+fn agree(model: &PathBuf, one: &[&str], other: &[&str]) {
+    let run = [
+        "run",
+        "--json",
+        "--quiet",
+        "-n",
+        "80",
+        "--seed",
+        "5",
+        "--logprobs",
+        "2",
+        "One day",
+    ];
+    let tokens = |gust: Gust| {
+        let mut lines = gust.run().json_lines();
+        lines.pop();
+        assert!(lines.len() > 10, "{lines:?}");
+        lines
+    };
+    let with = |command: &[&str], more: &[&str]| gust(command).args(more).model(model);
+    assert_eq!(tokens(with(&run, one)), tokens(with(&run, other)));
+    let logits = ["logits", "--json", "--tokens", TOKENS];
+    assert_eq!(
+        with(&logits, one).run().success(),
+        with(&logits, other).run().success()
+    );
+}
+
+fn stories(ty: &str) -> Option<PathBuf> {
+    shared(&format!("models/stories260K-{ty}.gguf"))
+}

@@ -1,0 +1,94 @@
+//! The cache of compiled engines: what is wrong with it must never show.
+
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use gust_tests::{Gust, Parrot, ParrotFile, gust};
+
+#[test]
+fn an_entry_is_made_once_and_used_again() {
+    let (parrot, cache) = (parrot(), folder());
+    run(&parrot, cache.path());
+    let first = entries(cache.path());
+    assert_eq!(first.len(), 1, "{first:?}");
+    let written = modified(&first[0]);
+    run(&parrot, cache.path());
+    assert_eq!(entries(cache.path()), first);
+    assert_eq!(modified(&first[0]), written);
+}
+
+/// Machine code from a file is run, so a file that is not what was written must not be.
+#[test]
+fn an_entry_that_is_broken_is_replaced() {
+    let (parrot, cache) = (parrot(), folder());
+    run(&parrot, cache.path());
+    let entry = entries(cache.path()).remove(0);
+    let sound = read(&entry);
+    let middle = sound.len() / 2;
+    let mut flipped = sound.clone();
+    flipped[middle] ^= 1;
+    let mut swapped = sound.clone();
+    swapped[sound.len() - 1] ^= 0x80;
+    for broken in [&[][..], &sound[..middle], &flipped, &swapped] {
+        std::fs::write(&entry, broken).unwrap_or_else(|error| panic!("{error}"));
+        run(&parrot, cache.path());
+        assert!(read(&entry) != broken, "the broken entry is still there");
+    }
+}
+
+#[test]
+fn many_programs_may_start_at_once() {
+    let (parrot, cache) = (parrot(), folder());
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| run(&parrot, cache.path()));
+        }
+    });
+    assert_eq!(entries(cache.path()).len(), 1);
+}
+
+#[test]
+fn without_a_place_for_the_cache_it_runs_all_the_same() {
+    let (parrot, cache) = (parrot(), folder());
+    // A file stands where the folder should be.
+    let file = cache.path().join("file");
+    std::fs::write(&file, "").unwrap_or_else(|error| panic!("{error}"));
+    run(&parrot, &file.join("below"));
+    run(&parrot, Path::new(""));
+}
+
+fn run(parrot: &ParrotFile, cache: &Path) {
+    let gust: Gust = gust(["run", "-t", "0", "-n", "3", "--no-echo", "x"]).model(parrot);
+    assert_eq!(gust.env("GUST_CACHE_DIR", cache).run().success(), "abc\n");
+}
+
+fn parrot() -> ParrotFile {
+    Parrot::new("abc").file()
+}
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The files in the folder, without those that are being written.
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{error}"));
+    let paths = entries.map(|entry| entry.unwrap_or_else(|error| panic!("{error}")).path());
+    paths
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "gust-engine")
+        })
+        .collect()
+}
+
+fn read(path: &Path) -> Vec<u8> {
+    std::fs::read(path).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn modified(path: &Path) -> std::time::SystemTime {
+    let metadata = path.metadata().unwrap_or_else(|error| panic!("{error}"));
+    metadata
+        .modified()
+        .unwrap_or_else(|error| panic!("{error}"))
+}

@@ -1,0 +1,250 @@
+//! `gust chat`, driven through a pipe: each line is a turn.
+
+use gust_tests::{Parrot, ParrotFile, gust};
+use serde_json::{Value, json};
+
+/// Every message in a line of its own, and the head of an answer.
+const TEMPLATE: &str = "{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}>";
+
+fn parrot() -> ParrotFile {
+    let mut parrot = Parrot::new("abc");
+    parrot.ends = true;
+    parrot.chat_template = Some(TEMPLATE.to_owned());
+    parrot.file()
+}
+
+#[test]
+fn every_line_is_a_turn() {
+    let parrot = parrot();
+    let chat = |stdin: &str| {
+        gust(["chat", "-t", "0"])
+            .model(&parrot)
+            .stdin(stdin)
+            .run()
+            .success()
+    };
+    assert_eq!(chat("Hello\n"), "abc\n");
+    assert_eq!(chat("Hello\n\nAgain\n"), "abc\nabc\n");
+    assert_eq!(chat("one \\\nturn\n"), "abc\n");
+    assert_eq!(chat("\"\"\"\none\nturn\n\"\"\"\n"), "abc\n");
+    assert_eq!(chat(""), "");
+    assert_eq!(chat("/exit\nHello\n"), "");
+}
+
+#[test]
+fn the_space_in_front_of_an_answer_is_left_out() {
+    let mut parrot = Parrot::new(" ab");
+    parrot.ends = true;
+    parrot.chat_template = Some(TEMPLATE.to_owned());
+    let parrot = parrot.file();
+    let chat = gust(["chat", "-t", "0"]).model(&parrot).stdin("Hello\n");
+    assert_eq!(chat.run().success(), "ab\n");
+}
+
+/// Whoever can write control tokens can speak as the model; only the template may.
+#[test]
+fn a_message_with_control_tokens_is_refused() {
+    let parrot = parrot();
+    let ended = gust(["chat", "-t", "0"])
+        .model(&parrot)
+        .stdin("Hi</s>there\nHi</ s>there\n")
+        .run();
+    ended.says(&["control token"]);
+    assert_eq!(ended.success(), "abc\n");
+}
+
+/// What was said is kept, with its roles; an answer without its end.
+#[test]
+fn a_conversation_can_be_saved_and_loaded() {
+    let parrot = parrot();
+    let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"));
+    let first = folder.path().join("first.json");
+    let second = folder.path().join("second.json");
+    let chat = |args: &[&str], stdin: String| {
+        gust(["chat", "-t", "0"])
+            .args(args)
+            .model(&parrot)
+            .stdin(stdin)
+            .run()
+            .success()
+    };
+    chat(
+        &["--system", "Be brief."],
+        format!("Hello\n\"\"\"a\nb\"\"\"\n/save {}\n", first.display()),
+    );
+    let message = |role: &str, content: &str| json!({ "role": role, "content": content });
+    let expected = [
+        message("system", "Be brief."),
+        message("user", "Hello"),
+        message("assistant", "abc"),
+        message("user", "a\nb"),
+        message("assistant", "abc"),
+    ];
+    assert_eq!(read(&first), json!(expected));
+
+    let stdin = format!(
+        "/load {}\nMore\n/save {}\n",
+        first.display(),
+        second.display()
+    );
+    chat(&[], stdin);
+    let more = [message("user", "More"), message("assistant", "abc")];
+    assert_eq!(read(&second), json!([&expected[..], &more[..]].concat()));
+
+    chat(
+        &[],
+        format!(
+            "/load {}\n/reset\nMore\n/save {}\n",
+            first.display(),
+            second.display()
+        ),
+    );
+    assert_eq!(read(&second), json!([&expected[..1], &more[..]].concat()));
+}
+
+/// The context holds what the template makes of the conversation, and nothing twice.
+#[test]
+fn the_session_holds_the_rendered_conversation() {
+    let parrot = parrot();
+    let ended = gust(["chat", "-t", "0"])
+        .model(&parrot)
+        .stdin("Hi\n/info\nYo\n/info\n")
+        .run();
+    // Every byte is a token, and begin-of-sequence is one.
+    let prompt = |answers: &[&str]| 1 + answers.concat().len();
+    let first = prompt(&["[user] Hi\n", ">", "abc"]);
+    let second = prompt(&[
+        "[user] Hi\n",
+        "[assistant] abc\n",
+        "[user] Yo\n",
+        ">",
+        "abc",
+    ]);
+    let used: Vec<usize> = ended
+        .stderr
+        .lines()
+        .filter_map(|line| {
+            line.split_once(" messages, ")?
+                .1
+                .split_once(" of ")?
+                .0
+                .parse()
+                .ok()
+        })
+        .collect();
+    // The end of an answer may be held or not.
+    assert_eq!(used.len(), 2, "{ended:#?}");
+    for (used, expected) in used.iter().zip([first, second]) {
+        assert!(
+            (expected..=expected + 1).contains(used),
+            "{used}, expected {expected}: {ended:#?}"
+        );
+    }
+}
+
+#[test]
+fn the_oldest_turns_make_room_for_new_ones() {
+    let parrot = parrot();
+    let turns = "Tell me something.\n".repeat(12);
+    let ended = gust(["chat", "-t", "0", "--context", "160", "--system", "S"])
+        .model(&parrot)
+        .stdin(turns + "/save /dev/stderr\n")
+        .run();
+    assert!(
+        ended
+            .stderr
+            .contains("the context is full; the oldest 2 messages were dropped"),
+        "{ended:#?}"
+    );
+    // The system text stays.
+    assert!(ended.stderr.contains("\"system\""), "{ended:#?}");
+    assert_eq!(ended.success(), "abc\n".repeat(12));
+}
+
+#[test]
+fn a_turn_that_is_too_long_for_the_context_is_an_error() {
+    let parrot = parrot();
+    let ended = gust(["chat", "--context", "32"])
+        .model(&parrot)
+        .stdin("x".repeat(100))
+        .run();
+    assert_eq!(ended.code, Some(4), "{ended:#?}");
+    ended.says(&["prompt too long", "32"]);
+}
+
+#[test]
+fn an_answer_that_fills_the_context_ends_there() {
+    let mut parrot = Parrot::new("abc");
+    parrot.chat_template = Some(TEMPLATE.to_owned());
+    let parrot = parrot.file();
+    let ended = gust(["chat", "-t", "0", "--context", "48"])
+        .model(&parrot)
+        .stdin("Hi\n")
+        .run();
+    assert!(
+        ended
+            .stderr
+            .contains("note: the context of 48 tokens is full"),
+        "{ended:#?}"
+    );
+    // Begin-of-sequence, eleven bytes of the prompt, and the rest.
+    assert_eq!(ended.success(), format!("{}\n", "abc".repeat(12)));
+}
+
+#[test]
+fn commands_that_are_wrong_say_so_and_the_conversation_goes_on() {
+    let parrot = parrot();
+    let stdin = "/nonsense\n/set top-p 7\n/set x 1\n/load /no/such/file\n/save\nHello\n";
+    let ended = gust(["chat", "-t", "0"]).model(&parrot).stdin(stdin).run();
+    assert_eq!(
+        ended
+            .stderr
+            .lines()
+            .filter(|line| line.starts_with("error: "))
+            .count(),
+        5,
+        "{ended:#?}"
+    );
+    assert_eq!(ended.success(), "abc\n");
+}
+
+#[test]
+fn settings_take_effect() {
+    let parrot = parrot();
+    let ended = gust(["chat", "-t", "0"])
+        .model(&parrot)
+        .stdin("/set max-tokens 2\nHello\n/info\n")
+        .run();
+    assert!(ended.stderr.contains("max-tokens 2"), "{ended:#?}");
+    assert_eq!(ended.success(), "ab\n");
+}
+
+#[test]
+fn without_a_template_there_is_no_conversation() {
+    let parrot = Parrot::new("abc").file();
+    let ended = gust(["chat"]).model(&parrot).stdin("Hello\n").run();
+    assert!(
+        ended.stderr.contains("hint: ") && ended.stderr.contains("gust run"),
+        "{ended:#?}"
+    );
+    ended.fails(3, &["no chat template"]);
+
+    let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"));
+    let template = folder.path().join("template.jinja");
+    std::fs::write(&template, TEMPLATE).unwrap_or_else(|error| panic!("{error}"));
+    let chat = |template: &str| {
+        gust(["chat", "-t", "0", "-n", "3", "--template", template])
+            .model(&parrot)
+            .stdin("Hello\n")
+            .run()
+    };
+    assert_eq!(chat(&template.to_string_lossy()).success(), "abc\n");
+    chat("/no/such/file").fails(1, &["/no/such/file"]);
+    std::fs::write(&template, "{% for m in messages %}").unwrap_or_else(|error| panic!("{error}"));
+    assert!(!matches!(chat(&template.to_string_lossy()).code, Some(0)));
+}
+
+fn read(path: &std::path::Path) -> Value {
+    let text = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}

@@ -1,0 +1,202 @@
+//! What the smaller commands print: data on stdout, in a form that programs read, and nothing that harms a terminal.
+
+use std::io::Read;
+use std::process::Stdio;
+
+use gust_tests::{Parrot, gust};
+
+/// All commands that take a model.
+const WITH_MODEL: [&str; 7] = [
+    "run",
+    "chat",
+    "tokenize",
+    "inspect",
+    "logits",
+    "perplexity",
+    "bench",
+];
+
+#[test]
+fn the_listing_of_tokens_can_be_read_by_line() {
+    let parrot = Parrot::new("abc").file();
+    let tokens = gust(["tokenize", "aé\n\u{1b}"])
+        .model(&parrot)
+        .run()
+        .success();
+    assert_eq!(
+        tokens,
+        "1\t<s>\n100\ta\n198\t\\xc3\n172\t\\xa9\n13\t\\n\n30\t\\u{1b}\n"
+    );
+    let json = gust(["tokenize", "--json", "a"])
+        .model(&parrot)
+        .run()
+        .success();
+    assert_eq!(json, "{\"ids\":[1,100]}\n");
+    // The names of control tokens are text, unless it is asked for them.
+    let count = |args: &[&str]| {
+        let run = gust(["tokenize", "--ids", "--no-special", "</s>"]).args(args);
+        run.model(&parrot).run().success()
+    };
+    assert_eq!(count(&["--parse-special"]), "2\n");
+    assert_eq!(count(&[]).lines().count(), 4);
+}
+
+#[test]
+fn the_highest_logits_come_first() {
+    let parrot = Parrot::new("abc").file();
+    let logits = |args: &[&str]| {
+        gust(["logits", "--tokens", "1,100"])
+            .args(args)
+            .model(&parrot)
+            .run()
+    };
+    let all = logits(&["--json"]).json();
+    assert_eq!(all["tokens"], serde_json::json!([1, 100]));
+    assert_eq!(all["logits"].as_array().map(Vec::len), Some(288));
+    let top = logits(&["--json", "--top", "3"]).json();
+    assert_eq!(top["top"].as_array().map(Vec::len), Some(3));
+    // After `a` comes `b`.
+    assert_eq!(top["top"][0]["id"], 101);
+    assert_eq!(top["top"][0]["text"], "b");
+    assert_eq!(top["top"][0]["logit"], all["logits"][101]);
+    assert!(logits(&["--top", "1"]).success().starts_with("101\t"));
+    assert_eq!(logits(&[]).success().lines().count(), 288);
+}
+
+#[test]
+fn inspect_estimates_the_memory() {
+    let parrot = Parrot::new("abc").file();
+    let report = gust(["inspect", "--json", "--context", "100"])
+        .model(&parrot)
+        .run()
+        .json();
+    // Keys and values of one layer, 128 wide, two bytes each.
+    assert_eq!(report["memory"]["kv_f16"], 100 * 2 * 128 * 2);
+    assert_eq!(report["memory"]["kv_f32"], 100 * 2 * 128 * 4);
+    let sizes = report["tensors"].as_array().into_iter().flatten();
+    let weights: u64 = sizes.filter_map(|tensor| tensor["size"].as_u64()).sum();
+    assert_eq!(report["memory"]["weights"], weights);
+    assert_eq!(report["types"][0]["type"], "F32");
+    assert_eq!(report["types"][0]["bytes"], weights);
+    assert_eq!(report["model"]["name"], "parrot");
+    let keys: Vec<&str> = report["metadata"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry["key"].as_str())
+        .collect();
+    assert_eq!(keys[0], "general.architecture");
+    assert!(keys.contains(&"tokenizer.ggml.tokens"), "{keys:?}");
+}
+
+/// What a file says cannot steer the terminal of whoever looks at it.
+#[test]
+fn escapes_in_a_file_are_not_passed_on() {
+    let mut parrot = Parrot::new("abc");
+    parrot.chat_template = Some("\u{1b}[2J\u{7}\u{202e}".to_owned());
+    let parrot = parrot.file();
+    let text = gust(["inspect"]).model(&parrot).run().success();
+    assert!(text.contains("\\u{1b}[2J"), "{text}");
+    assert!(!text.contains(['\u{1b}', '\u{7}', '\u{202e}']), "{text:?}");
+}
+
+#[test]
+fn bench_measures() {
+    let parrot = Parrot::new("abc").file();
+    let args = [
+        "bench",
+        "--prompt-tokens",
+        "20",
+        "--gen-tokens",
+        "10",
+        "--repeat",
+        "3",
+    ];
+    let report = gust(args).args(["--json"]).model(&parrot).run().json();
+    for field in [
+        "load_ms",
+        "time_to_first_token_ms",
+        "prefill_tokens_per_second",
+        "decode_tokens_per_second",
+    ] {
+        assert!(
+            report[field].as_f64().is_some_and(|value| value > 0.0),
+            "{field}: {report}"
+        );
+    }
+    if cfg!(target_os = "linux") {
+        assert!(
+            report["peak_memory_bytes"]
+                .as_u64()
+                .is_some_and(|bytes| bytes > 1 << 20),
+            "{report}"
+        );
+    }
+    let table = gust(args).model(&parrot).run().success();
+    for word in ["prefill", "decode", "first token", "peak memory", "load"] {
+        assert!(table.contains(word), "{table}");
+    }
+    gust(["bench", "--prompt-tokens", "512"])
+        .model(&parrot)
+        .run()
+        .fails(2, &["512"]);
+}
+
+#[test]
+fn completions_and_manual_pages_name_every_command() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = gust(["completions", shell]).run().success();
+        for command in WITH_MODEL {
+            assert!(script.contains(command), "{shell}: {command}");
+        }
+    }
+    let page = gust(["man"]).run().success();
+    assert!(page.contains(".TH gust"), "{page}");
+    for command in WITH_MODEL {
+        assert!(page.contains(command), "{command}");
+        let page = gust(["man", command]).run().success();
+        assert!(page.contains(&format!(".TH gust-{command}")), "{page}");
+    }
+}
+
+#[test]
+fn help_lists_the_exit_codes() {
+    let help = gust(["--help"]).run().success();
+    assert!(
+        help.contains("Exit codes:") && help.contains("130"),
+        "{help}"
+    );
+    assert!(gust(["--version"]).run().success().starts_with("gust "));
+}
+
+/// Whoever reads stdout may have enough (`| head`): the command ends, quietly.
+#[test]
+fn a_closed_pipe_ends_the_command_quietly() {
+    let mut parrot = Parrot::new("abc");
+    parrot.context_length = 1 << 20;
+    let parrot = parrot.file();
+    for args in [
+        &["run", "-t", "0", "--context", "1000000", "x"] as &[&str],
+        &["inspect", "--json"],
+    ] {
+        let mut child = gust(args)
+            .model(&parrot)
+            .into_command()
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{error}"));
+        let mut first = [0];
+        let mut stdout = child.stdout.take().unwrap_or_else(|| panic!("no stdout"));
+        stdout
+            .read_exact(&mut first)
+            .unwrap_or_else(|error| panic!("{error}"));
+        drop(stdout);
+        let ended = child
+            .wait_with_output()
+            .unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+        assert_eq!(String::from_utf8_lossy(&ended.stderr), "");
+    }
+}

@@ -1,0 +1,211 @@
+//! Runs the built command and looks at what it says.
+//!
+//! The command is not built here: `cargo xtask test` does that first, with the engine inside. `GUST_BIN` names another
+//! one.
+
+use std::ffi::OsStr;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+use super::workspace::workspace;
+
+/// `gust ARGS`, with nothing on stdin.
+pub fn gust<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Gust {
+    let binary = binary();
+    let mut command = Command::new(&binary);
+    // A cache of the tests' own: what the user has cached is neither used nor changed.
+    command
+        .args(args)
+        .env("GUST_CACHE_DIR", workspace().join("target/tmp/gust-cache"))
+        .env("RUST_BACKTRACE", "0")
+        .env_remove("NO_COLOR");
+    Gust {
+        command,
+        stdin: Vec::new(),
+    }
+}
+
+/// A command that is about to run.
+#[derive(Debug)]
+pub struct Gust {
+    command: Command,
+    stdin: Vec<u8>,
+}
+
+impl Gust {
+    /// More arguments.
+    pub fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
+        self.command.args(args);
+        self
+    }
+
+    /// `-m MODEL`.
+    pub fn model(self, path: impl AsRef<Path>) -> Self {
+        self.args([OsStr::new("-m"), path.as_ref().as_os_str()])
+    }
+
+    /// Another value of an environment variable.
+    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// What it finds on stdin.
+    pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.stdin = bytes.into();
+        self
+    }
+
+    /// The command itself, for tests that talk with it while it runs. What was given to [`stdin`](Self::stdin) is not
+    /// written.
+    pub fn into_command(self) -> Command {
+        self.command
+    }
+
+    /// Runs to the end.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be started.
+    pub fn run(mut self) -> Ended {
+        let line = format!("{:?}", self.command);
+        let mut child = self
+            .command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{line}: {error}"));
+        // Written from a thread of its own: a command that writes while it reads must not block on a full pipe.
+        let stdin = child.stdin.take();
+        let bytes = std::mem::take(&mut self.stdin);
+        let writer = std::thread::spawn(move || {
+            // One that ends without reading everything is in its right.
+            let _ = stdin.map(|mut stdin| stdin.write_all(&bytes));
+        });
+        let output = child
+            .wait_with_output()
+            .unwrap_or_else(|error| panic!("{line}: {error}"));
+        writer.join().unwrap_or_else(|_| panic!("{line}: stdin"));
+        Ended::new(line, output)
+    }
+}
+
+/// A command that has ended.
+#[derive(Debug)]
+pub struct Ended {
+    line: String,
+    /// The exit code; none where a signal ended it.
+    pub code: Option<i32>,
+    /// What it wrote to stdout.
+    pub stdout: Vec<u8>,
+    /// What it wrote to stderr.
+    pub stderr: String,
+}
+
+impl Ended {
+    fn new(line: String, output: Output) -> Self {
+        let ended = Ended {
+            line,
+            code: output.status.code(),
+            stdout: output.stdout,
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        };
+        // Whatever a test is about: no input may make the program panic or trap.
+        for word in ["panicked", "trapped", "wasm backtrace"] {
+            assert!(!ended.stderr.contains(word), "{ended:#?}");
+        }
+        assert!(ended.code.is_some(), "a signal ended it: {ended:#?}");
+        ended
+    }
+
+    /// What it wrote to stdout, after making sure that it succeeded.
+    ///
+    /// # Panics
+    ///
+    /// If it failed, or stdout is not UTF-8.
+    #[track_caller]
+    pub fn success(self) -> String {
+        assert_eq!(self.code, Some(0), "{}\n{}", self.line, self.stderr);
+        String::from_utf8(self.stdout).unwrap_or_else(|error| panic!("{}: {error}", self.line))
+    }
+
+    /// stdout as one JSON value, after making sure that it succeeded.
+    ///
+    /// # Panics
+    ///
+    /// If it failed, or stdout is no JSON.
+    #[track_caller]
+    pub fn json(self) -> Value {
+        let line = self.line.clone();
+        serde_json::from_str(&self.success()).unwrap_or_else(|error| panic!("{line}: {error}"))
+    }
+
+    /// stdout as lines of JSON, after making sure that it succeeded.
+    ///
+    /// # Panics
+    ///
+    /// If it failed, or a line is no JSON.
+    #[track_caller]
+    pub fn json_lines(self) -> Vec<Value> {
+        let line = self.line.clone();
+        let parse =
+            |text| serde_json::from_str(text).unwrap_or_else(|error| panic!("{line}: {error}"));
+        self.success().lines().map(parse).collect()
+    }
+
+    /// Makes sure that it failed with this exit code and an `error:` line that contains all of `words`, and wrote
+    /// nothing to stdout.
+    ///
+    /// # Panics
+    ///
+    /// If not.
+    #[track_caller]
+    pub fn fails(self, code: i32, words: &[&str]) {
+        assert_eq!(self.code, Some(code), "{self:#?}");
+        assert!(self.stdout.is_empty(), "{self:#?}");
+        self.says(words);
+    }
+
+    /// Makes sure that stderr has an `error:` line that contains all of `words`.
+    ///
+    /// # Panics
+    ///
+    /// If not.
+    #[track_caller]
+    pub fn says(&self, words: &[&str]) {
+        let error = self
+            .stderr
+            .lines()
+            .find(|line| line.starts_with("error: "))
+            .unwrap_or_else(|| panic!("no error was told: {self:#?}"));
+        for word in words {
+            assert!(
+                error.contains(word),
+                "expected `{word}` in the error: {self:#?}"
+            );
+        }
+    }
+}
+
+fn binary() -> PathBuf {
+    let path = std::env::var_os("GUST_BIN").map_or_else(beside_the_tests, PathBuf::from);
+    assert!(
+        path.is_file(),
+        "{} is missing; run `cargo xtask test`, which builds it first, or set GUST_BIN",
+        path.display()
+    );
+    path
+}
+
+/// Tests are built into `target/release/deps`, the command into `target/release`.
+fn beside_the_tests() -> PathBuf {
+    let test = std::env::current_exe().unwrap_or_else(|error| panic!("this test: {error}"));
+    let folder = test.ancestors().nth(2).unwrap_or(Path::new("."));
+    folder
+        .join("gust")
+        .with_extension(std::env::consts::EXE_EXTENSION)
+}

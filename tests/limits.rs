@@ -1,0 +1,183 @@
+//! Limits and what interrupts: each breach is an error that says so, with its own exit code.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::Stdio;
+
+use gust_tests::{Parrot, gust};
+
+#[test]
+fn a_full_context_ends_the_run_after_what_was_said() {
+    let parrot = Parrot::new("abc").file();
+    let ended = gust(["run", "-t", "0", "--context", "16", "--json", "xyz"])
+        .model(&parrot)
+        .run();
+    assert_eq!(ended.code, Some(4), "{ended:#?}");
+    ended.says(&["context full", "16"]);
+    assert!(ended.stderr.contains("hint: "), "{ended:#?}");
+    let stdout = String::from_utf8_lossy(&ended.stdout);
+    let last: serde_json::Value =
+        serde_json::from_str(stdout.lines().last().unwrap_or("")).unwrap_or_default();
+    assert_eq!(last["finish_reason"], "context-full");
+    assert_eq!(last["usage"]["context_used"], 16);
+    // Begin-of-sequence and three bytes leave room for twelve.
+    assert_eq!(last["usage"]["generated_tokens"], 12);
+}
+
+#[test]
+fn a_prompt_that_fills_the_context_leaves_no_room() {
+    let parrot = Parrot::new("abc").file();
+    let run = |prompt: &str| {
+        gust(["run", "--context", "16", prompt])
+            .model(&parrot)
+            .run()
+    };
+    run(&"x".repeat(16)).fails(4, &["prompt too long", "17", "16"]);
+    // It fits, and nothing fits after it.
+    assert_eq!(run(&"x".repeat(15)).code, Some(4));
+}
+
+#[test]
+fn a_context_beyond_the_models_own_is_refused() {
+    let parrot = Parrot::new("abc").file();
+    gust(["run", "--context", "513", "x"])
+        .model(&parrot)
+        .run()
+        .fails(2, &["512", "513"]);
+}
+
+#[test]
+fn too_little_memory_is_told() {
+    let parrot = Parrot::new("abc").file();
+    let run = |size: &str| {
+        gust(["run", "-n", "1", "--max-memory", size, "x"])
+            .model(&parrot)
+            .run()
+    };
+    run("1MiB").fails(4, &["memory"]);
+    run("1KiB").fails(4, &["memory"]);
+    run("1GiB").success();
+    // A context that does not fit.
+    let mut parrot = Parrot::new("abc");
+    parrot.context_length = 1 << 20;
+    let args = [
+        "run",
+        "-n",
+        "1",
+        "--context",
+        "1000000",
+        "--max-memory",
+        "64MiB",
+        "x",
+    ];
+    let parrot = parrot.file();
+    gust(args).model(&parrot).run().fails(4, &["memory"]);
+}
+
+#[test]
+fn a_call_that_takes_too_long_is_ended() {
+    // Wide enough that a chunk of its prompt takes much longer than the host needs to notice.
+    let mut parrot = Parrot::new("abc");
+    parrot.width = 1024;
+    let parrot = parrot.file();
+    let run = |seconds: &str| {
+        let args = ["run", "-n", "1", "--no-echo", "--call-timeout", seconds];
+        gust(args).args(["x".repeat(300)]).model(&parrot).run()
+    };
+    run("0.000001").fails(4, &["time limit"]);
+    run("60").success();
+}
+
+#[test]
+fn tokens_outside_the_vocabulary_are_refused() {
+    let parrot = Parrot::new("abc").file();
+    gust(["logits", "--tokens", "1,288"])
+        .model(&parrot)
+        .run()
+        .fails(2, &["288"]);
+    gust(["perplexity", "--tokens", "1,2,4294967295"])
+        .model(&parrot)
+        .run()
+        .fails(2, &["4294967295"]);
+}
+
+/// Ctrl-C ends the answer cleanly: whole characters, a summary, exit code 130.
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_a_run_with_its_summary() {
+    let mut parrot = Parrot::new("abc");
+    parrot.context_length = 1 << 20;
+    let parrot = parrot.file();
+    let args = ["run", "-t", "0", "--context", "1000000", "--json", "x"];
+    let mut child = gust(args)
+        .model(&parrot)
+        .into_command()
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{error}"));
+    let mut lines =
+        BufReader::new(child.stdout.take().unwrap_or_else(|| panic!("no stdout"))).lines();
+    // The first token is there: it is in the middle of its answer.
+    lines.next();
+    interrupt(child.id());
+    let last = lines.map_while(Result::ok).last().unwrap_or_default();
+    let mut stderr = String::new();
+    let mut pipe = child.stderr.take().unwrap_or_else(|| panic!("no stderr"));
+    pipe.read_to_string(&mut stderr)
+        .unwrap_or_else(|error| panic!("{error}"));
+    let status = child.wait().unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(status.code(), Some(130), "{stderr}");
+    assert!(last.contains("\"finish_reason\":\"cancelled\""), "{last}");
+    assert!(stderr.contains("cancelled | seed"), "{stderr}");
+}
+
+/// Cutting a file short while its pages are mapped ends the run with an error.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_cut_short_while_in_use_is_an_error() {
+    // Wide enough that its weights are mapped and not read at once.
+    let mut parrot = Parrot::new("abc");
+    parrot.width = 512;
+    parrot.chat_template = Some("{{ messages[-1].content }}".to_owned());
+    let file = parrot.file();
+    let mut child = gust(["chat", "-t", "0", "-n", "3"])
+        .model(&file)
+        .into_command()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{error}"));
+    let mut stdin = child.stdin.take().unwrap_or_else(|| panic!("no stdin"));
+    let mut stdout = BufReader::new(child.stdout.take().unwrap_or_else(|| panic!("no stdout")));
+    let mut answer = String::new();
+    writeln!(stdin, "Hello").unwrap_or_else(|error| panic!("{error}"));
+    stdout
+        .read_line(&mut answer)
+        .unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(answer, "abc\n");
+
+    let cut = std::fs::OpenOptions::new().write(true).open(&file);
+    cut.and_then(|file| file.set_len(4096))
+        .unwrap_or_else(|error| panic!("{error}"));
+    writeln!(stdin, "Hello again").unwrap_or_else(|error| panic!("{error}"));
+    drop(stdin);
+    let ended = child
+        .wait_with_output()
+        .unwrap_or_else(|error| panic!("{error}"));
+    let stderr = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(3), "{stderr}");
+    assert!(
+        stderr.contains("error: the model's file was cut short"),
+        "{stderr}"
+    );
+}
+
+#[cfg(unix)]
+fn interrupt(pid: u32) {
+    let kill = std::process::Command::new("kill")
+        .args(["-INT", &pid.to_string()])
+        .status();
+    assert!(kill.is_ok_and(|status| status.success()), "kill failed");
+}

@@ -1,0 +1,122 @@
+//! The build: two engines for WebAssembly, then the host with the first of them inside.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result};
+
+use crate::process::{WORKSPACE, binary, cargo, root, run, target};
+use crate::setup::{self, WASM};
+
+/// A build of the engine. Both give the same tokens.
+pub(crate) struct Flavor {
+    /// The name of the file in `target/engine`.
+    pub(crate) file: &'static str,
+    /// What it may use.
+    pub(crate) features: &'static str,
+}
+
+/// The engine with relaxed-simd, which the host embeds, and the one for hosts that reject it.
+pub(crate) const FLAVORS: [Flavor; 2] = [
+    Flavor {
+        file: "gust-engine.wasm",
+        features: "+simd128,+relaxed-simd",
+    },
+    Flavor {
+        file: "gust-engine-baseline.wasm",
+        features: "+simd128",
+    },
+];
+
+/// Sets up and builds everything that is shipped.
+pub(crate) fn all() -> Result<()> {
+    setup::check()?;
+    engines()?;
+    host(&[])
+}
+
+/// Builds the engine in both flavors.
+pub(crate) fn engines() -> Result<()> {
+    for flavor in &FLAVORS {
+        run(&mut engine(flavor))?;
+        let built = target().join(WASM).join("engine/gust_engine.wasm");
+        copy_if_changed(&built, &target().join("engine").join(flavor.file))?;
+    }
+    Ok(())
+}
+
+/// Builds the host, and what else is asked for of [`WORKSPACE`], such as `["--bin", "synth"]`. Then compiles the
+/// engine into the user's cache, so that the first run starts at once.
+pub(crate) fn host(more: &[&str]) -> Result<()> {
+    let selection = [&["build"], &WORKSPACE[..], &["--bin", "gust"], more].concat();
+    run(&mut cargo(&selection))?;
+    let warm_up = Command::new(binary("gust"))
+        .arg("inspect")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .status();
+    match warm_up {
+        Ok(status) if status.success() => {}
+        // Only the cache stays cold: whoever runs the program next will see its error.
+        _ => eprintln!("warning: `gust inspect` did not succeed: the first run will take longer"),
+    }
+    Ok(())
+}
+
+/// `rustc`, as cargo would start it.
+pub(crate) fn rustc() -> Command {
+    let mut command = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
+    command.current_dir(root());
+    command
+}
+
+/// The flags of rustc for an engine with these target features, in the form of `CARGO_ENCODED_RUSTFLAGS`: it goes
+/// before the user's own flags, which are for the native build. With `--target`, build scripts do not get them.
+pub(crate) fn wasm_flags(features: &str) -> String {
+    let mut flags = format!("-Ctarget-feature={features}");
+    // Loop strength reduction turns constant offsets into additions, one instruction a load: 25-30 % of every kernel.
+    let no_lsr = "-Cllvm-args=-disable-lsr";
+    let accepted = rustc()
+        .args(["--target", WASM, "--print", "cfg", no_lsr])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    if accepted.is_ok_and(|status| status.success()) {
+        flags = format!("{flags}\x1f{no_lsr}");
+    }
+    flags
+}
+
+/// The dependencies are built once, for the baseline; only the engine itself gets the flavor's features.
+fn engine(flavor: &Flavor) -> Command {
+    let [.., baseline] = &FLAVORS;
+    let mut command = cargo(&["rustc", "--profile", "engine", "--package", "gust-engine"]);
+    command
+        .args(["--lib", "--target", WASM, "--"])
+        .arg(format!("-Ctarget-feature={}", flavor.features))
+        .env("CARGO_ENCODED_RUSTFLAGS", wasm_flags(baseline.features))
+        // Keeps the files of both flavors side by side. Without it they share one name, and each build would begin
+        // with building the engine again.
+        .env("__CARGO_DEFAULT_LIB_METADATA", "engine");
+    command
+}
+
+/// Leaves the file alone where the bytes are the same: the host is built again when it changes.
+fn copy_if_changed(from: &Path, to: &Path) -> Result<()> {
+    let bytes = std::fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
+    if std::fs::read(to).is_ok_and(|old| old == bytes) {
+        return Ok(());
+    }
+    let write = || {
+        if let Some(folder) = to.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        let mut part = OsString::from(to);
+        part.push(".part");
+        let part = PathBuf::from(part);
+        std::fs::write(&part, &bytes)?;
+        std::fs::rename(&part, to)
+    };
+    write().with_context(|| format!("cannot write {}", to.display()))
+}

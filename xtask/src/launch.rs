@@ -1,0 +1,38 @@
+//! Running what was built, in the caller's folder, in place of this process where the system can do that.
+
+use std::ffi::OsString;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result};
+
+use crate::build;
+use crate::process::{WORKSPACE, binary, cargo, run};
+
+/// Builds, then runs the command `gust`.
+pub(crate) fn gust(args: Vec<OsString>) -> Result<ExitCode> {
+    build::all()?;
+    replace(Command::new(binary("gust")).args(args))
+}
+
+/// Builds and runs the generator of random models.
+pub(crate) fn synth(args: Vec<OsString>) -> Result<ExitCode> {
+    let selection = [&["build"], &WORKSPACE[..], &["--bin", "synth"]].concat();
+    run(&mut cargo(&selection))?;
+    replace(Command::new(binary("synth")).args(args))
+}
+
+#[cfg(unix)]
+fn replace(command: &mut Command) -> Result<ExitCode> {
+    use std::os::unix::process::CommandExt;
+    let error = command.exec();
+    Err(error).with_context(|| format!("cannot start {}", command.get_program().display()))
+}
+
+#[cfg(not(unix))]
+fn replace(command: &mut Command) -> Result<ExitCode> {
+    let status = command
+        .status()
+        .with_context(|| format!("cannot start {}", command.get_program().display()))?;
+    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
+}

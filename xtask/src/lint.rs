@@ -1,0 +1,29 @@
+//! What a change must pass besides the tests: formatting, clippy for both targets, documentation. Warnings are errors.
+
+use anyhow::Result;
+
+use crate::build::{self, FLAVORS, wasm_flags};
+use crate::process::{WORKSPACE, cargo, run, step};
+use crate::setup::{self, WASM};
+
+/// Runs all of it, and ends at the first that fails.
+pub(crate) fn all() -> Result<()> {
+    step("rustfmt", || run(&mut cargo(&["fmt", "--all", "--check"])))?;
+    // The host embeds the engine when it is checked, too.
+    step("engines", || setup::check().and_then(|()| build::engines()))?;
+    step("clippy, native", || {
+        let selection = [&["clippy"], &WORKSPACE[..], &["--all-targets"]].concat();
+        run(cargo(&selection).args(["--", "-Dwarnings"]))
+    })?;
+    for flavor in &FLAVORS {
+        step(&format!("clippy, {WASM} {}", flavor.features), || {
+            let mut clippy = cargo(&["clippy", "--release", "--package", "gust-engine"]);
+            clippy.args(["--lib", "--tests", "--target", WASM, "--", "-Dwarnings"]);
+            run(clippy.env("CARGO_ENCODED_RUSTFLAGS", wasm_flags(flavor.features)))
+        })?;
+    }
+    step("documentation", || {
+        let selection = [&["doc"], &WORKSPACE[..], &["--no-deps"]].concat();
+        run(cargo(&selection).env("RUSTDOCFLAGS", "-Dwarnings"))
+    })
+}

@@ -1,0 +1,81 @@
+//! What must be on the machine: the Rust target of the engine, and a C compiler (Wasmtime has a few lines of C).
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+/// The target that the engine is built for.
+pub(crate) const WASM: &str = "wasm32-wasip2";
+
+/// Adds the target if it is missing. Quiet when there is nothing to do.
+pub(crate) fn check() -> Result<()> {
+    c_compiler()?;
+    if has_target()? {
+        return Ok(());
+    }
+    eprintln!("adding the Rust target {WASM}: rustup target add {WASM}");
+    let added = Command::new("rustup")
+        .args(["target", "add", WASM])
+        .stdout(Stdio::null())
+        .status();
+    match added {
+        Ok(status) if status.success() && has_target()? => Ok(()),
+        Ok(status) if status.success() => bail!(
+            "rustup added {WASM}, but not for the compiler in use ({})\n\
+             hint: add the target to that toolchain: rustup target add --toolchain NAME {WASM}",
+            sysroot()?
+        ),
+        Ok(status) => bail!(
+            "the Rust target {WASM} is missing, and rustup could not add it ({status})\n\
+             hint: with a network connection, run: rustup target add {WASM}"
+        ),
+        Err(error) => bail!(
+            "the Rust target {WASM} is missing, and rustup could not be started ({error})\n\
+             hint: install Rust through https://rustup.rs and run: rustup target add {WASM}\n\
+             hint: a Rust of the system's packages needs the package of that target, \
+             such as libstd-rust-dev-wasm32 on Debian"
+        ),
+    }
+}
+
+fn c_compiler() -> Result<()> {
+    let found = std::env::var_os("CC").is_some()
+        || cfg!(windows)
+        || ["cc", "gcc", "clang"].iter().any(|name| {
+            let mut command = Command::new(name);
+            command.arg("--version");
+            command.stdout(Stdio::null()).stderr(Stdio::null());
+            command.status().is_ok_and(|status| status.success())
+        });
+    if !found {
+        bail!(
+            "no C compiler found: looked for cc, gcc, clang and the variable CC\n\
+             hint: install one, such as: apt-get install gcc"
+        );
+    }
+    Ok(())
+}
+
+fn has_target() -> Result<bool> {
+    let libraries = Path::new(&sysroot()?)
+        .join("lib/rustlib")
+        .join(WASM)
+        .join("lib");
+    Ok(libraries.is_dir())
+}
+
+/// The folder of the compiler that cargo uses.
+fn sysroot() -> Result<String> {
+    let output = super::build::rustc()
+        .args(["--print", "sysroot"])
+        .output()
+        .context("cannot start rustc")?;
+    if !output.status.success() {
+        bail!(
+            "`rustc --print sysroot` failed: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}

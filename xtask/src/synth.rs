@@ -1,2 +1,0 @@
-//! gust.
-fn main() {}
