@@ -8,9 +8,13 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::{Error, ErrorKind};
 
 /// Statements within statements at most; each `elif` counts too.
-pub(super) const MAX_NESTING: u32 = 64;
+const MAX_NESTING: u32 = 64;
 /// Operators on the way to the innermost part of an expression at most.
-pub(super) const MAX_OPERATORS: u32 = 128;
+const MAX_OPERATORS: u32 = 128;
+/// Macros and `call` blocks at most: each may hold on to the one before.
+const MAX_MACROS: u32 = 100;
+/// Brackets within brackets at most.
+const MAX_BRACKETS: usize = 24;
 
 /// Checks a template, and gives it as the engine can read it.
 pub(super) fn check(source: &str, syntax: &SyntaxConfig) -> Result<String, (Error, u32)> {
@@ -61,10 +65,12 @@ struct Depth {
     brackets: Vec<u32>,
     operators: u32,
     total: u32,
+    macros: u32,
 }
 
 impl Depth {
     fn statement(&mut self, name: &str) {
+        self.macros += u32::from(matches!(name, "macro" | "call"));
         match name {
             "if" | "for" | "macro" | "call" | "filter" | "with" | "block" | "autoescape"
             | "generation" => {
@@ -120,6 +126,10 @@ impl Depth {
         let nesting: u32 = self.statements.iter().sum();
         let detail = if nesting > MAX_NESTING {
             format!("statements are nested more than {MAX_NESTING} deep")
+        } else if self.brackets.len() > MAX_BRACKETS {
+            format!("brackets are nested more than {MAX_BRACKETS} deep")
+        } else if self.macros > MAX_MACROS {
+            format!("there are more than {MAX_MACROS} macros")
         } else if self.total > MAX_OPERATORS {
             format!("an expression has more than {MAX_OPERATORS} operators on end")
         } else {

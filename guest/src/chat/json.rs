@@ -5,10 +5,12 @@ use std::fmt::Write;
 use minijinja::value::{Kwargs, Value, ValueKind};
 use minijinja::{Error, ErrorKind, State};
 
+use super::methods::pay;
+
 /// Values nested deeper than this are refused.
 const MAX_DEPTH: usize = 64;
-/// Fuel for each value that is written; the text itself is charged by the engine.
-const FUEL: u64 = 1;
+/// Indentation of at most this many bytes per level.
+const MAX_INDENT: usize = 16;
 
 /// The filter: `tojson(value, ensure_ascii=false, indent=none, separators=none, sort_keys=false)`.
 pub(super) fn tojson(state: &mut State, value: &Value, options: Kwargs) -> Result<String, Error> {
@@ -16,8 +18,9 @@ pub(super) fn tojson(state: &mut State, value: &Value, options: Kwargs) -> Resul
     let indent = match indent.filter(|indent| !indent.is_none()) {
         None => None,
         Some(indent) => Some(match indent.as_str() {
-            Some(text) => text.to_string(),
-            None => " ".repeat(usize::try_from(indent)?.min(16)),
+            Some(text) if text.len() <= MAX_INDENT => text.to_string(),
+            Some(_) => return Err(invalid("tojson with such an indent")),
+            None => " ".repeat(usize::try_from(indent)?.min(MAX_INDENT)),
         }),
     };
     let separators: Option<Vec<String>> = options.get("separators")?;
@@ -30,6 +33,7 @@ pub(super) fn tojson(state: &mut State, value: &Value, options: Kwargs) -> Resul
     let mut writer = Writer {
         state,
         text: String::new(),
+        paid: 0,
         indent: indent.as_deref(),
         item,
         key,
@@ -46,6 +50,8 @@ pub(super) fn tojson(state: &mut State, value: &Value, options: Kwargs) -> Resul
 struct Writer<'a, 's, 't, 'e> {
     state: &'s mut State<'t, 'e>,
     text: String,
+    /// Bytes of `text` that are paid for.
+    paid: usize,
     indent: Option<&'a str>,
     item: &'a str,
     key: &'a str,
@@ -55,8 +61,10 @@ struct Writer<'a, 's, 't, 'e> {
 
 impl Writer<'_, '_, '_, '_> {
     fn value(&mut self, value: &Value, depth: usize) -> Result<(), Error> {
-        self.state
-            .consume_fuel(FUEL + self.text.len() as u64 / (1 << 20))?;
+        // One step for each value and for what has been written since.
+        self.state.consume_fuel(1)?;
+        let written = self.text.len() - std::mem::replace(&mut self.paid, self.text.len());
+        pay(self.state, written)?;
         if depth > MAX_DEPTH {
             return Err(invalid("tojson of a value that is nested too deep"));
         }

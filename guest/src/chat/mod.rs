@@ -7,26 +7,22 @@
 //! output are limited. [`clock`] and [`json`] are the functions that need more than a line.
 
 mod clock;
+mod engine;
 mod guard;
 mod json;
+mod methods;
 
 use std::collections::BTreeMap;
-use std::io;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Value, ValueKind};
-use minijinja::{Environment, ErrorKind, context};
+use minijinja::{ErrorKind, context};
 
 use crate::error::{Error, Result, invalid_argument, invalid_model};
 use crate::tokenizer::MAX_TEXT_LEN;
 
 /// The length of a template at most, in bytes. The longest that are known have 30,000.
 pub const MAX_TEMPLATE_LEN: usize = 1 << 18;
-/// Steps of a template; each also pays for 64 bytes. A conversation of a thousand turns needs some ten thousand.
-const FUEL: u64 = 1_000_000;
-/// How deep macros and loops may call one another.
-const MAX_RECURSION: usize = 100;
-
 /// One turn of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
@@ -100,6 +96,7 @@ fn extra(variables: Option<&str>) -> Result<Vec<(String, Value)>> {
     if value.kind() != ValueKind::Map {
         return Err(wrong(value.kind().to_string()));
     }
+    engine::weigh(&value).map_err(|error| wrong(error.to_string()))?;
     let names = value.try_iter().map_err(|error| wrong(error.to_string()))?;
     names
         .map(|name| {
@@ -128,40 +125,17 @@ fn render_with(template: &str, variables: Value, origin: Origin) -> Result<Strin
     let source = guard::check(template, &syntax).map_err(|(error, line)| {
         fail("a Jinja2 template".into(), describe(&error, line as usize))
     })?;
-    let mut output = Output {
-        text: Vec::new(),
-        full: false,
-    };
-    let rendered = environment(syntax)
-        .template_from_str(&source)
-        .and_then(|template| {
-            template
-                .render_captured_to(variables, &mut output)
-                .map(drop)
-        });
-    match rendered {
-        Ok(()) => {
-            String::from_utf8(output.text).map_err(|error| fail("UTF-8".into(), error.to_string()))
+    match engine::render(&source, syntax, variables) {
+        Ok(text) if text.len() <= MAX_TEXT_LEN => Ok(text),
+        Ok(text) => {
+            let found = format!("{} bytes", text.len());
+            Err(fail(
+                format!("a prompt of at most {MAX_TEXT_LEN} bytes"),
+                found,
+            ))
         }
-        Err(_) if output.full => Err(fail(
-            format!("a prompt of at most {MAX_TEXT_LEN} bytes"),
-            "a longer one".into(),
-        )),
         Err(error) => Err(convert(&error, fail)),
     }
-}
-
-fn environment<'e>(syntax: SyntaxConfig) -> Environment<'e> {
-    let mut environment = Environment::new();
-    environment.set_syntax(syntax);
-    environment.set_fuel(Some(FUEL));
-    environment.set_recursion_limit(MAX_RECURSION);
-    environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-    environment.add_filter("tojson", json::tojson);
-    environment.add_function("strftime_now", clock::strftime_now);
-    environment.add_function("raise_exception", raise_exception);
-    environment
 }
 
 /// What a template says of a conversation that it does not take.
@@ -183,7 +157,7 @@ fn convert(error: &minijinja::Error, fail: impl Fn(String, String) -> Error) -> 
         cause = current.source();
     }
     let expected = match error.kind() {
-        ErrorKind::OutOfFuel => format!("a template of at most {FUEL} steps"),
+        ErrorKind::OutOfFuel => format!("a template of at most {} steps", engine::FUEL),
         _ => "a Jinja2 template that this engine can render".to_string(),
     };
     fail(expected, describe(error, error.line().unwrap_or(0)))
@@ -195,27 +169,6 @@ fn describe(error: &minijinja::Error, line: usize) -> String {
         .map(|detail| format!(": {detail}"))
         .unwrap_or_default();
     format!("{}{detail} in line {line}", error.kind())
-}
-
-/// Takes text up to the limit.
-struct Output {
-    text: Vec<u8>,
-    full: bool,
-}
-
-impl io::Write for &mut Output {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.text.len() + bytes.len() > MAX_TEXT_LEN {
-            self.full = true;
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        self.text.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 #[cfg(test)]
