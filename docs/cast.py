@@ -28,7 +28,7 @@ tspan, .late {{ fill-opacity: 0; animation: show 0.1s forwards }}
 
 
 def main() -> None:
-    program, prompt, seed = (sys.argv[1:] + ["target/release/gust", "Once upon a time", "2"][len(sys.argv) - 1 :])[:3]
+    program, prompt, seed = (sys.argv[1:] + ["target/release/gust", "Once upon a time", "3"][len(sys.argv) - 1 :])[:3]
     run = subprocess.run([program, "run", "--json", "--seed", seed, prompt], capture_output=True, text=True, check=True)
     tokens = [json.loads(line) for line in run.stdout.splitlines()]
     texts = [token["text"] for token in tokens if "id" in token]

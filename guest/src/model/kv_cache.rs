@@ -59,17 +59,23 @@ impl KvCache {
         kv_heads: usize,
         head_dim: usize,
     ) -> Result<Self> {
+        // In u64, because in WebAssembly a size has 32 bits and the dimensions are a file's.
+        let numbers = capacity as u64 * head_dim as u64;
+        let out_of_memory = |heads: usize| {
+            let size = |heads: usize| 2 * numbers * kv_type.size() as u64 * heads as u64;
+            Error::OutOfMemory {
+                needed: size(layers * kv_heads),
+                available: size(heads),
+            }
+        };
+        let len = usize::try_from(numbers).map_err(|_| out_of_memory(0))?;
         let mut heads = Vec::new();
-        for _ in 0..layers * kv_heads {
+        for made in 0..layers * kv_heads {
             let head = match kv_type {
-                KvType::F16 => Pair::new(capacity * head_dim).map(Head::F16),
-                KvType::F32 => Pair::new(capacity * head_dim).map(Head::F32),
+                KvType::F16 => Pair::new(len).map(Head::F16),
+                KvType::F32 => Pair::new(len).map(Head::F32),
             };
-            heads.push(head.ok_or_else(|| Error::OutOfMemory {
-                needed: (2 * capacity * head_dim * kv_type.size()) as u64
-                    * (layers * kv_heads) as u64,
-                available: (2 * capacity * head_dim * kv_type.size()) as u64 * heads.len() as u64,
-            })?);
+            heads.push(head.ok_or_else(|| out_of_memory(made))?);
         }
         Ok(Self {
             kv_type,
@@ -110,7 +116,13 @@ impl KvCache {
 
     /// Bytes that are reserved.
     pub fn reserved_bytes(&self) -> u64 {
-        (2 * self.heads.len() * self.capacity * self.head_dim * self.kv_type.size()) as u64
+        self.bytes_of(self.capacity)
+    }
+
+    /// Bytes of the keys and values of this many tokens.
+    fn bytes_of(&self, tokens: usize) -> u64 {
+        let per_token = 2 * self.heads.len() as u64 * (self.head_dim * self.kv_type.size()) as u64;
+        tokens as u64 * per_token
     }
 
     /// Forgets all tokens from `length` on.
@@ -137,10 +149,10 @@ impl KvCache {
     /// Becomes what was saved of `tokens` tokens. `false`, with nothing changed, when `bytes` have another length.
     #[must_use]
     pub fn load(&mut self, tokens: usize, bytes: &[u8]) -> bool {
-        let part = tokens * self.head_dim * self.kv_type.size();
-        if tokens > self.capacity || bytes.len() != 2 * part * self.heads.len() {
+        if tokens > self.capacity || bytes.len() as u64 != self.bytes_of(tokens) {
             return false;
         }
+        let part = tokens * self.head_dim * self.kv_type.size();
         for (i, head) in self.heads.iter_mut().enumerate() {
             let (keys, values) = bytes[2 * part * i..2 * part * (i + 1)].split_at(part);
             match head {

@@ -72,8 +72,9 @@ impl Region {
             needed: length as u64,
             available: 0,
         };
-        let size = (offset + length).max(1).checked_next_multiple_of(PAGE);
-        let layout = size
+        let layout = offset
+            .checked_add(length.max(1))
+            .and_then(|size| size.checked_next_multiple_of(PAGE))
             .and_then(|size| Layout::from_size_align(size, PAGE).ok())
             .ok_or_else(out_of_memory)?;
         // SAFETY: the size of the layout is not zero.
@@ -145,6 +146,16 @@ mod tests {
     fn a_range_behind_the_end_is_an_error() {
         assert!(Region::copy(&vec![0; 10], 5, 6).is_err());
         assert!(Region::map(&vec![0; 10], u64::from(u32::MAX), 1).is_err());
+    }
+
+    #[test]
+    fn sizes_at_the_end_of_the_address_space_do_not_wrap() {
+        for length in [usize::MAX, usize::MAX - PAGE + 1, isize::MAX as usize] {
+            let mapped = Region::map(&vec![0; 10], 65_535, length);
+            assert!(matches!(mapped, Err(Error::OutOfMemory { .. })), "{length}");
+            let copied = Region::copy(&vec![0; 10], 0, length);
+            assert!(matches!(copied, Err(Error::OutOfMemory { .. })), "{length}");
+        }
     }
 
     #[test]

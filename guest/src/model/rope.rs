@@ -77,3 +77,75 @@ fn scale(frequency: f64, scaling: RopeScaling) -> f64 {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rope(pairing: Pairing, frequencies: Vec<f64>) -> Rope {
+        Rope {
+            pairing,
+            frequencies,
+            table: Vec::new(),
+        }
+    }
+
+    /// Rotating the plane of a pair is multiplying a complex number by one of length 1.
+    #[test]
+    fn pairs_are_rotated_by_position_times_frequency() {
+        let frequencies = vec![1.0, 0.25];
+        for (pairing, pairs) in [
+            (Pairing::Interleaved, [[0, 1], [2, 3]]),
+            (Pairing::Halves, [[0, 2], [1, 3]]),
+        ] {
+            let mut rope = rope(pairing, frequencies.clone());
+            rope.prepare(7, 2);
+            let head = [1.0f32, 2.0, 3.0, 4.0, 5.0];
+            let mut rotated = head;
+            rope.rotate(1, &mut rotated);
+            for (i, [a, b]) in pairs.into_iter().enumerate() {
+                let angle = 8.0 * frequencies[i];
+                let (x, y) = (f64::from(head[a]), f64::from(head[b]));
+                let expected = [
+                    x * angle.cos() - y * angle.sin(),
+                    x * angle.sin() + y * angle.cos(),
+                ];
+                assert!(
+                    (f64::from(rotated[a]) - expected[0]).abs() < 1e-6,
+                    "{pairing:?}"
+                );
+                assert!(
+                    (f64::from(rotated[b]) - expected[1]).abs() < 1e-6,
+                    "{pairing:?}"
+                );
+            }
+            assert_eq!(rotated[4], 5.0, "dimensions behind the rotated ones stay");
+        }
+    }
+
+    #[test]
+    fn linear_scaling_divides_all_frequencies() {
+        assert_eq!(scale(0.5, RopeScaling::Linear(4.0)), 0.125);
+        assert_eq!(scale(0.5, RopeScaling::None), 0.5);
+    }
+
+    /// Expected values: the formula of Meta's `llama_models`, `apply_scaling`, worked out by wavelength.
+    #[test]
+    fn llama3_scaling_keeps_high_frequencies_and_blends() {
+        let scaling = RopeScaling::Llama3 {
+            factor: 8.0,
+            low_freq_factor: 1.0,
+            high_freq_factor: 4.0,
+            original_context: 8192.0,
+        };
+        let by_wavelength = |wavelength: f64| {
+            let frequency = std::f64::consts::TAU / wavelength;
+            scale(frequency, scaling) / frequency
+        };
+        assert_eq!(by_wavelength(100.0), 1.0, "shorter than 8192 / 4");
+        assert_eq!(by_wavelength(10_000.0), 0.125, "longer than 8192");
+        // 8192 / 4096 = 2 turns: (2 - 1) / (4 - 1) of the way from low to high.
+        let blend = 1.0 / 3.0;
+        assert!((by_wavelength(4096.0) - (blend + (1.0 - blend) / 8.0)).abs() < 1e-12);
+    }
+}

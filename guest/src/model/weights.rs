@@ -118,7 +118,8 @@ pub(crate) struct Share {
 impl Share {
     /// The share of `rank` in a group of `size`.
     pub(crate) fn new(config: &Config, rank: usize, size: usize) -> Self {
-        let split = |n: usize| n * rank / size..n * (rank + 1) / size;
+        let at = |n: usize, rank: usize| (n as u64 * rank as u64 / size as u64) as usize;
+        let split = |n: usize| at(n, rank)..at(n, rank + 1);
         let kv_heads = split(config.n_kv_heads);
         let queries = config.n_heads / config.n_kv_heads;
         Self {

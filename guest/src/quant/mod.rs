@@ -40,7 +40,7 @@ pub(crate) trait Format {
     /// Groups per block: 1 or 8.
     const GROUPS: usize;
     /// What is subtracted from every quant.
-    const ZERO: i8;
+    const ZERO: i8 = 0;
     /// Whether quants are signed 8-bit numbers. Otherwise they are 0 to 63.
     const SIGNED: bool = false;
     /// Whether the two halves of a group have scales and minima of their own.
@@ -77,6 +77,65 @@ impl Scales {
             min: [min; 2],
         }
     }
+}
+
+/// Declares a format: its name and the bytes of a block, the constants that differ from their defaults, where in a block
+/// the f16 numbers of its header are, and how scales and quants are read.
+macro_rules! block_format {
+    (
+        $(#[$doc:meta])*
+        $format:ident [$bytes:literal] { $(const $name:ident: $ty:ty = $value:expr;)* }
+        header: [$d:literal $(, $min:literal)?];
+        scales: |$scales_block:pat_param, $header:pat_param, $scales_g:pat_param| $scales:expr;
+        quants: |$quants_block:pat_param, $quants_g:pat_param| $quants:expr
+    ) => {
+        $(#[$doc])*
+        pub(crate) struct $format;
+
+        impl Format for $format {
+            type Block = [u8; $bytes];
+            const TYPE: $crate::gguf::TensorType = $crate::gguf::TensorType::$format;
+            const GROUPS: usize = Self::TYPE.block_len() as usize / GROUP;
+            $(const $name: $ty = $value;)*
+
+            #[inline(always)]
+            fn blocks(bytes: &[u8]) -> &[Self::Block] {
+                const { assert!(Self::TYPE.block_bytes() == $bytes) }
+                bytes.as_chunks().0
+            }
+
+            #[inline(always)]
+            fn header(block: &Self::Block) -> [f32; 2] {
+                let mut header = [0.0; 2];
+                for (number, at) in header.iter_mut().zip([$d $(, $min)?]) {
+                    *number = $crate::quant::f16_at(block, at);
+                }
+                header
+            }
+
+            #[inline(always)]
+            fn scales($scales_block: &Self::Block, $header: [f32; 2], $scales_g: usize) -> Scales {
+                $scales
+            }
+
+            #[inline(always)]
+            fn quants($quants_block: &Self::Block, $quants_g: usize) -> [i8; GROUP] {
+                $quants
+            }
+        }
+    };
+}
+use block_format;
+
+/// The f16 at byte `at`, as f32.
+#[inline(always)]
+fn f16_at(block: &[u8], at: usize) -> f32 {
+    F16::to_f32([block[at], block[at + 1]])
+}
+
+/// The low nibbles of 16 bytes, then the high ones.
+fn nibbles(qs: &[u8]) -> [i8; GROUP] {
+    std::array::from_fn(|i| (qs[i % 16] >> (4 * (i / 16)) & 0xf) as i8)
 }
 
 /// Runs `$body` with `$format` standing for the format of `$ty`; `$float` for a type that is no block format.
