@@ -1,7 +1,7 @@
 //! `cargo xtask`: sets up, builds, runs and tests gust, and holds no logic of the product.
 //!
 //! In the order of use: [`setup`] (what must be on the machine), [`build`] (both engines, then the host), [`launch`]
-//! (the built programs), [`test`] and [`lint`]. [`process`] is what they start other programs with. All of its own
+//! (the built programs), [`mod@test`] and [`lint`]. [`process`] is what they start other programs with. All of its own
 //! words go to stderr; stdout belongs to the program that is run.
 
 mod build;

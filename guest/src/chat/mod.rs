@@ -3,8 +3,8 @@
 //! Models carry a Jinja2 template that is written for Hugging Face's `apply_chat_template`. It is rendered here with
 //! minijinja as that function does it: blocks are trimmed, and `raise_exception`, `strftime_now`, `tojson`, `break`,
 //! `continue`, `{% generation %}` and the methods of Python's strings, lists and dictionaries are there. A template is
-//! hostile until it has ended: its nesting is checked before it is read ([`guard`]), and its work, its memory and its
-//! output are limited. [`clock`] and [`json`] are the functions that need more than a line.
+//! hostile until it has ended: its nesting is checked before it is read (`guard`), and its work, its memory and its
+//! output are limited. `clock` and `json` are the functions that need more than a line.
 
 mod clock;
 mod engine;

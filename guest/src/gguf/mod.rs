@@ -2,7 +2,7 @@
 //!
 //! Source: ggml's `docs/gguf.md`, versions 2 and 3, little-endian. A file is hostile until it is checked: each count,
 //! length, dimension, type and offset is compared with the bytes that the file really has before anything is allocated
-//! for it. In the order of reading: [`value`] (metadata), [`types`] (tensor types), [`read`], [`write`].
+//! for it. In the order of reading: `value` (metadata), `types` (tensor types), `read`, [`write`].
 
 mod read;
 mod types;

@@ -1,6 +1,6 @@
-//! A model: what it looks like ([`config`]), its weights ([`weights`], [`region`]), what it remembers of a sequence
-//! ([`kv_cache`]), and the computation ([`forward`]), with rotary positions ([`rope`]) and the group of instances that
-//! share the work ([`group`]).
+//! A model: what it looks like (`config`), its weights (`weights`, `region`), what it remembers of a sequence
+//! (`kv_cache`), and the computation (`forward`), with rotary positions (`rope`) and the group of instances that
+//! share the work (`group`).
 
 mod config;
 mod forward;

@@ -2,8 +2,8 @@
 //!
 //! Two kinds exist among the models that this engine runs, and tokens come out as in llama.cpp for both: SentencePiece
 //! with scores (`tokenizer.ggml.model` is `llama`) and byte-level byte-pair encoding (`gpt2`). In the order of use:
-//! [`vocab`] (the checked lists), [`special`] (the tokens with a part to play), [`markers`] (tokens found by name),
-//! then [`spm`], or [`pre`] (cutting into words, by [`rules`] over [`classes`]) and [`bpe`]; [`merge`] and [`index`] are
+//! `vocab` (the checked lists), `special` (the tokens with a part to play), `markers` (tokens found by name),
+//! then `spm`, or `pre` (cutting into words, by `rules` over `classes`) and `bpe`; `merge` and `index` are
 //! what both stand on.
 
 mod bpe;
