@@ -179,14 +179,7 @@ fn a_closed_pipe_ends_the_command_quietly() {
         &["run", "-t", "0", "--context", "1000000", "x"] as &[&str],
         &["inspect", "--json"],
     ] {
-        let mut child = gust(args)
-            .model(&parrot)
-            .into_command()
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| panic!("{error}"));
+        let mut child = gust(args).model(&parrot).start(Stdio::null());
         let mut first = [0];
         let mut stdout = child.stdout.take().unwrap_or_else(|| panic!("no stdout"));
         stdout

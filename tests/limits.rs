@@ -108,14 +108,7 @@ fn ctrl_c_ends_a_run_with_its_summary() {
     parrot.context_length = 1 << 20;
     let parrot = parrot.file();
     let args = ["run", "-t", "0", "--context", "1000000", "--json", "x"];
-    let mut child = gust(args)
-        .model(&parrot)
-        .into_command()
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap_or_else(|error| panic!("{error}"));
+    let mut child = gust(args).model(&parrot).start(Stdio::null());
     let mut lines =
         BufReader::new(child.stdout.take().unwrap_or_else(|| panic!("no stdout"))).lines();
     // The first token is there: it is in the middle of its answer.
@@ -143,12 +136,7 @@ fn a_file_cut_short_while_in_use_is_an_error() {
     let file = parrot.file();
     let mut child = gust(["chat", "-t", "0", "-n", "3"])
         .model(&file)
-        .into_command()
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap_or_else(|error| panic!("{error}"));
+        .start(Stdio::piped());
     let mut stdin = child.stdin.take().unwrap_or_else(|| panic!("no stdin"));
     let mut stdout = BufReader::new(child.stdout.take().unwrap_or_else(|| panic!("no stdout")));
     let mut answer = String::new();

@@ -170,10 +170,10 @@ impl Session {
         if let Some(&first) = tokens.first() {
             scores.push(match self.tokens.is_empty() {
                 true => 0.0,
-                false => log_softmax(self.logits()?, first),
+                false => log_softmax(self.logits()?)(first),
             });
         }
-        let mut each = |logits: &[f32], next| scores.push(log_softmax(logits, next));
+        let mut each = |logits: &[f32], next| scores.push(log_softmax(logits)(next));
         self.append(tokens, Some(&mut each))?;
         Ok(scores)
     }
@@ -319,26 +319,28 @@ impl Session {
         let Some(best) = self.answer.options.logprobs else {
             return (None, Vec::new());
         };
-        let logits = &self.logits;
+        let log_softmax = log_softmax(&self.logits);
         let mut top = Vec::new();
         if best > 0 {
-            self.candidates.reset(logits);
+            self.candidates.reset(&self.logits);
             self.candidates.top_k(best as usize);
             let items = self.candidates.items().iter();
-            top.extend(items.map(|candidate| (candidate.id, log_softmax(logits, candidate.id))));
+            top.extend(items.map(|candidate| (candidate.id, log_softmax(candidate.id))));
         }
-        (Some(log_softmax(logits, id)), top)
+        (Some(log_softmax(id)), top)
     }
 }
 
-/// The natural logarithm of a token's probability. The sum is in f64, for vocabularies of any size.
-fn log_softmax(logits: &[f32], id: u32) -> f32 {
+/// Gives the natural logarithm of any token's probability; what they have in common is computed once. The sum is in f64,
+/// for vocabularies of any size.
+fn log_softmax(logits: &[f32]) -> impl Fn(u32) -> f32 {
     let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let sum: f64 = logits
         .iter()
         .map(|logit| f64::from(logit - largest).exp())
         .sum();
-    (f64::from(logits[id as usize] - largest) - sum.ln()) as f32
+    let log_sum = sum.ln();
+    move |id| (f64::from(logits[id as usize] - largest) - log_sum) as f32
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 use std::ffi::OsStr;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 
@@ -59,10 +59,20 @@ impl Gust {
         self
     }
 
-    /// The command itself, for tests that talk with it while it runs. What was given to [`stdin`](Self::stdin) is not
-    /// written.
-    pub fn into_command(self) -> Command {
+    /// Starts it with its output on pipes, for tests that talk with it while it runs. What was given to
+    /// [`stdin`](Self::stdin) is not written.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be started.
+    pub fn start(&mut self, stdin: Stdio) -> Child {
+        let line = format!("{:?}", self.command);
         self.command
+            .stdin(stdin)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{line}: {error}"))
     }
 
     /// Runs to the end.
@@ -72,13 +82,7 @@ impl Gust {
     /// If it cannot be started.
     pub fn run(mut self) -> Ended {
         let line = format!("{:?}", self.command);
-        let mut child = self
-            .command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| panic!("{line}: {error}"));
+        let mut child = self.start(Stdio::piped());
         // Written from a thread of its own: a command that writes while it reads must not block on a full pipe.
         let stdin = child.stdin.take();
         let bytes = std::mem::take(&mut self.stdin);
