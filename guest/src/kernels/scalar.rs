@@ -1,63 +1,109 @@
 //! The specification of every kernel: one number after the other.
 
-use super::{ActivationQuad, QUAD, step};
-use crate::quant::{Element, Format, GROUP};
-
-/// What a format needs to be multiplied here: nothing beyond its layout.
-pub(crate) trait Unpack: Format {}
-impl<F: Format> Unpack for F {}
+use super::activations::{ActivationBlock, ActivationGroup, BLOCK, TILE, step};
+use super::lanes::{Lanes, Operand};
+use crate::quant::{self, Element, GROUP, GROUPS, SuperBlock};
 
 /// What an element needs to be multiplied here: nothing beyond its conversion.
 pub(crate) trait Load: Element {}
 impl<E: Element> Load for E {}
 
-/// Quantises one row `x` (a multiple of 32) into quads: `d` is the greatest magnitude divided by 127, `q` the nearest
-/// integers, ties to even. Source: ggml's Q8_0.
-pub(crate) fn quantize(x: &[f32], quads: &mut [ActivationQuad]) {
-    for (x, quad) in x.chunks(QUAD * GROUP).zip(quads) {
-        *quad = ActivationQuad::ZERO;
-        for (g, x) in x.as_chunks::<GROUP>().0.iter().enumerate() {
-            let largest = x.iter().fold(0f32, |largest, x| largest.max(x.abs()));
-            let (d, inverse) = step(largest);
-            quad.d[g] = d;
-            quad.q[g] = x.map(|x| (x * inverse).round_ties_even() as i8);
-            for (half, q) in quad.q[g].as_chunks::<16>().0.iter().enumerate() {
-                quad.sums[half][g] = d * q.iter().map(|&q| i32::from(q)).sum::<i32>() as f32;
-            }
-        }
+/// Quantises one row `x` (a multiple of 32) as token `token` of the tiles, one for each 32: `d` is the greatest magnitude
+/// divided by 127, `q` the nearest integers, ties to even. Source: ggml's Q8_0. `simd128` gives the same bits.
+pub(crate) fn quantize_groups(x: &[f32], tiles: &mut [ActivationGroup], token: usize) {
+    for (x, tile) in x.as_chunks::<GROUP>().0.iter().zip(tiles) {
+        tile.d[token] = quantize(x, &mut tile.q[token]);
+        tile.sums[token] = tile.q[token].iter().map(|&q| i32::from(q)).sum();
     }
 }
 
-/// The dot products of one row of weights with `T` rows of activations.
-///
-/// `simd128` differs by at most 4e-6 of the sum of the magnitudes of what is added, zero points and minima apart.
-pub(crate) fn dot_blocks<F: Unpack, const T: usize>(
-    row: &[F::Block],
-    activations: [&[ActivationQuad]; T],
-) -> [f32; T] {
-    activations.map(|quads| {
-        let groups = row
-            .iter()
-            .flat_map(|block| (0..F::GROUPS).map(move |g| (block, g)));
-        let places = (0..).map(|i| (&quads[i / QUAD], i % QUAD));
-        groups
-            .zip(places)
-            .map(|((block, g), (quad, at))| dot_group::<F>(block, g, quad, at))
-            .sum()
+/// Likewise of a row whose length is a multiple of 256, a scale for each 256. Source: ggml's Q8_K, whose scale has the sign
+/// of the greatest element.
+pub(crate) fn quantize_blocks(x: &[f32], tiles: &mut [ActivationBlock], token: usize) {
+    for (x, tile) in x.as_chunks::<BLOCK>().0.iter().zip(tiles) {
+        tile.d[token] = quantize(x, &mut tile.q[token]);
+        let sum = |q: &[i8]| q.iter().map(|&q| i16::from(q)).sum();
+        let halves = tile.q[token].as_chunks::<{ GROUP / 2 }>().0;
+        tile.half_sums[token] = std::array::from_fn(|i| sum(&halves[i]));
+        let groups = tile.q[token].as_chunks::<GROUP>().0;
+        tile.group_sums[token] = std::array::from_fn(|i| sum(&groups[i]));
+    }
+}
+
+/// Gives the step.
+fn quantize<const N: usize>(x: &[f32; N], q: &mut [i8; N]) -> f32 {
+    let largest = x.iter().fold(0f32, |largest, x| largest.max(x.abs()));
+    let (d, inverse) = step(largest);
+    *q = x.map(|x| (x * inverse).round_ties_even() as i8);
+    d
+}
+
+/// A format that rows of activations can be multiplied with.
+pub(crate) trait Dot: Operand {
+    /// Four dot products. `simd128` gives the same bits.
+    fn dot4(lanes: impl Lanes<Self>) -> [f32; TILE]
+    where
+        Self: Sized;
+}
+
+macro_rules! dot {
+    ($dot:ident: $($format:ident),*) => {
+        $(impl Dot for quant::$format {
+            fn dot4(lanes: impl Lanes<Self>) -> [f32; TILE] {
+                std::array::from_fn(|i| $dot(&lanes, i))
+            }
+        })*
+    };
+}
+dot!(dot_groups: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, IQ4_NL);
+dot!(dot_blocks: Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_XS);
+
+fn dot_groups<F: Operand<Tile = ActivationGroup>>(lanes: &impl Lanes<F>, i: usize) -> f32 {
+    let token = lanes.token(i);
+    (0..lanes.len()).fold(0.0, |sum, c| {
+        let (block, tile) = (lanes.block(i, c), lanes.tile(c));
+        let [d, min] = F::header(block);
+        let products = products(&F::quants(block, 0), &tile.q[token]);
+        let sums = tile.sums[token];
+        let sum = sum + (products - i32::from(F::ZERO) * sums) as f32 * (d * tile.d[token]);
+        match F::MIN {
+            true => sum + min * (tile.d[token] * sums as f32),
+            false => sum,
+        }
     })
 }
 
-fn dot_group<F: Format>(block: &F::Block, g: usize, quad: &ActivationQuad, at: usize) -> f32 {
-    let scales = F::scales(block, F::header(block), g);
-    let quants = F::quants(block, g);
-    let half = |half: usize| {
-        let range = 16 * half..16 * half + 16;
-        let pairs = quants[range.clone()].iter().zip(&quad.q[at][range]);
-        let sum: i32 = pairs.map(|(w, a)| i32::from(*w) * i32::from(*a)).sum();
-        let offset = scales.min[half] - f32::from(F::ZERO) * scales.scale[half];
-        scales.scale[half] * quad.d[at] * sum as f32 + offset * quad.sums[half][at]
-    };
-    half(0) + half(1)
+fn dot_blocks<F>(lanes: &impl Lanes<F>, i: usize) -> f32
+where
+    F: SuperBlock + Operand<Tile = ActivationBlock>,
+{
+    let token = lanes.token(i);
+    (0..lanes.len()).fold(0.0, |sum, c| {
+        let (block, tile) = (lanes.block(i, c), lanes.tile(c));
+        let (mut scaled, mut minima) = (0, 0);
+        for g in 0..GROUPS {
+            let codes = F::codes(block, g);
+            let quants = F::quants(block, g);
+            for half in 0..2 {
+                let weights = &quants[16 * half..][..16];
+                let products = products(weights, &tile.q[token][GROUP * g + 16 * half..][..16]);
+                let sums = i32::from(tile.half_sums[token][2 * g + half]);
+                scaled += i32::from(codes.scale[half]) * (products - i32::from(F::ZERO) * sums);
+                minima += i32::from(codes.min[half]) * sums;
+            }
+        }
+        let [d, dmin] = F::header(block);
+        let sum = sum + scaled as f32 * (d * tile.d[token]);
+        match F::MIN {
+            true => sum - minima as f32 * (dmin * tile.d[token]),
+            false => sum,
+        }
+    })
+}
+
+fn products(weights: &[i8], activations: &[i8]) -> i32 {
+    let pairs = weights.iter().zip(activations);
+    pairs.map(|(w, a)| i32::from(*w) * i32::from(*a)).sum()
 }
 
 /// The dot product of equally long vectors. `simd128` differs by at most `len * 2^-24` of the sum of the magnitudes.

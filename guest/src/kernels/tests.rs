@@ -1,7 +1,9 @@
 //! One battery for every implementation of the kernels. Expected values are computed in f64, in the order of the formula.
 
-use super::ActivationQuad;
-use crate::quant::{BF16, Element, F16, F32, Format, GROUP};
+use super::Input;
+use super::activations::{ActivationBlock, ActivationGroup, BLOCK, TILE};
+use super::lanes::{FourRows, FourTokens, Operand};
+use crate::quant::{BF16, Element, F16, F32, GROUP};
 
 /// A small deterministic source of numbers.
 struct Random(u64);
@@ -33,29 +35,66 @@ fn assert_close(found: f32, expected: f64, bound: f64, what: &str) {
     );
 }
 
-fn activations(x: &[f32]) -> Vec<ActivationQuad> {
-    let mut quads = vec![ActivationQuad::ZERO; ActivationQuad::per_row(x.len())];
-    super::scalar::quantize(x, &mut quads);
-    quads
+/// Both forms of four rows of activations.
+struct Quantized {
+    groups: Vec<ActivationGroup>,
+    blocks: Vec<ActivationBlock>,
+}
+
+impl Quantized {
+    fn new(rows: &[Vec<f32>; TILE]) -> Self {
+        let len = rows[0].len();
+        let mut made = Self {
+            groups: vec![ActivationGroup::ZERO; len / GROUP],
+            blocks: vec![ActivationBlock::ZERO; len / BLOCK],
+        };
+        for (t, x) in rows.iter().enumerate() {
+            super::scalar::quantize_groups(x, &mut made.groups, t);
+            super::scalar::quantize_blocks(x, &mut made.blocks, t);
+        }
+        made
+    }
+
+    fn tiles<F: Operand>(&self) -> &[F::Tile] {
+        F::tiles(&Input {
+            x: &[],
+            groups: &self.groups,
+            blocks: &self.blocks,
+        })
+    }
+
+    /// The numbers that the quants of token `t` stand for, in the form that goes with blocks of `len` weights.
+    fn values(&self, len: usize, t: usize) -> Vec<f64> {
+        let value = |d: f32, q: &[i8]| -> Vec<f64> {
+            q.iter().map(|q| f64::from(d) * f64::from(*q)).collect()
+        };
+        if len == GROUP {
+            let tiles = self.groups.iter();
+            tiles
+                .flat_map(|tile| value(tile.d[t], &tile.q[t]))
+                .collect()
+        } else {
+            let tiles = self.blocks.iter();
+            tiles
+                .flat_map(|tile| value(tile.d[t], &tile.q[t]))
+                .collect()
+        }
+    }
 }
 
 /// The exact dot product, and the sum of the magnitudes of what is added: the base of the bound.
-fn exact_dot<F: Format>(row: &[F::Block], activations: &[ActivationQuad]) -> (f64, f64) {
+fn exact_dot<F: Operand>(row: &[F::Block], values: &[f64]) -> (f64, f64) {
     let (mut sum, mut magnitude) = (0.0, 0.0);
     let groups = row
         .iter()
         .flat_map(|block| (0..F::GROUPS).map(move |g| (block, g)));
-    let inputs = activations
-        .iter()
-        .flat_map(|quad| quad.d.iter().zip(&quad.q));
-    for ((block, g), (d, q)) in groups.zip(inputs) {
+    for ((block, g), values) in groups.zip(values.as_chunks::<GROUP>().0) {
         let scales = F::scales(block, F::header(block), g);
-        for (i, (w, q)) in F::quants(block, g).into_iter().zip(q).enumerate() {
+        for (i, (w, x)) in F::quants(block, g).into_iter().zip(values).enumerate() {
             let (scale, min) = (
                 f64::from(scales.scale[i / 16]),
                 f64::from(scales.min[i / 16]),
             );
-            let x = f64::from(*d) * f64::from(*q);
             sum += (scale * (f64::from(w) - f64::from(F::ZERO)) + min) * x;
             let weight = scale.abs() * (f64::from(w).abs() + f64::from(F::ZERO)) + min.abs();
             magnitude += weight * x.abs();
@@ -70,28 +109,44 @@ macro_rules! battery {
             use super::super::$implementation as kernels;
             use super::*;
 
-            fn check_dot<F: kernels::Unpack>(bytes: &[u8]) {
+            fn check_dot<F: kernels::Dot>(bytes: &[u8]) {
                 let blocks = F::blocks(bytes);
-                // Rows that end within a quad, too.
-                for len in [1, 2, 3, 5, blocks.len()] {
-                    check_row::<F>(&blocks[..len.min(blocks.len())]);
+                for len in [1, 2, 3, 5, blocks.len() / 2] {
+                    check_rows::<F>(blocks, len.clamp(1, blocks.len()));
                 }
             }
 
-            fn check_row<F: kernels::Unpack>(row: &[F::Block]) {
-                let groups = row.len() * F::GROUPS;
-                let inputs: [_; 4] =
-                    std::array::from_fn(|t| activations(&Random(t as u64).vector(groups * GROUP)));
-                let tile = kernels::dot_blocks::<F, 4>(row, inputs.each_ref().map(|i| &i[..]));
-                for (t, input) in inputs.iter().enumerate() {
-                    let (expected, magnitude) = exact_dot::<F>(row, input);
-                    let what = format!("{} token {t}", F::TYPE.name());
-                    assert_close(tile[t], expected, 4e-6 * magnitude, &what);
-                    let [alone] = kernels::dot_blocks::<F, 1>(row, [input]);
+            /// Rows of `len` blocks, which begin at different places of `blocks`.
+            fn check_rows<F: kernels::Dot>(blocks: &[F::Block], len: usize) {
+                let block = F::TYPE.block_len() as usize;
+                let rows: [_; TILE] =
+                    std::array::from_fn(|i| &blocks[(blocks.len() - len) * i / TILE..][..len]);
+                let inputs = std::array::from_fn(|t| Random(t as u64).vector(len * block));
+                let input = Quantized::new(&inputs);
+                let tiles = input.tiles::<F>();
+                let mut found = [[0.0; TILE]; TILE];
+                for token in 0..TILE {
+                    found[token] = kernels::Dot::dot4(FourRows::<F> { rows, tiles, token });
+                }
+                for (i, row) in rows.into_iter().enumerate() {
+                    let tokens = kernels::Dot::dot4(FourTokens::<F> { row, tiles });
+                    for t in 0..TILE {
+                        let (expected, magnitude) = exact_dot::<F>(row, &input.values(block, t));
+                        let what = format!("{} row {i} of {len}, token {t}", F::TYPE.name());
+                        assert_close(tokens[t], expected, 4e-6 * magnitude, &what);
+                        assert_eq!(
+                            found[t][i].to_bits(),
+                            tokens[t].to_bits(),
+                            "{what}: four rows and four tokens"
+                        );
+                    }
+                    let specified =
+                        crate::kernels::scalar::Dot::dot4(FourTokens::<F> { row, tiles });
                     assert_eq!(
-                        alone.to_bits(),
-                        tile[t].to_bits(),
-                        "{what}: alone and in a tile"
+                        tokens.map(f32::to_bits),
+                        specified.map(f32::to_bits),
+                        "{}: as specified",
+                        F::TYPE.name()
                     );
                 }
             }
@@ -123,37 +178,68 @@ macro_rules! battery {
 
             #[test]
             fn dot_of_saturated_blocks_does_not_overflow() {
-                let x: Vec<f32> = (0..GROUP)
-                    .map(|i| if i % 4 < 2 { 1.0 } else { -1.0 })
-                    .collect();
-                for x in [x, vec![1.0; GROUP], vec![-1.0; GROUP]] {
-                    let input = activations(&x);
-                    // A scale of 1 and the most extreme quants of either sign.
-                    for fill in [0x00, 0x80, 0xff, 0x7f] {
-                        let mut block = [fill; 34];
-                        block[..2].copy_from_slice(&[0x00, 0x3c]);
-                        let (expected, magnitude) =
-                            exact_dot::<crate::quant::Q8_0>(&[block], &input);
-                        let [found] =
-                            kernels::dot_blocks::<crate::quant::Q8_0, 1>(&[block], [&input]);
-                        assert_close(found, expected, 4e-6 * magnitude, "Q8_0");
-                        let mut block = [fill; 22];
-                        block[..2].copy_from_slice(&[0x00, 0x3c]);
-                        let (expected, magnitude) =
-                            exact_dot::<crate::quant::Q5_0>(&[block], &input);
-                        let [found] =
-                            kernels::dot_blocks::<crate::quant::Q5_0, 1>(&[block], [&input]);
-                        assert_close(found, expected, 4e-6 * magnitude, "Q5_0");
-                        let mut block = [fill; 210];
-                        block[192..208].fill(127);
-                        block[208..].copy_from_slice(&[0x00, 0x3c]);
-                        let input = input.repeat(8);
-                        let (expected, magnitude) =
-                            exact_dot::<crate::quant::Q6_K>(&[block], &input);
-                        let [found] =
-                            kernels::dot_blocks::<crate::quant::Q6_K, 1>(&[block], [&input]);
-                        assert_close(found, expected, 4e-6 * magnitude, "Q6_K");
+                fn check<F: kernels::Dot>(block: &F::Block, inputs: &[Vec<f32>; TILE]) {
+                    let input = Quantized::new(inputs);
+                    let lanes = FourTokens::<F> {
+                        row: std::slice::from_ref(block),
+                        tiles: &input.tiles::<F>()[..1],
+                    };
+                    for (t, found) in kernels::Dot::dot4(lanes).into_iter().enumerate() {
+                        let values = input.values(F::TYPE.block_len() as usize, t);
+                        let (expected, magnitude) = exact_dot::<F>(lanes.row, &values);
+                        assert_close(found, expected, 4e-6 * magnitude, F::TYPE.name());
                     }
+                }
+                let wave = |period: usize| -> Vec<f32> {
+                    let sign = |i: usize| if i % period < period / 2 { 1.0 } else { -1.0 };
+                    (0..BLOCK).map(sign).collect()
+                };
+                let inputs = [vec![1.0; BLOCK], vec![-1.0; BLOCK], wave(4), wave(2)];
+                // A scale of 1 and the most extreme quants and codes of either sign.
+                for fill in [0x00, 0x80, 0xff, 0x7f] {
+                    let one = [0x00, 0x3c];
+                    let mut block = [fill; 34];
+                    block[..2].copy_from_slice(&one);
+                    check::<crate::quant::Q8_0>(&block, &inputs);
+                    let mut block = [fill; 22];
+                    block[..2].copy_from_slice(&one);
+                    check::<crate::quant::Q5_0>(&block, &inputs);
+                    for code in [127, 128] {
+                        let mut block = [fill; 210];
+                        block[192..208].fill(code);
+                        block[208..].copy_from_slice(&one);
+                        check::<crate::quant::Q6_K>(&block, &inputs);
+                    }
+                    let mut block = [fill; 176];
+                    block[..4].copy_from_slice(&[0x00, 0x3c, 0x00, 0x3c]);
+                    check::<crate::quant::Q5_K>(&block, &inputs);
+                    let mut block = [fill; 136];
+                    block[..2].copy_from_slice(&one);
+                    check::<crate::quant::IQ4_XS>(&block, &inputs);
+                }
+            }
+
+            #[test]
+            fn scales_of_every_kind_are_exact() {
+                // Zero, subnormal, the least normal, the greatest, and negative ones.
+                for bits in [
+                    0u16, 1, 0x3ff, 0x400, 0x3c00, 0x7bff, 0x8000, 0x8001, 0xfbff,
+                ] {
+                    let mut block = [1; 18];
+                    block[..2].copy_from_slice(&bits.to_le_bytes());
+                    let input = Quantized::new(&std::array::from_fn(|_| vec![1.0; BLOCK]));
+                    let lanes = FourRows::<crate::quant::Q4_0> {
+                        rows: [std::slice::from_ref(&block); TILE],
+                        tiles: &input.groups[..1],
+                        token: 2,
+                    };
+                    let found = kernels::Dot::dot4(lanes);
+                    let specified = crate::kernels::scalar::Dot::dot4(lanes);
+                    assert_eq!(
+                        found.map(f32::to_bits),
+                        specified.map(f32::to_bits),
+                        "{bits:#x}"
+                    );
                 }
             }
 
@@ -200,40 +286,55 @@ macro_rules! battery {
                 }
             }
 
+            /// Both forms of one row, as the kernels at hand make them and as they are specified.
+            fn quantize(x: &[f32], token: usize) -> [Quantized; 2] {
+                let empty = || Quantized {
+                    groups: vec![ActivationGroup::ZERO; x.len() / GROUP],
+                    blocks: vec![ActivationBlock::ZERO; x.len() / BLOCK],
+                };
+                let (mut found, mut specified) = (empty(), empty());
+                kernels::quantize_groups(x, &mut found.groups, token);
+                kernels::quantize_blocks(x, &mut found.blocks, token);
+                crate::kernels::scalar::quantize_groups(x, &mut specified.groups, token);
+                crate::kernels::scalar::quantize_blocks(x, &mut specified.blocks, token);
+                [found, specified]
+            }
+
             #[test]
             fn quantize_gives_the_same_bits_as_the_specification() {
                 let mut random = Random(1);
-                let mut inputs: Vec<Vec<f32>> = (0..50).map(|_| random.vector(3 * GROUP)).collect();
-                inputs.push(vec![0.0; GROUP]);
-                inputs.push(vec![-1e-42; GROUP]);
-                inputs.push(vec![f32::MAX; GROUP]);
-                inputs.push((0..GROUP).map(|i| i as f32 - 15.5).collect());
-                for x in &mut inputs {
-                    let mut found = vec![ActivationQuad::ZERO; ActivationQuad::per_row(x.len())];
-                    kernels::quantize(x, &mut found);
-                    assert_eq!(found, activations(x));
+                let mut inputs: Vec<Vec<f32>> = (0..50).map(|_| random.vector(2 * BLOCK)).collect();
+                inputs.push(vec![0.0; BLOCK]);
+                inputs.push(vec![-1e-42; BLOCK]);
+                inputs.push(vec![f32::MAX; BLOCK]);
+                inputs.push((0..BLOCK).map(|i| i as f32 - 127.5).collect());
+                for (i, x) in inputs.iter().enumerate() {
+                    let [found, specified] = quantize(x, i % TILE);
+                    assert_eq!(found.groups, specified.groups);
+                    assert_eq!(found.blocks, specified.blocks);
                 }
             }
 
             #[test]
             fn quantize_survives_what_is_not_finite() {
                 for special in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-                    let mut x = vec![1.0; GROUP];
+                    let mut x = vec![1.0; BLOCK];
                     x[7] = special;
-                    let mut found = [ActivationQuad::ZERO];
-                    kernels::quantize(&x, &mut found);
-                    assert_eq!(found[0].q, activations(&x)[0].q);
+                    let [found, specified] = quantize(&x, 0);
+                    assert_eq!(found.groups[0].q, specified.groups[0].q);
+                    assert_eq!(found.blocks[0].q, specified.blocks[0].q);
                 }
             }
 
             #[test]
             fn quantized_activations_are_within_half_a_step() {
-                let x = Random(3).vector(GROUP);
-                let mut blocks = [ActivationQuad::ZERO];
-                kernels::quantize(&x, &mut blocks);
-                for (x, q) in x.iter().zip(blocks[0].q[0]) {
-                    let error = (x - blocks[0].d[0] * f32::from(q)).abs();
-                    assert!(error <= 0.5001 * blocks[0].d[0], "{x} became {q}");
+                let x = Random(3).vector(BLOCK);
+                let [found, _] = quantize(&x, 1);
+                for (len, steps) in [(GROUP, &found.groups[0].d), (BLOCK, &found.blocks[0].d)] {
+                    for (x, value) in x.iter().zip(found.values(len, 1)).take(GROUP) {
+                        let error = (f64::from(*x) - value).abs();
+                        assert!(error <= 0.5001 * f64::from(steps[1]), "{x} became {value}");
+                    }
                 }
             }
 

@@ -13,7 +13,7 @@ use super::weights::{Layer, Linear, Mapping, Matrix, Share, Weights};
 use crate::blob::Blob;
 use crate::error::{Error, Result};
 use crate::gguf::Gguf;
-use crate::kernels::{self, ActivationQuad, Input};
+use crate::kernels::{self, Activations, Input};
 
 /// Tokens that are computed at once: enough to use each weight many times, few enough to be done soon.
 pub const BATCH: usize = 32;
@@ -35,7 +35,7 @@ struct Scratch {
     /// `[T, E]`: normalised.
     normed: Vec<f32>,
     /// The input of the next products in 8 bits.
-    quads: Vec<ActivationQuad>,
+    activations: Activations,
     /// `[T, own H * D]`, `[T, own kv heads * D]` twice.
     q: Vec<f32>,
     k: Vec<f32>,
@@ -173,7 +173,11 @@ impl Transformer {
             config.rms_eps,
             &mut scratch.normed,
         );
-        let input = quantized(&scratch.normed, &mut scratch.quads, [&*self.weights.output]);
+        let input = quantized(
+            &scratch.normed,
+            &mut scratch.activations,
+            [&*self.weights.output],
+        );
         scratch.own_logits.resize(self.share.vocab.len(), 0.0);
         kernels::matmul(self.weights.output.rows(), input, &mut scratch.own_logits);
         out.resize(config.n_vocab, 0.0);
@@ -222,7 +226,7 @@ impl Block<'_> {
             &layer.attn_k.weight,
             &layer.attn_v.weight,
         ];
-        let input = quantized(&s.normed, &mut s.quads, readers);
+        let input = quantized(&s.normed, &mut s.activations, readers);
         let n_tokens = s.x.len() / n_embd;
         layer.attn_q.apply(n_tokens, input, &mut s.q);
         layer.attn_k.apply(n_tokens, input, &mut s.k);
@@ -275,7 +279,7 @@ impl Block<'_> {
             heads,
             &mut s.heads,
         )?;
-        let input = quantized(&s.heads, &mut s.quads, [&layer.attn_output.weight]);
+        let input = quantized(&s.heads, &mut s.activations, [&layer.attn_output.weight]);
         layer.attn_output.apply(n_tokens, input, &mut s.own_delta);
         self.add_delta()
     }
@@ -288,7 +292,7 @@ impl Block<'_> {
 
         norm_rows(&s.x, &layer.ffn_norm, self.config.rms_eps, &mut s.normed);
         let readers = [&layer.ffn_gate.weight, &layer.ffn_up.weight];
-        let input = quantized(&s.normed, &mut s.quads, readers);
+        let input = quantized(&s.normed, &mut s.activations, readers);
         layer.ffn_gate.apply(n_tokens, input, &mut s.gate);
         layer.ffn_up.apply(n_tokens, input, &mut s.up);
         kernels::swiglu(&mut s.gate, &s.up);
@@ -297,7 +301,7 @@ impl Block<'_> {
         let (config, size) = (self.config, self.group.size());
         let ff = |rank| Share::new(config, rank, size).ff;
         gather_columns(self.group, &mut s.gate, n_ff, ff, &mut s.hidden)?;
-        let input = quantized(&s.hidden, &mut s.quads, [&layer.ffn_down.weight]);
+        let input = quantized(&s.hidden, &mut s.activations, [&layer.ffn_down.weight]);
         layer.ffn_down.apply(n_tokens, input, &mut s.own_delta);
         self.add_delta()
     }
@@ -337,23 +341,14 @@ impl Linear {
     }
 }
 
-/// `x`, `[T, cols]`, in 8 bits too if one of the matrices that will read it wants that.
+/// `x`, `[T, cols]`, in the forms that the matrices read that will be multiplied with it.
 fn quantized<'a, const N: usize>(
     x: &'a [f32],
-    quads: &'a mut Vec<ActivationQuad>,
+    activations: &'a mut Activations,
     readers: [&Matrix; N],
 ) -> Input<'a> {
-    quads.clear();
-    if readers.iter().any(|matrix| matrix.is_quantized()) {
-        let cols = readers[0].rows().cols;
-        let row_quads = ActivationQuad::per_row(cols);
-        quads.resize(x.len() / cols * row_quads, ActivationQuad::ZERO);
-        let rows = x.chunks_exact(cols);
-        for (x, quads) in rows.zip(quads.chunks_exact_mut(row_quads)) {
-            kernels::quantize(x, quads);
-        }
-    }
-    Input { x, quads }
+    let types = readers.iter().map(|matrix| matrix.rows().ty);
+    activations.quantize(x, readers[0].rows().cols, types)
 }
 
 /// Normalises each row of `x`, `[T, weight.len()]`.
@@ -383,17 +378,18 @@ impl Scratch {
             let mut buffer = Vec::new();
             reserve(&mut buffer, BATCH * width).map(|()| buffer)
         };
-        let mut quads = Vec::new();
-        reserve(
-            &mut quads,
-            BATCH * ActivationQuad::per_row(widest.max(config.n_ff)),
-        )?;
+        let widest_input = widest.max(config.n_ff);
+        let activations =
+            Activations::with_capacity(BATCH, widest_input).ok_or(Error::OutOfMemory {
+                needed: (BATCH * widest_input * size_of::<f32>()) as u64,
+                available: 0,
+            })?;
         let mut own_logits = Vec::new();
         reserve(&mut own_logits, share.vocab.len())?;
         Ok(Self {
             x: new(config.n_embd)?,
             normed: new(widest)?,
-            quads,
+            activations,
             q: new(widest)?,
             k: new(widest.max(kv))?,
             v: new(kv)?,

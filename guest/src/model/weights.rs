@@ -50,11 +50,6 @@ impl Matrix {
         let size = row_bytes(self.ty, self.cols);
         quant::dequantize(self.ty, &self.data.bytes()[r * size..(r + 1) * size], out);
     }
-
-    /// Whether it wants activations in blocks.
-    pub(crate) fn is_quantized(&self) -> bool {
-        quant::is_quantized(self.ty)
-    }
 }
 
 fn row_bytes(ty: TensorType, cols: usize) -> usize {

@@ -1,6 +1,6 @@
 //! The 4-bit formats whose nibbles are looked up: IQ4_NL and IQ4_XS.
 
-use super::{Format, GROUP, Scales, block_format, nibbles};
+use super::{Codes, Format, GROUP, Scales, block_format, nibbles};
 
 /// What a nibble stands for.
 pub(crate) const IQ4_VALUES: [i8; 16] = [
@@ -19,10 +19,13 @@ block_format! {
     /// `d: f16, scales_h: u16, scales_l: [u8; 4], qs: [u8; 128]`.
     IQ4_XS [136] { const SIGNED: bool = true; }
     header: [0];
-    scales: |block, [d, _], g| {
+    codes: |block, g| {
         let low = block[4 + g / 2] >> (4 * (g % 2)) & 0xf;
         let high = block[2 + g / 4] >> (2 * (g % 4)) & 3;
-        Scales::both(d * f32::from((low | high << 4) as i8 - 32), 0.0)
+        Codes {
+            scale: [(low | high << 4) as i8 - 32; 2],
+            min: [0; 2],
+        }
     };
     quants: |block, g| look_up(&block[8 + 16 * g..])
 }

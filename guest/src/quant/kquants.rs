@@ -1,17 +1,17 @@
 //! The k-quants: blocks of eight groups with small scales inside.
 
-use super::{Format, GROUP, Scales, block_format};
+use super::{Codes, Format, GROUP, Scales, block_format};
 
 block_format! {
     /// `scales: [u8; 16], qs: [u8; 64], d: f16, dmin: f16`. Two bits a weight; a scale byte has the scale of 16 weights
     /// below and their minimum above.
     Q2_K [84] { const HALVES: bool = true; const MIN: bool = true; }
     header: [80, 82];
-    scales: |block, [d, dmin], g| {
-        let codes = [block[2 * g], block[2 * g + 1]];
-        Scales {
-            scale: codes.map(|code| d * f32::from(code & 0xf)),
-            min: codes.map(|code| -(dmin * f32::from(code >> 4))),
+    codes: |block, g| {
+        let bytes = [block[2 * g], block[2 * g + 1]];
+        Codes {
+            scale: bytes.map(|byte| (byte & 0xf) as i8),
+            min: bytes.map(|byte| byte >> 4),
         }
     };
     quants: |block, g| {
@@ -24,16 +24,16 @@ block_format! {
     /// `hmask: [u8; 32], qs: [u8; 64], scales: [u8; 12], d: f16`. Three bits a weight, the third in `hmask`.
     Q3_K [110] { const ZERO: i8 = 4; const HALVES: bool = true; }
     header: [108];
-    scales: |block, [d, _], g| {
+    codes: |block, g| {
         // 16 scales of 6 bits, less 32: four bits in the first 8 bytes, two in the last 4.
         let scale = |j: usize| {
             let low = block[96 + j % 8] >> (4 * (j / 8)) & 0xf;
             let high = block[104 + j % 4] >> (2 * (j / 4)) & 3;
-            d * f32::from((low | high << 4) as i8 - 32)
+            (low | high << 4) as i8 - 32
         };
-        Scales {
+        Codes {
             scale: [scale(2 * g), scale(2 * g + 1)],
-            min: [0.0; 2],
+            min: [0; 2],
         }
     };
     quants: |block, g| {
@@ -50,7 +50,7 @@ block_format! {
     /// `d: f16, dmin: f16, scales: [u8; 12], qs: [u8; 128]`.
     Q4_K [144] { const MIN: bool = true; }
     header: [0, 2];
-    scales: |block, header, g| six_bits(&block[4..16], header, g);
+    codes: |block, g| six_bits(&block[4..16], g);
     quants: |block, g| {
         let qs = &block[16 + 32 * (g / 2)..];
         std::array::from_fn(|i| (qs[i] >> (4 * (g % 2)) & 0xf) as i8)
@@ -61,7 +61,7 @@ block_format! {
     /// `d: f16, dmin: f16, scales: [u8; 12], qh: [u8; 32], qs: [u8; 128]`.
     Q5_K [176] { const MIN: bool = true; }
     header: [0, 2];
-    scales: |block, header, g| six_bits(&block[4..16], header, g);
+    codes: |block, g| six_bits(&block[4..16], g);
     quants: |block, g| {
         let (qh, qs) = (&block[16..48], &block[48 + 32 * (g / 2)..]);
         std::array::from_fn(|i| (qs[i] >> (4 * (g % 2)) & 0xf | (qh[i] >> g & 1) << 4) as i8)
@@ -72,12 +72,9 @@ block_format! {
     /// `ql: [u8; 128], qh: [u8; 64], scales: [i8; 16], d: f16`.
     Q6_K [210] { const ZERO: i8 = 32; const HALVES: bool = true; }
     header: [208];
-    scales: |block, [d, _], g| {
-        let scale = |j: usize| d * f32::from(block[192 + j] as i8);
-        Scales {
-            scale: [scale(2 * g), scale(2 * g + 1)],
-            min: [0.0; 2],
-        }
+    codes: |block, g| Codes {
+        scale: [2 * g, 2 * g + 1].map(|j| block[192 + j] as i8),
+        min: [0; 2],
     };
     quants: |block, g| {
         // In each half of the block, groups 0 and 1 have the low nibbles of 64 bytes, groups 2 and 3 the high ones.
@@ -90,7 +87,7 @@ block_format! {
 
 /// Scale and minimum `g` of Q4_K and Q5_K: 6 bits each, in 12 bytes.
 #[inline(always)]
-fn six_bits(scales: &[u8], [d, dmin]: [f32; 2], g: usize) -> Scales {
+fn six_bits(scales: &[u8], g: usize) -> Codes {
     let (scale, min) = if g < 4 {
         (scales[g] & 63, scales[g + 4] & 63)
     } else {
@@ -100,5 +97,5 @@ fn six_bits(scales: &[u8], [d, dmin]: [f32; 2], g: usize) -> Scales {
             low >> 4 | scales[g] >> 6 << 4,
         )
     };
-    Scales::both(d * f32::from(scale), -(dmin * f32::from(min)))
+    Codes::both(scale, min)
 }

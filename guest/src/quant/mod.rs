@@ -21,8 +21,11 @@ pub(crate) use kquants::{Q2_K, Q3_K, Q4_K, Q5_K, Q6_K};
 
 use crate::gguf::TensorType;
 
-/// Weights in a group, and activations in a block of a quad of activations.
+/// Weights in a group.
 pub(crate) const GROUP: usize = 32;
+
+/// Groups in a [`SuperBlock`].
+pub(crate) const GROUPS: usize = 8;
 
 /// A block format.
 #[cfg_attr(
@@ -37,7 +40,7 @@ pub(crate) trait Format {
     type Block: 'static;
     /// Its type in ggml.
     const TYPE: TensorType;
-    /// Groups per block: 1 or 8.
+    /// Groups per block: 1, or the 8 of a [`SuperBlock`].
     const GROUPS: usize;
     /// What is subtracted from every quant.
     const ZERO: i8 = 0;
@@ -51,6 +54,9 @@ pub(crate) trait Format {
     /// The whole blocks of some bytes.
     fn blocks(bytes: &[u8]) -> &[Self::Block];
 
+    /// The bytes of some blocks.
+    fn bytes(blocks: &[Self::Block]) -> &[u8];
+
     /// The block's own scale, and the scale of its minima (0 without).
     fn header(block: &Self::Block) -> [f32; 2];
 
@@ -59,6 +65,38 @@ pub(crate) trait Format {
 
     /// The quants of group `g`.
     fn quants(block: &Self::Block, g: usize) -> [i8; GROUP];
+}
+
+/// A format whose blocks have eight groups: its scales and minima are small integers, and multiples of the block's own.
+pub(crate) trait SuperBlock: Format {
+    /// Those of group `g`.
+    fn codes(block: &Self::Block, g: usize) -> Codes;
+}
+
+/// The integers that scale and minimum of each half of a group are made of.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Codes {
+    pub(crate) scale: [i8; 2],
+    pub(crate) min: [u8; 2],
+}
+
+impl Codes {
+    /// The same for both halves.
+    #[inline(always)]
+    fn both(scale: u8, min: u8) -> Self {
+        Self {
+            scale: [scale as i8; 2],
+            min: [min; 2],
+        }
+    }
+
+    #[inline(always)]
+    fn scales(self, [d, dmin]: [f32; 2]) -> Scales {
+        Scales {
+            scale: self.scale.map(|code| d * f32::from(code)),
+            min: self.min.map(|code| -(dmin * f32::from(code))),
+        }
+    }
 }
 
 /// Scale and minimum of each half of a group.
@@ -80,8 +118,30 @@ impl Scales {
 }
 
 /// Declares a format: its name and the bytes of a block, the constants that differ from their defaults, where in a block
-/// the f16 numbers of its header are, and how scales and quants are read.
+/// the f16 numbers of its header are, and how scales (or, of a [`SuperBlock`], codes) and quants are read.
 macro_rules! block_format {
+    (
+        $(#[$doc:meta])*
+        $format:ident [$bytes:literal] { $(const $name:ident: $ty:ty = $value:expr;)* }
+        header: [$d:literal $(, $min:literal)?];
+        codes: |$codes_block:pat_param, $codes_g:pat_param| $codes:expr;
+        quants: |$quants_block:pat_param, $quants_g:pat_param| $quants:expr
+    ) => {
+        block_format! {
+            $(#[$doc])*
+            $format [$bytes] { $(const $name: $ty = $value;)* }
+            header: [$d $(, $min)?];
+            scales: |block, header, g| <Self as $crate::quant::SuperBlock>::codes(block, g).scales(header);
+            quants: |$quants_block, $quants_g| $quants
+        }
+
+        impl $crate::quant::SuperBlock for $format {
+            #[inline(always)]
+            fn codes($codes_block: &Self::Block, $codes_g: usize) -> $crate::quant::Codes {
+                $codes
+            }
+        }
+    };
     (
         $(#[$doc:meta])*
         $format:ident [$bytes:literal] { $(const $name:ident: $ty:ty = $value:expr;)* }
@@ -102,6 +162,11 @@ macro_rules! block_format {
             fn blocks(bytes: &[u8]) -> &[Self::Block] {
                 const { assert!(Self::TYPE.block_bytes() == $bytes) }
                 bytes.as_chunks().0
+            }
+
+            #[inline(always)]
+            fn bytes(blocks: &[Self::Block]) -> &[u8] {
+                blocks.as_flattened()
             }
 
             #[inline(always)]

@@ -1,121 +1,89 @@
 //! The kernels on 128-bit vectors.
 //!
 //! The builds with and without relaxed-simd differ in [`dot_i7`] alone, and give the same bits.
+//!
+//! What Cranelift makes of the code has shaped it. Within a stretch without branches it computes as late as it can and
+//! loads in order, so that all loads of a long body come first and their values spill; [`settle`] makes it compute before
+//! it goes on. A shuffle is one instruction only for some patterns: interleaving and moves of 32-bit lanes are.
 
+mod blocks;
+mod groups;
+mod quantize;
 mod unpack;
 mod vector;
 
-pub(crate) use unpack::Unpack;
-pub(crate) use vector::{Load, axpy, dot, quantize, rms_norm, softmax, swiglu};
+pub(crate) use quantize::{quantize_blocks, quantize_groups};
+pub(crate) use vector::{Load, axpy, dot, rms_norm, softmax, swiglu};
 
 use core::arch::wasm32::*;
 
-use super::{ActivationQuad, QUAD};
+use super::activations::TILE;
+use super::lanes::{Lanes, Operand};
 use crate::quant::GROUP;
-use vector::{load4, store4};
 
-/// See `dot_blocks` of the scalar kernels.
-///
-/// Not inlined: in one function with other formats, the compiler keeps reloading what should stay in registers.
-#[inline(never)]
-pub(crate) fn dot_blocks<F: Unpack, const T: usize>(
-    row: &[F::Block],
-    activations: [&[ActivationQuad]; T],
-) -> [f32; T] {
-    let mut sums = Sums([[f32x4_splat(0.0); 2]; T]);
-    if F::GROUPS == 1 {
-        let (quads, tail) = row.as_chunks::<QUAD>();
-        let whole = quads.len();
-        let inputs = activations.map(|input| &input[..whole]);
-        for (i, blocks) in quads.iter().enumerate() {
-            sums.add::<F>(blocks, 0, inputs.map(|input| &input[i]));
-        }
-        if !tail.is_empty() {
-            sums.add::<F>(tail, 0, activations.map(|input| &input[whole]));
-        }
-    } else {
-        let inputs = activations.map(|input| &input[..2 * row.len()]);
-        for (i, block) in row.iter().enumerate() {
-            for half in 0..2 {
-                let block = std::slice::from_ref(block);
-                sums.add::<F>(block, half, inputs.map(|input| &input[2 * i + half]));
-            }
-        }
-    }
-    sums.0
-        .map(|[products, offsets]| sum_lanes(f32x4_add(products, offsets)))
+/// A format that rows of activations can be multiplied with.
+pub(crate) trait Dot: Operand {
+    /// See `dot4` of the scalar kernels.
+    fn dot4(lanes: impl Lanes<Self>) -> [f32; TILE]
+    where
+        Self: Sized;
 }
 
-/// Per token: sums of products in four lanes, and, a lane for each group of a quad, what zero points and minima add.
-struct Sums<const T: usize>([[v128; 2]; T]);
-
-impl<const T: usize> Sums<T> {
-    /// Adds a quad: up to four blocks of a group each, or half of a block of eight.
-    #[inline(always)]
-    fn add<F: Unpack>(&mut self, blocks: &[F::Block], half: usize, inputs: [&ActivationQuad; T]) {
-        let scales = F::quad_scales(blocks, half);
-        let factors = inputs.map(|input| {
-            let mut factors = [[0f32; QUAD]; 2];
-            let d = load4(&input.d);
-            store4(f32x4_mul(scales.scale[0], d), &mut factors[0]);
-            if F::HALVES {
-                store4(f32x4_mul(scales.scale[1], d), &mut factors[1]);
+macro_rules! dot {
+    ($dot:path: $($format:ident),*) => {
+        $(impl Dot for crate::quant::$format {
+            fn dot4(lanes: impl Lanes<Self>) -> [f32; TILE] {
+                $dot(lanes)
             }
-            factors
-        });
-        if F::MIN || F::ZERO != 0 {
-            let zero = f32x4_splat(f32::from(F::ZERO));
-            let offset =
-                |half: usize| f32x4_sub(scales.min[half], f32x4_mul(zero, scales.scale[half]));
-            let offsets = [offset(0), offset(1)];
-            for (sums, input) in self.0.iter_mut().zip(inputs) {
-                let [first, second] = input.sums.each_ref().map(load4);
-                let added = if F::HALVES {
-                    f32x4_add(f32x4_mul(offsets[0], first), f32x4_mul(offsets[1], second))
-                } else {
-                    f32x4_mul(offsets[0], f32x4_add(first, second))
-                };
-                sums[1] = f32x4_add(sums[1], added);
-            }
-        }
-        let groups = if F::GROUPS == 1 { blocks.len() } else { QUAD };
-        for g in 0..groups {
-            let weights = if F::GROUPS == 1 {
-                F::unpack(&blocks[g], 0)
-            } else {
-                F::unpack(&blocks[0], QUAD * half + g)
-            };
-            for ((sums, input), factors) in self.0.iter_mut().zip(inputs).zip(&factors) {
-                let products = dot_group::<F>(weights, &input.q[g]);
-                let add = |sum: v128, products: v128, factor: f32| {
-                    let products = f32x4_convert_i32x4(products);
-                    f32x4_add(sum, f32x4_mul(products, f32x4_splat(factor)))
-                };
-                sums[0] = add(sums[0], products.0, factors[0][g]);
-                if F::HALVES {
-                    sums[0] = add(sums[0], products.1, factors[1][g]);
-                }
-            }
-        }
-    }
+        })*
+    };
 }
+dot!(groups::dot: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, IQ4_NL);
+dot!(blocks::dot: Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_XS);
 
-/// Integer dot products of a group, in four lanes: of each half, or of both in the first.
+/// `[f(0), f(1), f(2), f(3)]`, in so many words: in a loop, the compiler would keep arrays of vectors in memory.
+macro_rules! each_lane {
+    (|$i:ident| $body:expr) => {
+        [
+            {
+                let $i = 0;
+                $body
+            },
+            {
+                let $i = 1;
+                $body
+            },
+            {
+                let $i = 2;
+                $body
+            },
+            {
+                let $i = 3;
+                $body
+            },
+        ]
+    };
+}
+use each_lane;
+
+/// The sums of the lanes of each of four vectors of integers, a lane each.
 #[inline(always)]
-fn dot_group<F: Unpack>((low, high): (v128, v128), a: &[i8; GROUP]) -> (v128, v128) {
-    let (a_low, a_high) = (load(&a[..16]), load(&a[16..]));
-    let ones = i16x8_splat(1);
-    if F::SIGNED {
-        let sum = i32x4_add(dot_i8(low, a_low), dot_i8(high, a_high));
-        (sum, i32x4_splat(0))
-    } else if F::HALVES {
-        let half = |w, a| i32x4_dot_i16x8(dot_i7(a, w), ones);
-        (half(low, a_low), half(high, a_high))
-    } else {
-        // Quants of formats without halves are at most 31: four products stay below 2^15.
-        let pairs = i16x8_add(dot_i7(a_low, low), dot_i7(a_high, high));
-        (i32x4_dot_i16x8(pairs, ones), i32x4_splat(0))
-    }
+fn sum_each(v: [v128; TILE]) -> v128 {
+    let pair = |a, b| {
+        let (low, high) = (
+            i32x4_shuffle::<0, 4, 1, 5>(a, b),
+            i32x4_shuffle::<2, 6, 3, 7>(a, b),
+        );
+        i32x4_add(low, high)
+    };
+    let (a, b) = (pair(v[0], v[1]), pair(v[2], v[3]));
+    i32x4_add(i64x2_shuffle::<0, 2>(a, b), i64x2_shuffle::<1, 3>(a, b))
+}
+
+/// Has `v` computed here. It does so by writing it to memory, which costs one instruction and orders all that come after.
+#[inline(always)]
+fn settle(v: v128) {
+    std::hint::black_box(v);
 }
 
 /// `a[2i] * b[2i] + a[2i + 1] * b[2i + 1]` of signed `a` and `b` from 0 to 127, in 16 bits, where it always fits.
@@ -136,12 +104,35 @@ fn dot_i7(a: v128, b: v128) -> v128 {
     i16x8_add(even, odd)
 }
 
-/// The dot product of signed bytes in four lanes, exact for all values.
+/// The dot product of 32 signed bytes in four lanes, exact for all values.
 #[inline(always)]
-fn dot_i8(a: v128, b: v128) -> v128 {
-    let low = i32x4_dot_i16x8(i16x8_extend_low_i8x16(a), i16x8_extend_low_i8x16(b));
-    let high = i32x4_dot_i16x8(i16x8_extend_high_i8x16(a), i16x8_extend_high_i8x16(b));
-    i32x4_add(low, high)
+fn dot_i8((w0, w1): (v128, v128), (a0, a1): (v128, v128)) -> v128 {
+    let dot = |w: v128, a: v128| {
+        i32x4_add(
+            i32x4_dot_i16x8(i16x8_extend_low_i8x16(w), i16x8_extend_low_i8x16(a)),
+            i32x4_dot_i16x8(i16x8_extend_high_i8x16(w), i16x8_extend_high_i8x16(a)),
+        )
+    };
+    i32x4_add(dot(w0, a0), dot(w1, a1))
+}
+
+/// Of the f16 numbers in the lower halves of 32-bit lanes: as f32, exact.
+///
+/// Equal to `f16_to_f32`, but no step has a subnormal operand: those take a processor a hundred cycles, and the scales
+/// of super-blocks are often subnormal. Moved into place, a normal number lacks 112 in the exponent. For a subnormal one,
+/// `113` in the exponent gives `2^-14` more than the number. Of the two results the right one is always the smaller.
+#[inline(always)]
+fn f16_lanes(halves: v128) -> v128 {
+    let placed = i32x4_shr(i32x4_shl(halves, 16), 3);
+    let magnitude = v128_and(placed, u32x4_splat(0x0fff_e000));
+    let normal = i32x4_add(magnitude, i32x4_splat(112 << 23));
+    let doubled = i32x4_add(magnitude, i32x4_splat(113 << 23));
+    let subnormal = f32x4_sub(doubled, f32x4_splat(f32::from_bits(113 << 23)));
+    let finite = f32x4_pmin(subnormal, normal);
+    // Infinities and NaNs keep their fraction and get f32's highest exponent.
+    let special = i32x4_gt(magnitude, i32x4_splat((0x7c00 << 13) - 1));
+    let number = v128_or(finite, v128_and(special, u32x4_splat(0x7f80_0000)));
+    v128_or(number, v128_and(placed, u32x4_splat(0x8000_0000)))
 }
 
 /// The sum of four lanes: `(0 + 2) + (1 + 3)`.
@@ -151,17 +142,24 @@ fn sum_lanes(v: v128) -> f32 {
     f32x4_extract_lane::<0>(v) + f32x4_extract_lane::<1>(v)
 }
 
-/// Scales and minima of the groups of a quad, a lane each: of the first and the second half of the groups.
-pub(crate) struct QuadScales {
-    scale: [v128; 2],
-    min: [v128; 2],
-}
-
 /// The first 16 of some bytes.
 #[inline(always)]
 fn load<B: Byte>(bytes: &[B]) -> v128 {
     let half = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| bytes[at + i].to_u8()));
     u64x2(half(0), half(8))
+}
+
+/// 32 bytes.
+#[inline(always)]
+fn load_group(bytes: &[i8; GROUP]) -> (v128, v128) {
+    (load(&bytes[..16]), load(&bytes[16..]))
+}
+
+/// Eight 16-bit integers.
+#[inline(always)]
+fn load8(numbers: &[i16; 8]) -> v128 {
+    let [a, b, c, d, e, f, g, h] = *numbers;
+    i16x8(a, b, c, d, e, f, g, h)
 }
 
 /// A byte of either sign, loaded as it is.

@@ -1,103 +1,189 @@
-//! The block formats in vectors: the quants of a group as two vectors of 16 bytes.
+//! The block formats in vectors: the quants of a group as two vectors of 16 bytes, and the scales.
 
 use core::arch::wasm32::*;
 
-use super::vector::{Load, load4};
-use super::{QuadScales, load};
+use super::{each_lane, f16_lanes, load};
 use crate::quant::{
-    F16, Format, IQ4_NL, IQ4_VALUES, IQ4_XS, Q2_K, Q3_K, Q4_0, Q4_1, Q4_K, Q5_0, Q5_1, Q5_K, Q6_K,
-    Q8_0, Scales,
+    Format, IQ4_NL, IQ4_VALUES, IQ4_XS, Q2_K, Q3_K, Q4_0, Q4_1, Q4_K, Q5_0, Q5_1, Q5_K, Q6_K, Q8_0,
+    SuperBlock,
 };
 
-/// A format that can be unpacked into vectors.
-pub(crate) trait Unpack: Format {
+/// A format whose blocks are one group.
+pub(crate) trait Group: Format {
+    /// The quants: the first 16 and the second. Equal to [`Format::quants`].
+    fn unpack(block: &Self::Block) -> (v128, v128);
+
+    /// Scales and minima of four blocks, a lane each. Equal to [`Format::header`].
+    fn headers(blocks: [&Self::Block; 4]) -> (v128, v128);
+}
+
+/// A format whose blocks are eight groups.
+pub(crate) trait Groups: SuperBlock {
     /// The quants of group `g`: the first 16 and the second. Equal to [`Format::quants`].
     fn unpack(block: &Self::Block, g: usize) -> (v128, v128);
 
-    /// The scales of a quad: of up to four blocks of one group, or of half `half` of the first block. Equal to
-    /// [`Format::scales`].
-    fn quad_scales(blocks: &[Self::Block], half: usize) -> QuadScales;
+    /// The scales and the scales of minima of four blocks, a lane each. Equal to [`Format::header`].
+    fn headers(blocks: [&Self::Block; 4]) -> (v128, v128);
+
+    /// The scales as 16-bit numbers: of the eight groups, or of their 16 halves. Equal to [`SuperBlock::codes`].
+    fn scale_vectors(block: &Self::Block) -> [v128; 2];
+
+    /// Likewise the minima; zeros where there are none.
+    fn min_vectors(_: &Self::Block) -> [v128; 2] {
+        [i16x8_splat(0); 2]
+    }
 }
 
-macro_rules! unpack {
-    ($format:ident, $scales:expr, |$block:ident, $g:pat_param| $body:expr) => {
-        impl Unpack for $format {
+macro_rules! group {
+    ($format:ident, $headers:expr, |$block:ident| $body:expr) => {
+        impl Group for $format {
             #[inline(always)]
-            fn unpack($block: &Self::Block, $g: usize) -> (v128, v128) {
+            fn unpack($block: &Self::Block) -> (v128, v128) {
                 $body
             }
 
             #[inline(always)]
-            fn quad_scales(blocks: &[Self::Block], half: usize) -> QuadScales {
-                $scales(blocks, half)
+            fn headers(blocks: [&Self::Block; 4]) -> (v128, v128) {
+                $headers(blocks)
             }
         }
     };
 }
 
-unpack!(Q4_0, one_scale, |block, _| nibbles(load(&block[2..])));
-unpack!(Q4_1, scale_and_min, |block, _| nibbles(load(&block[4..])));
-unpack!(Q5_0, one_scale, |block, _| five_bits(
+group!(Q4_0, one_scale, |block| nibbles(load(&block[2..])));
+group!(Q4_1, scale_and_min, |block| nibbles(load(&block[4..])));
+group!(Q5_0, one_scale, |block| five_bits(
     &block[2..6],
     &block[6..]
 ));
-unpack!(Q5_1, scale_and_min, |block, _| five_bits(
+group!(Q5_1, scale_and_min, |block| five_bits(
     &block[4..8],
     &block[8..]
 ));
-unpack!(Q8_0, one_scale, |block, _| (
+group!(Q8_0, one_scale, |block| (
     load(&block[2..]),
     load(&block[18..])
 ));
-unpack!(IQ4_NL, one_scale, |block, _| look_up(load(&block[2..])));
-unpack!(IQ4_XS, from_format::<IQ4_XS>, |block, g| look_up(load(
-    &block[8 + 16 * g..]
-)));
+group!(IQ4_NL, one_scale, |block| look_up(load(&block[2..])));
 
-unpack!(Q2_K, from_format::<Q2_K>, |block, g| {
-    let at = 16 + 32 * (g / 4);
-    let shift = 2 * (g as u32 % 4);
-    let two = |at: usize| bits(load(&block[at..]), shift, 3);
-    (two(at), two(at + 16))
-});
+macro_rules! groups {
+    ($format:ident, |$unpack_block:ident, $g:ident| $unpack:expr, |$blocks:ident| $headers:expr,
+        |$scales_block:ident| $scales:expr $(, |$mins_block:ident| $mins:expr)?) => {
+        impl Groups for $format {
+            #[inline(always)]
+            fn unpack($unpack_block: &Self::Block, $g: usize) -> (v128, v128) {
+                $unpack
+            }
 
-unpack!(Q3_K, from_format::<Q3_K>, |block, g| {
-    let at = 32 + 32 * (g / 4);
-    let shift = 2 * (g as u32 % 4);
-    let three = |at: usize, mask: usize| {
-        let high = bits(load(&block[mask..]), g as u32, 1);
-        v128_or(bits(load(&block[at..]), shift, 3), u16x8_shl(high, 2))
+            #[inline(always)]
+            fn headers($blocks: [&Self::Block; 4]) -> (v128, v128) {
+                $headers
+            }
+
+            #[inline(always)]
+            fn scale_vectors($scales_block: &Self::Block) -> [v128; 2] {
+                $scales
+            }
+
+            $(
+                #[inline(always)]
+                fn min_vectors($mins_block: &Self::Block) -> [v128; 2] {
+                    $mins
+                }
+            )?
+        }
     };
-    (three(at, 0), three(at + 16, 16))
-});
+}
 
-unpack!(Q4_K, six_bits, |block, g| {
-    let at = 16 + 32 * (g / 2);
-    let shift = 4 * (g as u32 % 2);
-    let four = |at: usize| bits(load(&block[at..]), shift, 0xf);
-    (four(at), four(at + 16))
-});
+groups!(
+    Q2_K,
+    |block, g| {
+        let at = 16 + 32 * (g / 4);
+        let shift = 2 * (g as u32 % 4);
+        let two = |at: usize| bits(load(&block[at..]), shift, 3);
+        (two(at), two(at + 16))
+    },
+    |blocks| scale_and_min_at(80, blocks),
+    |block| extend(bits(load(block), 0, 0xf)),
+    |block| extend(bits(load(block), 4, 0xf))
+);
 
-unpack!(Q5_K, six_bits, |block, g| {
-    let at = 48 + 32 * (g / 2);
-    let shift = 4 * (g as u32 % 2);
-    let five = |at: usize, fifth: usize| {
-        let high = bits(load(&block[fifth..]), g as u32, 1);
-        v128_or(bits(load(&block[at..]), shift, 0xf), u16x8_shl(high, 4))
-    };
-    (five(at, 16), five(at + 16, 32))
-});
+groups!(
+    Q3_K,
+    |block, g| {
+        let at = 32 + 32 * (g / 4);
+        let shift = 2 * (g as u32 % 4);
+        let three = |at: usize, mask: usize| {
+            let high = bits(load(&block[mask..]), g as u32, 1);
+            v128_or(bits(load(&block[at..]), shift, 3), u16x8_shl(high, 2))
+        };
+        (three(at, 0), three(at + 16, 16))
+    },
+    |blocks| (scale_at(108, blocks), f32x4_splat(0.0)),
+    |block| {
+        // Eight low nibbles, then eight high ones; then two bits of each from four bytes.
+        let low = u64::from_le_bytes(std::array::from_fn(|i| block[96 + i]));
+        let high = word(block, 104);
+        let low = bits(u64x2(low, low >> 4), 0, 0xf);
+        let high = bits(u32x4(high, high >> 2, high >> 4, high >> 6), 0, 3);
+        extend(i8x16_sub(v128_or(low, u16x8_shl(high, 4)), i8x16_splat(32)))
+    }
+);
 
-unpack!(Q6_K, sixteen_scales, |block, g| {
-    let (half, g) = (g / 4, g % 4);
-    let (at, upper) = (64 * half + 32 * (g % 2), 128 + 32 * half);
-    let (shift, upper_shift) = (4 * (g as u32 / 2), 2 * g as u32);
-    let six = |at: usize, upper: usize| {
-        let high = bits(load(&block[upper..]), upper_shift, 3);
-        v128_or(bits(load(&block[at..]), shift, 0xf), u16x8_shl(high, 4))
-    };
-    (six(at, upper), six(at + 16, upper + 16))
-});
+groups!(
+    Q4_K,
+    |block, g| {
+        let at = 16 + 32 * (g / 2);
+        let shift = 4 * (g as u32 % 2);
+        let four = |at: usize| bits(load(&block[at..]), shift, 0xf);
+        (four(at), four(at + 16))
+    },
+    |blocks| scale_and_min_at(0, blocks),
+    |block| six_bit_scales(block),
+    |block| six_bit_mins(block)
+);
+
+groups!(
+    Q5_K,
+    |block, g| {
+        let at = 48 + 32 * (g / 2);
+        let shift = 4 * (g as u32 % 2);
+        let five = |at: usize, fifth: usize| {
+            let high = bits(load(&block[fifth..]), g as u32, 1);
+            v128_or(bits(load(&block[at..]), shift, 0xf), u16x8_shl(high, 4))
+        };
+        (five(at, 16), five(at + 16, 32))
+    },
+    |blocks| scale_and_min_at(0, blocks),
+    |block| six_bit_scales(block),
+    |block| six_bit_mins(block)
+);
+
+groups!(
+    Q6_K,
+    |block, g| {
+        let (half, g) = (g / 4, g % 4);
+        let (at, upper) = (64 * half + 32 * (g % 2), 128 + 32 * half);
+        let (shift, upper_shift) = (4 * (g as u32 / 2), 2 * g as u32);
+        let six = |at: usize, upper: usize| {
+            let high = bits(load(&block[upper..]), upper_shift, 3);
+            v128_or(bits(load(&block[at..]), shift, 0xf), u16x8_shl(high, 4))
+        };
+        (six(at, upper), six(at + 16, upper + 16))
+    },
+    |blocks| (scale_at(208, blocks), f32x4_splat(0.0)),
+    |block| extend(load(&block[192..]))
+);
+
+groups!(
+    IQ4_XS,
+    |block, g| look_up(load(&block[8 + 16 * g..])),
+    |blocks| (scale_at(0, blocks), f32x4_splat(0.0)),
+    |block| {
+        let codes: [i16; 8] = std::array::from_fn(|g| i16::from(Self::codes(block, g).scale[0]));
+        [super::load8(&codes), i16x8_splat(0)]
+    }
+);
 
 /// Of each byte, the bits of `mask` after a shift to the right. In lanes of 16 bits, for which there is an instruction:
 /// what comes over from the upper byte is masked away.
@@ -133,95 +219,69 @@ fn five_bits(qh: &[u8], qs: &[u8]) -> (v128, v128) {
 
 /// Blocks that begin with their scale.
 #[inline(always)]
-fn one_scale<const N: usize>(blocks: &[[u8; N]], _: usize) -> QuadScales {
-    QuadScales {
-        scale: [halves_at(blocks, 0); 2],
-        min: [f32x4_splat(0.0); 2],
-    }
+fn one_scale<const N: usize>(blocks: [&[u8; N]; 4]) -> (v128, v128) {
+    (scale_at(0, blocks), f32x4_splat(0.0))
 }
 
 /// Blocks that begin with their scale and their minimum.
 #[inline(always)]
-fn scale_and_min<const N: usize>(blocks: &[[u8; N]], _: usize) -> QuadScales {
-    QuadScales {
-        scale: [halves_at(blocks, 0); 2],
-        min: [halves_at(blocks, 2); 2],
-    }
+fn scale_and_min<const N: usize>(blocks: [&[u8; N]; 4]) -> (v128, v128) {
+    scale_and_min_at(0, blocks)
 }
 
-/// The f16 at byte `at` of up to four blocks; 0 for those that are missing.
+/// Blocks with a scale and a minimum at byte `at`.
 #[inline(always)]
-fn halves_at<const N: usize>(blocks: &[[u8; N]], at: usize) -> v128 {
-    // Put together as an integer: four loads and shifts, where an array becomes eight insertions of bytes.
-    let half = |block: &[u8; N]| u64::from(u16::from_le_bytes([block[at], block[at + 1]]));
-    let bits = match blocks {
-        [a, b, c, d, ..] => half(a) | half(b) << 16 | half(c) << 32 | half(d) << 48,
-        rest => rest.iter().rfold(0, |bits, block| bits << 16 | half(block)),
-    };
-    F16::load4(
-        bits.to_le_bytes()
-            .as_chunks()
-            .0
-            .as_array()
-            .expect("four of two bytes"),
+fn scale_and_min_at<const N: usize>(at: usize, blocks: [&[u8; N]; 4]) -> (v128, v128) {
+    let [a, b, c, d] = each_lane!(|i| word(blocks[i], at));
+    let both = u32x4(a, b, c, d);
+    (f16_lanes(both), f16_lanes(u32x4_shr(both, 16)))
+}
+
+/// The f16 at byte `at` of four blocks.
+#[inline(always)]
+fn scale_at<const N: usize>(at: usize, blocks: [&[u8; N]; 4]) -> v128 {
+    let half = |block: &[u8; N]| u32::from(u16::from_le_bytes([block[at], block[at + 1]]));
+    let [a, b, c, d] = each_lane!(|i| half(blocks[i]));
+    f16_lanes(u32x4(a, b, c, d))
+}
+
+/// Q4_K and Q5_K: eight scales of six bits, of which the second four are in two places.
+#[inline(always)]
+fn six_bit_scales(block: &[u8]) -> [v128; 2] {
+    let (first, second) = (word(block, 4), word(block, 12));
+    six_bits(
+        first & 0x3f3f_3f3f,
+        second & 0x0f0f_0f0f | (first >> 2) & 0x3030_3030,
     )
 }
 
-/// Group by group, as the format says it.
+/// Q4_K and Q5_K: eight minima, likewise.
 #[inline(always)]
-fn from_format<F: Format>(blocks: &[F::Block], half: usize) -> QuadScales {
-    let header = F::header(&blocks[0]);
-    let groups: [_; 4] = std::array::from_fn(|g| F::scales(&blocks[0], header, 4 * half + g));
-    let lanes = |part: fn(&Scales) -> f32| load4(&groups.each_ref().map(part));
-    QuadScales {
-        scale: [lanes(|s| s.scale[0]), lanes(|s| s.scale[1])],
-        min: [lanes(|s| s.min[0]), lanes(|s| s.min[1])],
-    }
+fn six_bit_mins(block: &[u8]) -> [v128; 2] {
+    let (first, second) = (word(block, 8), word(block, 12));
+    six_bits(
+        first & 0x3f3f_3f3f,
+        (second >> 4) & 0x0f0f_0f0f | (first >> 2) & 0x3030_3030,
+    )
 }
 
-/// Q4_K and Q5_K: four scales and four minima of six bits, of which those of the second half are in two places.
 #[inline(always)]
-fn six_bits<const N: usize>(blocks: &[[u8; N]], half: usize) -> QuadScales {
-    let block = &blocks[0];
-    let word = |at: usize| u32::from_le_bytes([0, 1, 2, 3].map(|i| block[4 + at + i]));
-    let (scales, mins) = if half == 0 {
-        (word(0) & 0x3f3f_3f3f, word(4) & 0x3f3f_3f3f)
-    } else {
-        let low = word(8);
-        (
-            low & 0x0f0f_0f0f | (word(0) >> 2) & 0x3030_3030,
-            (low >> 4) & 0x0f0f_0f0f | (word(4) >> 2) & 0x3030_3030,
-        )
-    };
-    let [d, dmin] = [0, 2].map(|at| f32x4_extract_lane::<0>(halves_at(&blocks[..1], at)));
-    let scale = f32x4_mul(f32x4_splat(d), bytes_to_floats(scales));
-    let min = f32x4_neg(f32x4_mul(f32x4_splat(dmin), bytes_to_floats(mins)));
-    QuadScales {
-        scale: [scale; 2],
-        min: [min; 2],
-    }
+fn six_bits(low: u32, high: u32) -> [v128; 2] {
+    let codes = u64::from(low) | u64::from(high) << 32;
+    [i16x8_extend_low_u8x16(u64x2(codes, 0)), i16x8_splat(0)]
 }
 
-/// Four bytes to four numbers.
+/// Sixteen signed bytes as 16-bit numbers.
 #[inline(always)]
-fn bytes_to_floats(bytes: u32) -> v128 {
-    let words = u16x8_extend_low_u8x16(u32x4(bytes, 0, 0, 0));
-    f32x4_convert_i32x4(u32x4_extend_low_u16x8(words))
+fn extend(bytes: v128) -> [v128; 2] {
+    [
+        i16x8_extend_low_i8x16(bytes),
+        i16x8_extend_high_i8x16(bytes),
+    ]
 }
 
-/// Q6_K: a signed byte for each half of a group, one after the other.
+/// The four bytes at `at`.
 #[inline(always)]
-fn sixteen_scales(blocks: &[[u8; 210]], half: usize) -> QuadScales {
-    let block = &blocks[0];
-    let at = 192 + 8 * half;
-    let bytes = u64::from_le_bytes(std::array::from_fn(|i| block[at + i]));
-    let words = i16x8_extend_low_i8x16(u64x2(bytes, 0));
-    let d = f32x4_splat(f32x4_extract_lane::<0>(halves_at(&blocks[..1], 208)));
-    // In lanes of 32 bits, the first half of a group is the lower word and the second the upper one.
-    let first = i32x4_shr(i32x4_shl(words, 16), 16);
-    let second = i32x4_shr(words, 16);
-    QuadScales {
-        scale: [first, second].map(|scales| f32x4_mul(d, f32x4_convert_i32x4(scales))),
-        min: [f32x4_splat(0.0); 2],
-    }
+fn word(block: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(std::array::from_fn(|i| block[at + i]))
 }

@@ -1,10 +1,9 @@
-//! What works on vectors of numbers: quantisation, dot products of floats, norms, softmax, SwiGLU.
+//! What works on vectors of numbers: dot products of floats, norms, softmax, SwiGLU.
 
 use core::arch::wasm32::*;
 
 use super::sum_lanes;
-use crate::kernels::{ActivationQuad, QUAD, step};
-use crate::quant::{BF16, Element, F16, F32, GROUP};
+use crate::quant::{BF16, Element, F16, F32};
 
 /// An element of which four are converted at once. Equal to [`Element::to_f32` of the scalar kernels.
 pub(crate) trait Load: Element {
@@ -60,54 +59,6 @@ pub(super) fn store4(v: v128, out: &mut [f32; 4]) {
         f32x4_extract_lane::<2>(v),
         f32x4_extract_lane::<3>(v),
     ];
-}
-
-/// See `quantize` of the scalar kernels; the same bits.
-pub(crate) fn quantize(x: &[f32], quads: &mut [ActivationQuad]) {
-    for (x, quad) in x.chunks(QUAD * GROUP).zip(quads) {
-        let groups = x.as_chunks::<GROUP>().0;
-        if groups.len() < QUAD {
-            *quad = ActivationQuad::ZERO;
-        }
-        for (g, x) in groups.iter().enumerate() {
-            let (d, sums) = quantize_group(x, &mut quad.q[g]);
-            quad.d[g] = d;
-            quad.sums[0][g] = d * sums[0] as f32;
-            quad.sums[1][g] = d * sums[1] as f32;
-        }
-    }
-}
-
-/// Gives the step between quants, and the sum of the quants of each half.
-#[inline(always)]
-fn quantize_group(x: &[f32; GROUP], out: &mut [i8; GROUP]) -> (f32, [i32; 2]) {
-    let x = x.as_chunks::<4>().0;
-    let mut largest = f32x4_splat(0.0);
-    for x in x {
-        // `pmax(a, b)` is `a < b ? b : a`: it passes over a NaN, as `f32::max` does.
-        largest = f32x4_pmax(largest, f32x4_abs(load4(x)));
-    }
-    largest = f32x4_pmax(largest, i32x4_shuffle::<2, 3, 0, 1>(largest, largest));
-    let (first, second) = (
-        f32x4_extract_lane::<0>(largest),
-        f32x4_extract_lane::<1>(largest),
-    );
-    let (d, inverse) = step(first.max(second));
-    let inverse = f32x4_splat(inverse);
-    let mut sums = [i32x4_splat(0); 2];
-    for (i, (x, q)) in x.iter().zip(out.as_chunks_mut::<4>().0).enumerate() {
-        let rounded = f32x4_nearest(f32x4_mul(load4(x), inverse));
-        let wide = i32x4_trunc_sat_f32x4(rounded);
-        sums[i / 4] = i32x4_add(sums[i / 4], wide);
-        let half = i16x8_narrow_i32x4(wide, wide);
-        let narrow = i32x4_extract_lane::<0>(i8x16_narrow_i16x8(half, half));
-        *q = narrow.to_le_bytes().map(|byte| byte as i8);
-    }
-    let sums = sums.map(|sum| {
-        let sum = i32x4_add(sum, i32x4_shuffle::<2, 3, 0, 1>(sum, sum));
-        i32x4_extract_lane::<0>(sum) + i32x4_extract_lane::<1>(sum)
-    });
-    (d, sums)
 }
 
 /// See `dot` of the scalar kernels.

@@ -1,0 +1,65 @@
+//! Activations to 8 bits.
+
+use core::arch::wasm32::*;
+
+use super::vector::load4;
+use crate::kernels::activations::{ActivationBlock, ActivationGroup, BLOCK, step};
+use crate::quant::GROUP;
+
+/// See `quantize_groups` of the scalar kernels.
+pub(crate) fn quantize_groups(x: &[f32], tiles: &mut [ActivationGroup], token: usize) {
+    for (x, tile) in x.as_chunks::<GROUP>().0.iter().zip(tiles) {
+        let (d, inverse) = step(largest(x));
+        let [first, second] = halves(x, inverse, &mut tile.q[token]);
+        tile.d[token] = d;
+        tile.sums[token] = first + second;
+    }
+}
+
+/// See `quantize_blocks` of the scalar kernels.
+pub(crate) fn quantize_blocks(x: &[f32], tiles: &mut [ActivationBlock], token: usize) {
+    for (x, tile) in x.as_chunks::<BLOCK>().0.iter().zip(tiles) {
+        let (d, inverse) = step(largest(x));
+        tile.d[token] = d;
+        let groups = x.as_chunks::<GROUP>().0;
+        let quants = tile.q[token].as_chunks_mut::<GROUP>().0;
+        for (g, (x, q)) in groups.iter().zip(quants).enumerate() {
+            let sums = halves(x, inverse, q);
+            tile.half_sums[token][2 * g] = sums[0] as i16;
+            tile.half_sums[token][2 * g + 1] = sums[1] as i16;
+            tile.group_sums[token][g] = (sums[0] + sums[1]) as i16;
+        }
+    }
+}
+
+/// The greatest magnitude.
+#[inline(always)]
+fn largest<const N: usize>(x: &[f32; N]) -> f32 {
+    let mut largest = f32x4_splat(0.0);
+    for x in x.as_chunks::<4>().0 {
+        // `pmax(a, b)` is `a < b ? b : a`: it passes over a NaN, as `f32::max` does.
+        largest = f32x4_pmax(largest, f32x4_abs(load4(x)));
+    }
+    largest = f32x4_pmax(largest, i32x4_shuffle::<2, 3, 0, 1>(largest, largest));
+    f32x4_extract_lane::<0>(largest).max(f32x4_extract_lane::<1>(largest))
+}
+
+/// Quantises a group and gives the sums of its halves.
+#[inline(always)]
+fn halves(x: &[f32; GROUP], inverse: f32, q: &mut [i8; GROUP]) -> [i32; 2] {
+    let inverse = f32x4_splat(inverse);
+    let mut sums = [i32x4_splat(0); 2];
+    let parts = x.as_chunks::<4>().0.iter();
+    for (i, (x, q)) in parts.zip(q.as_chunks_mut::<4>().0).enumerate() {
+        let rounded = f32x4_nearest(f32x4_mul(load4(x), inverse));
+        let wide = i32x4_trunc_sat_f32x4(rounded);
+        sums[i / 4] = i32x4_add(sums[i / 4], wide);
+        let half = i16x8_narrow_i32x4(wide, wide);
+        let narrow = i32x4_extract_lane::<0>(i8x16_narrow_i16x8(half, half));
+        *q = narrow.to_le_bytes().map(|byte| byte as i8);
+    }
+    sums.map(|sum| {
+        let sum = i32x4_add(sum, i32x4_shuffle::<2, 3, 0, 1>(sum, sum));
+        i32x4_extract_lane::<0>(sum) + i32x4_extract_lane::<1>(sum)
+    })
+}
