@@ -5,8 +5,9 @@
 //! activations that were quantised to 8 bits, so that the inner products are of integers; floats are multiplied as
 //! floats. A multiplication and an addition are never fused: with that, every host computes the same bits.
 //!
-//! In the order of use: [`quantize`], [`matmul()`], then what works on vectors.
+//! In the order of use: [`quantize`], [`matmul()`], [`attention`], then what works on vectors.
 
+pub(crate) mod attention;
 mod matmul;
 #[cfg(any(test, not(all(target_arch = "wasm32", target_feature = "simd128"))))]
 mod scalar;
@@ -14,9 +15,15 @@ mod scalar;
 mod simd128;
 
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
-pub(crate) use scalar::{Load, axpy, dot, quantize, rms_norm, softmax, swiglu};
+pub(crate) use scalar::{
+    multiply, multiply_groups, quantize, rms_norm, scale_i8, softmax_step, swiglu, widen_f16,
+    widen_i8_pairs,
+};
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-pub(crate) use simd128::{Load, axpy, dot, quantize, rms_norm, softmax, swiglu};
+pub(crate) use simd128::{
+    multiply, multiply_groups, quantize, rms_norm, scale_i8, softmax_step, swiglu, widen_f16,
+    widen_i8_pairs,
+};
 
 pub(crate) use matmul::{Input, Rows, matmul};
 

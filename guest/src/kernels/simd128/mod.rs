@@ -2,11 +2,15 @@
 //!
 //! The builds with and without relaxed-simd differ in [`dot_i7`] alone, and give the same bits.
 
+mod attention;
 mod unpack;
 mod vector;
 
+pub(crate) use attention::{
+    multiply, multiply_groups, scale_i8, softmax_step, widen_f16, widen_i8_pairs,
+};
 pub(crate) use unpack::Unpack;
-pub(crate) use vector::{Load, axpy, dot, quantize, rms_norm, softmax, swiglu};
+pub(crate) use vector::{Load, dot, quantize, rms_norm, swiglu};
 
 use core::arch::wasm32::*;
 
