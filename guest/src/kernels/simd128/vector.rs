@@ -200,3 +200,28 @@ pub(super) fn exp(x: v128) -> v128 {
 pub(super) fn exp_one(x: f32) -> f32 {
     f32x4_extract_lane::<0>(exp(f32x4_splat(x)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two million numbers of each sign, evenly over their bits.
+    #[test]
+    fn exp_is_within_3_units_in_the_last_place() {
+        let mut worst = 0f64;
+        for (sign, largest) in [(0, 88.3f32), (0x8000_0000, 87.3)] {
+            for bits in (0..=largest.to_bits()).step_by(557) {
+                let x = f32::from_bits(bits | sign);
+                let exact = f64::from(x).exp();
+                // The unit of the f32 below: a power of two.
+                let unit = 2f64.powi(exact.log2().floor() as i32 - 23);
+                worst = worst.max((f64::from(exp_one(x)) - exact).abs() / unit);
+            }
+        }
+        assert!(worst <= 3.0, "{worst}");
+        assert_eq!(exp_one(0.0), 1.0);
+        assert_eq!(exp_one(-1e9), exp_one(-87.3));
+        assert_eq!(exp_one(f32::INFINITY), exp_one(88.3));
+        assert!(exp_one(f32::NAN).is_nan());
+    }
+}
