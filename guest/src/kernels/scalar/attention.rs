@@ -91,12 +91,12 @@ pub(crate) fn softmax_step<const M: usize>(
         *sum *= factor;
     }
     for row in scores {
-        for m in 0..M {
-            row[m] = match row[m] == f32::NEG_INFINITY {
+        for ((x, largest), sum) in row.iter_mut().zip(running.largest).zip(&mut running.sum) {
+            *x = match *x == f32::NEG_INFINITY {
                 true => 0.0,
-                false => (row[m] - running.largest[m]).exp(),
+                false => (*x - largest).exp(),
             };
-            running.sum[m] += row[m];
+            *sum += *x;
         }
     }
     factor
