@@ -95,3 +95,14 @@ pub(crate) fn invalid_argument(
 ) -> Error {
     Error::InvalidArgument(Mismatch::new(subject, expected, found))
 }
+
+/// Room for `len` elements in all, so that none of them allocates later.
+pub(crate) fn reserve<T>(buffer: &mut Vec<T>, len: usize) -> Result<()> {
+    let additional = len.saturating_sub(buffer.len());
+    buffer
+        .try_reserve_exact(additional)
+        .map_err(|_| Error::OutOfMemory {
+            needed: (len * std::mem::size_of::<T>()) as u64,
+            available: 0,
+        })
+}

@@ -63,6 +63,7 @@ impl From<&SessionOptions> for wit::SessionOptions {
             kv_type: options.kv_type.map(|kv_type| match kv_type {
                 KvType::F16 => wit::KvType::F16,
                 KvType::F32 => wit::KvType::F32,
+                KvType::Q8_0 => wit::KvType::Q80,
             }),
         }
     }

@@ -92,10 +92,13 @@ pub struct SessionOptions {
 /// The number type of the cached keys and values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KvType {
-    /// Half precision.
+    /// Half precision: two bytes a number.
     F16,
-    /// Single precision.
+    /// Single precision: four bytes a number.
     F32,
+    /// 8 bits a number and a scale for each 32: 34 bytes for 32 numbers. The heads of the model must be a multiple of 32
+    /// wide.
+    Q8_0,
 }
 
 /// How the next tokens are chosen and where an answer ends.

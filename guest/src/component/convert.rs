@@ -63,6 +63,7 @@ pub(super) fn session_options(options: wit::SessionOptions) -> SessionOptions {
         kv_type: options.kv_type.map(|kv_type| match kv_type {
             wit::KvType::F16 => KvType::F16,
             wit::KvType::F32 => KvType::F32,
+            wit::KvType::Q80 => KvType::Q8_0,
         }),
     }
 }
@@ -165,7 +166,7 @@ pub(super) fn info(model: &Model) -> wit::ModelInfo {
             .map(|t| t.size)
             .fold(0, u64::saturating_add),
         mapped_bytes: model.mapped_bytes(),
-        kv_bytes_per_token: config.map_or(0, |c| c.kv_bytes_per_token(KvType::F16.size())),
+        kv_bytes_per_token: config.map_or(0, |c| c.kv_bytes_per_token(KvType::F16)),
         bos: tokenizer.and_then(|t| t.bos()),
         end_of_generation: tokenizer
             .map(|t| t.end_of_generation().to_vec())

@@ -10,6 +10,7 @@ use super::scalar as fast;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 use super::simd128 as fast;
 
+use crate::error::{Result, reserve};
 use crate::gguf::TensorType;
 use crate::quant::{self, GROUP, GROUPS};
 
@@ -75,17 +76,16 @@ pub(crate) struct Input<'a> {
 }
 
 impl Activations {
-    /// Room for `tokens` rows of at most `cols`, so that nothing is allocated later; `None` if there is none.
-    pub(crate) fn with_capacity(tokens: usize, cols: usize) -> Option<Self> {
+    /// Room for `tokens` rows of at most `cols`, so that nothing is allocated later.
+    ///
+    /// # Errors
+    /// `out-of-memory`.
+    pub(crate) fn with_capacity(tokens: usize, cols: usize) -> Result<Self> {
         let mut made = Self::default();
         let tiles = tokens.div_ceil(TILE);
-        made.groups
-            .try_reserve_exact(tiles * cols.div_ceil(GROUP))
-            .ok()?;
-        made.blocks
-            .try_reserve_exact(tiles * cols.div_ceil(BLOCK))
-            .ok()?;
-        Some(made)
+        reserve(&mut made.groups, tiles * cols.div_ceil(GROUP))?;
+        reserve(&mut made.blocks, tiles * cols.div_ceil(BLOCK))?;
+        Ok(made)
     }
 
     /// `x`, `[tokens, cols]`, in the forms that matrices of these types read.

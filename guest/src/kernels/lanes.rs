@@ -30,6 +30,13 @@ operands!(ActivationGroup, groups: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, IQ4_NL);
 operands!(ActivationBlock, blocks: Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_XS);
 
 /// Four pairs of a row of weights and a token's activations, all of equal length.
+#[cfg_attr(
+    not(target_arch = "wasm32"),
+    expect(
+        dead_code,
+        reason = "what the scalar kernels do not need to know, the others do"
+    )
+)]
 pub(crate) trait Lanes<F: Operand>: Copy {
     /// Whether the lanes are rows (and the token is one) or tokens (and the row is one).
     const ROWS: bool;

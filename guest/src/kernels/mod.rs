@@ -5,9 +5,10 @@
 //! that the inner products are of integers and exact; floats are multiplied as floats. A multiplication and an addition
 //! are never fused: with that, every host computes the same bits.
 //!
-//! In the order of use: [`activations`] (the input of a product), [`matmul()`], then what works on vectors.
+//! In the order of use: [`activations`] (the input of a product), [`matmul()`], [`attention`], then what works on vectors.
 
 mod activations;
+pub(crate) mod attention;
 mod lanes;
 mod matmul;
 #[cfg(any(test, not(all(target_arch = "wasm32", target_feature = "simd128"))))]
@@ -16,9 +17,13 @@ mod scalar;
 mod simd128;
 
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
-pub(crate) use scalar::{Load, axpy, dot, rms_norm, softmax, swiglu};
+pub(crate) use scalar::{
+    multiply, multiply_groups, rms_norm, scale_i8, softmax_step, swiglu, widen_f16, widen_i8_pairs,
+};
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-pub(crate) use simd128::{Load, axpy, dot, rms_norm, softmax, swiglu};
+pub(crate) use simd128::{
+    multiply, multiply_groups, rms_norm, scale_i8, softmax_step, swiglu, widen_f16, widen_i8_pairs,
+};
 
 pub(crate) use activations::{Activations, Input};
 pub(crate) use matmul::{Rows, matmul};

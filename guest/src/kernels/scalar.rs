@@ -1,5 +1,11 @@
 //! The specification of every kernel: one number after the other.
 
+mod attention;
+
+pub(crate) use attention::{
+    multiply, multiply_groups, scale_i8, softmax_step, widen_f16, widen_i8_pairs,
+};
+
 use super::activations::{ActivationBlock, ActivationGroup, BLOCK, TILE, step};
 use super::lanes::{Lanes, Operand};
 use crate::quant::{self, Element, GROUP, GROUPS, SuperBlock};
@@ -111,13 +117,6 @@ pub(crate) fn dot<E: Load>(x: &[f32], weights: &[E::Raw]) -> f32 {
     x.iter().zip(weights).map(|(x, w)| x * E::to_f32(*w)).sum()
 }
 
-/// `out += factor * x`. `simd128` gives the same bits.
-pub(crate) fn axpy<E: Load>(factor: f32, x: &[E::Raw], out: &mut [f32]) {
-    for (out, x) in out.iter_mut().zip(x) {
-        *out += factor * E::to_f32(*x);
-    }
-}
-
 /// `out = x / sqrt(mean(x^2) + eps) * weight`. Source: Zhang and Sennrich, 2019. `simd128` differs by at most
 /// `len * 2^-23` relatively.
 pub(crate) fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
@@ -125,19 +124,6 @@ pub(crate) fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
     let scale = 1.0 / (squares / x.len() as f32 + eps).sqrt();
     for ((out, x), weight) in out.iter_mut().zip(x).zip(weight) {
         *out = x * scale * weight;
-    }
-}
-
-/// `x = exp(x) / sum(exp(x))`, within `(len + 8 + max(x) - x) * 2^-23` relatively or 1e-37, in `simd128` too.
-pub(crate) fn softmax(x: &mut [f32]) {
-    let largest = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let mut sum = 0.0;
-    for x in x.iter_mut() {
-        *x = (*x - largest).exp();
-        sum += *x;
-    }
-    for x in x {
-        *x /= sum;
     }
 }
 

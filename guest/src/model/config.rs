@@ -3,6 +3,7 @@
 
 use std::fmt::Display;
 
+use super::kv_block::KvType;
 use crate::error::{Result, invalid_model, unsupported};
 use crate::gguf::{Gguf, Metadata, Value};
 
@@ -162,9 +163,9 @@ impl Config {
         )
     }
 
-    /// Bytes of keys and values of one token over all layers, at `element` bytes a number.
-    pub fn kv_bytes_per_token(&self, element: usize) -> u64 {
-        2 * self.n_layers as u64 * (self.n_kv_heads * self.head_dim * element) as u64
+    /// Bytes of keys and values of one token over all layers.
+    pub fn kv_bytes_per_token(&self, kv_type: KvType) -> u64 {
+        2 * self.n_layers as u64 * (self.n_kv_heads * kv_type.row_bytes(self.head_dim)) as u64
     }
 }
 
@@ -334,7 +335,7 @@ mod tests {
         );
         assert_eq!((config.rope_base, config.n_vocab), (10_000.0, 100));
         assert_eq!(config.rope_scaling, RopeScaling::None);
-        assert_eq!(config.kv_bytes_per_token(2), 2 * 2 * 4 * 16 * 2);
+        assert_eq!(config.kv_bytes_per_token(KvType::F16), 2 * 2 * 4 * 16 * 2);
     }
 
     #[test]

@@ -5,13 +5,15 @@
 
 use std::rc::Rc;
 
+use super::attention::{Attention, Queries};
 use super::config::Config;
 use super::group::{Group, gather_columns};
+use super::kv_block::Layout;
 use super::kv_cache::KvCache;
 use super::rope::Rope;
 use super::weights::{Layer, Linear, Mapping, Matrix, Share, Weights};
 use crate::blob::Blob;
-use crate::error::{Error, Result};
+use crate::error::{Result, reserve};
 use crate::gguf::Gguf;
 use crate::kernels::{self, Activations, Input};
 
@@ -50,8 +52,7 @@ struct Scratch {
     /// `[T, own E]`, and of all instances: what a block adds to the residual stream.
     own_delta: Vec<f32>,
     delta: Vec<f32>,
-    /// `[context]`: of one head and one query.
-    scores: Vec<f32>,
+    attention: Attention,
     /// `[T, own V]`
     own_logits: Vec<f32>,
 }
@@ -97,15 +98,24 @@ impl Transformer {
     /// # Errors
     /// `out-of-memory`.
     pub fn new_cache(&mut self, kv_type: super::KvType, capacity: usize) -> Result<KvCache> {
-        reserve(&mut self.scratch.scores, capacity)?;
-        let kv_heads = self.share.kv_heads.len();
-        KvCache::new(
+        let Config {
+            n_layers,
+            n_heads,
+            n_kv_heads,
+            head_dim,
+            ..
+        } = self.config;
+        let cache = KvCache::new(
             kv_type,
             capacity,
-            self.config.n_layers,
-            kv_heads,
-            self.config.head_dim,
-        )
+            n_layers,
+            self.share.kv_heads.len(),
+            head_dim,
+        )?;
+        let layout = Layout { kv_type, head_dim };
+        let n_queries = BATCH * (n_heads / n_kv_heads);
+        self.scratch.attention.reserve(layout, n_queries)?;
+        Ok(cache)
     }
 
     /// Computes 1 to [`BATCH`] tokens that follow the first `position` in `cache`, which must have room for them, and
@@ -215,6 +225,7 @@ impl Block<'_> {
         let Config {
             n_embd,
             n_heads,
+            n_kv_heads,
             head_dim,
             rms_eps,
             ..
@@ -253,17 +264,24 @@ impl Block<'_> {
             }
             for kv_head in 0..own_kv {
                 let at = (t * own_kv + kv_head) * head_dim;
-                cache.push(l, kv_head, &s.k[at..at + head_dim], &s.v[at..at + head_dim]);
+                let (key, value) = (&s.k[at..at + head_dim], &s.v[at..at + head_dim]);
+                cache.set(l, kv_head, position + t, key, value);
             }
-            for head in 0..own {
-                let at = (t * own + head) * head_dim;
-                let query = &mut s.q[at..at + head_dim];
+            for query in s.q[t * own * head_dim..][..own * head_dim].chunks_exact_mut(head_dim) {
                 rope.rotate(t, query);
-                s.scores.resize(position + t + 1, 0.0);
-                let kv_head = head * self.config.n_kv_heads / n_heads;
-                let out = &mut s.own_heads[at..at + head_dim];
-                cache.attend(l, kv_head, query, &mut s.scores, out);
             }
+        }
+        let queries = Queries {
+            position,
+            n_tokens,
+            n_heads: n_heads / n_kv_heads,
+            stride: own * head_dim,
+        };
+        for kv_head in 0..own_kv {
+            let (layout, head) = cache.head(l, kv_head);
+            let first = kv_head * queries.n_heads * head_dim;
+            let (q, out) = (&s.q[first..], &mut s.own_heads[first..]);
+            s.attention.attend(layout, head, queries, q, out);
         }
 
         s.heads.resize(n_tokens * n_heads * head_dim, 0.0);
@@ -378,12 +396,7 @@ impl Scratch {
             let mut buffer = Vec::new();
             reserve(&mut buffer, BATCH * width).map(|()| buffer)
         };
-        let widest_input = widest.max(config.n_ff);
-        let activations =
-            Activations::with_capacity(BATCH, widest_input).ok_or(Error::OutOfMemory {
-                needed: (BATCH * widest_input * size_of::<f32>()) as u64,
-                available: 0,
-            })?;
+        let activations = Activations::with_capacity(BATCH, widest.max(config.n_ff))?;
         let mut own_logits = Vec::new();
         reserve(&mut own_logits, share.vocab.len())?;
         Ok(Self {
@@ -400,19 +413,8 @@ impl Scratch {
             hidden: new(config.n_ff)?,
             own_delta: new(config.n_embd)?,
             delta: new(config.n_embd)?,
-            scores: Vec::new(),
+            attention: Attention::default(),
             own_logits,
         })
     }
-}
-
-/// Room for `len` elements in all, so that none of them allocates later.
-fn reserve<T>(buffer: &mut Vec<T>, len: usize) -> Result<()> {
-    let additional = len.saturating_sub(buffer.len());
-    buffer
-        .try_reserve_exact(additional)
-        .map_err(|_| Error::OutOfMemory {
-            needed: (len * size_of::<T>()) as u64,
-            available: 0,
-        })
 }

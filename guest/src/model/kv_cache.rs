@@ -1,57 +1,36 @@
 //! The cache of keys and values: what attention needs of the tokens before.
 
-use std::mem::size_of;
-
-use crate::error::{Error, Result};
-use crate::kernels;
-use crate::quant::{Element, F16, F32};
-
-/// The number type of cached keys and values.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KvType {
-    /// Half the memory.
-    F16,
-    /// Exact.
-    F32,
-}
-
-impl KvType {
-    /// Bytes of a number.
-    pub fn size(self) -> usize {
-        match self {
-            Self::F16 => 2,
-            Self::F32 => 4,
-        }
-    }
-}
+use super::kv_block::{KvType, Layout, Side};
+use crate::error::{Error, Result, invalid_argument};
+use crate::kernels::attention::KEYS;
+use crate::quant::GROUP;
 
 /// The keys and values of one sequence, for this instance's heads. Room for the whole context is reserved when it is made
 /// and becomes resident as it is used; nothing is allocated later.
 pub struct KvCache {
-    kv_type: KvType,
+    layout: Layout,
     /// Tokens that there is room for.
     capacity: usize,
-    head_dim: usize,
     kv_heads: usize,
-    /// `[layers * kv_heads]`, each `[tokens, head_dim]`.
+    /// `[layers * kv_heads]`
     heads: Vec<Head>,
+    /// Scratch: a key or a value on its way into a block.
+    row: Vec<u8>,
 }
 
-enum Head {
-    F16(Pair<F16>),
-    F32(Pair<F32>),
-}
-
-struct Pair<E: Element> {
-    keys: Vec<E::Raw>,
-    values: Vec<E::Raw>,
+/// The keys and values of one head, in blocks of [`KEYS`] tokens. Behind the last token, the last block holds anything.
+#[derive(Default)]
+pub(crate) struct Head {
+    tokens: usize,
+    keys: Vec<u8>,
+    values: Vec<u8>,
 }
 
 impl KvCache {
     /// An empty cache.
     ///
     /// # Errors
-    /// `out-of-memory`.
+    /// `out-of-memory`; `invalid-argument` for Q8_0 where the heads' width is no multiple of 32.
     pub fn new(
         kv_type: KvType,
         capacity: usize,
@@ -59,31 +38,49 @@ impl KvCache {
         kv_heads: usize,
         head_dim: usize,
     ) -> Result<Self> {
-        // In u64, because in WebAssembly a size has 32 bits and the dimensions are a file's.
-        let numbers = capacity as u64 * head_dim as u64;
-        let out_of_memory = |heads: usize| {
-            let size = |heads: usize| 2 * numbers * kv_type.size() as u64 * heads as u64;
-            Error::OutOfMemory {
-                needed: size(layers * kv_heads),
-                available: size(heads),
-            }
-        };
-        let len = usize::try_from(numbers).map_err(|_| out_of_memory(0))?;
-        let mut heads = Vec::new();
-        for made in 0..layers * kv_heads {
-            let head = match kv_type {
-                KvType::F16 => Pair::new(len).map(Head::F16),
-                KvType::F32 => Pair::new(len).map(Head::F32),
-            };
-            heads.push(head.ok_or_else(|| out_of_memory(made))?);
+        if kv_type == KvType::Q8_0 && !head_dim.is_multiple_of(GROUP) {
+            let expected = format!(
+                "f16 or f32: q8_0 is for heads of a multiple of {GROUP} numbers, the model's have {head_dim}"
+            );
+            return Err(invalid_argument("kv-type", expected, "q8_0"));
         }
-        Ok(Self {
-            kv_type,
+        let mut cache = Self {
+            layout: Layout { kv_type, head_dim },
             capacity,
-            head_dim,
             kv_heads,
-            heads,
-        })
+            heads: Vec::new(),
+            row: vec![0; kv_type.row_bytes(head_dim)],
+        };
+        for made in 0..layers * kv_heads {
+            let head = cache.new_head().ok_or_else(|| Error::OutOfMemory {
+                needed: cache.bytes_per_head() * (layers * kv_heads) as u64,
+                available: cache.bytes_per_head() * made as u64,
+            })?;
+            cache.heads.push(head);
+        }
+        Ok(cache)
+    }
+
+    /// Room for the whole context, in whole blocks.
+    fn new_head(&self) -> Option<Head> {
+        let mut head = Head::default();
+        for (side, data) in [
+            (Side::Keys, &mut head.keys),
+            (Side::Values, &mut head.values),
+        ] {
+            let len = usize::try_from(self.bytes_per_side(side)).ok()?;
+            data.try_reserve_exact(len).ok()?;
+        }
+        Some(head)
+    }
+
+    /// In u64, because in WebAssembly a size has 32 bits and the dimensions are a file's.
+    fn bytes_per_side(&self, side: Side) -> u64 {
+        self.capacity.div_ceil(KEYS) as u64 * self.layout.block_bytes(side) as u64
+    }
+
+    fn bytes_per_head(&self) -> u64 {
+        self.bytes_per_side(Side::Keys) + self.bytes_per_side(Side::Values)
     }
 
     /// An independent copy with the same room.
@@ -93,18 +90,16 @@ impl KvCache {
     pub fn fork(&self) -> Result<Self> {
         let layers = self.heads.len().checked_div(self.kv_heads).unwrap_or(0);
         let mut copy = Self::new(
-            self.kv_type,
+            self.layout.kv_type,
             self.capacity,
             layers,
             self.kv_heads,
-            self.head_dim,
+            self.layout.head_dim,
         )?;
         for (copy, head) in copy.heads.iter_mut().zip(&self.heads) {
-            match (copy, head) {
-                (Head::F16(copy), Head::F16(head)) => copy.copy_from(head),
-                (Head::F32(copy), Head::F32(head)) => copy.copy_from(head),
-                _ => unreachable!("a copy has the type of its original"),
-            }
+            copy.tokens = head.tokens;
+            copy.keys.extend_from_slice(&head.keys);
+            copy.values.extend_from_slice(&head.values);
         }
         Ok(copy)
     }
@@ -114,131 +109,112 @@ impl KvCache {
         self.capacity
     }
 
-    /// Bytes that are reserved.
-    pub fn reserved_bytes(&self) -> u64 {
-        self.bytes_of(self.capacity)
+    /// The number type of keys and values.
+    pub fn kv_type(&self) -> KvType {
+        self.layout.kv_type
     }
 
-    /// Bytes of the keys and values of this many tokens.
-    fn bytes_of(&self, tokens: usize) -> u64 {
-        let per_token = 2 * self.heads.len() as u64 * (self.head_dim * self.kv_type.size()) as u64;
-        tokens as u64 * per_token
+    /// Bytes that are reserved.
+    pub fn reserved_bytes(&self) -> u64 {
+        self.bytes_per_head() * self.heads.len() as u64
+    }
+
+    /// Bytes of one token's keys and values when saved.
+    pub fn bytes_per_token(&self) -> u64 {
+        2 * (self.heads.len() * self.layout.row_bytes()) as u64
     }
 
     /// Forgets all tokens from `length` on.
     pub fn truncate(&mut self, length: usize) {
-        let length = length * self.head_dim;
         for head in &mut self.heads {
-            match head {
-                Head::F16(pair) => pair.truncate(length),
-                Head::F32(pair) => pair.truncate(length),
-            }
+            head.tokens = head.tokens.min(length);
         }
     }
 
-    /// All keys and values as bytes, for [`KvCache::load`].
+    /// All keys and values as bytes, for [`KvCache::load`]: for each head the rows of all keys, then those of all values.
     pub fn save(&self, out: &mut Vec<u8>) {
         for head in &self.heads {
-            match head {
-                Head::F16(pair) => pair.save(out),
-                Head::F32(pair) => pair.save(out),
+            for (side, data) in [(Side::Keys, &head.keys), (Side::Values, &head.values)] {
+                let block_bytes = self.layout.block_bytes(side);
+                for token in 0..head.tokens {
+                    let block = &data[token / KEYS * block_bytes..][..block_bytes];
+                    let start = out.len();
+                    out.resize(start + self.layout.row_bytes(), 0);
+                    self.layout
+                        .get(side, block, token % KEYS, &mut out[start..]);
+                }
             }
         }
     }
 
-    /// Becomes what was saved of `tokens` tokens. `false`, with nothing changed, when `bytes` have another length.
+    /// Becomes what was saved of `tokens` tokens. `false`, with nothing changed, when `bytes` have another length or hold
+    /// what is no finite number.
     #[must_use]
     pub fn load(&mut self, tokens: usize, bytes: &[u8]) -> bool {
-        if tokens > self.capacity || bytes.len() as u64 != self.bytes_of(tokens) {
+        let fits =
+            tokens <= self.capacity && bytes.len() as u64 == tokens as u64 * self.bytes_per_token();
+        if !fits || !self.layout.is_finite(bytes) {
             return false;
         }
-        let part = tokens * self.head_dim * self.kv_type.size();
-        for (i, head) in self.heads.iter_mut().enumerate() {
-            let (keys, values) = bytes[2 * part * i..2 * part * (i + 1)].split_at(part);
-            match head {
-                Head::F16(pair) => pair.load(keys, values),
-                Head::F32(pair) => pair.load(keys, values),
+        self.truncate(0);
+        let layout = self.layout;
+        let mut rows = bytes.chunks_exact(layout.row_bytes());
+        for head in &mut self.heads {
+            for side in [Side::Keys, Side::Values] {
+                for (token, row) in rows.by_ref().take(tokens).enumerate() {
+                    head.put(layout, side, token, row);
+                }
             }
+            head.tokens = tokens;
         }
         true
     }
 
-    /// Appends one token's key and value of a head, each `[head_dim]`. There must be room, which the caller has checked.
-    pub(crate) fn push(&mut self, layer: usize, kv_head: usize, key: &[f32], value: &[f32]) {
-        match &mut self.heads[layer * self.kv_heads + kv_head] {
-            Head::F16(pair) => pair.push(key, value),
-            Head::F32(pair) => pair.push(key, value),
-        }
-    }
-
-    /// Scaled dot-product attention of one query `[head_dim]` over the first `scores.len()` tokens into `out`
-    /// `[head_dim]`. Source: Vaswani et al., 2017.
-    pub(crate) fn attend(
-        &self,
+    /// Sets token `at`'s key and value of a head, each `[head_dim]`, and forgets what came behind it. There must be room,
+    /// which the caller has checked, and the tokens before must be there.
+    pub(crate) fn set(
+        &mut self,
         layer: usize,
         kv_head: usize,
-        query: &[f32],
-        scores: &mut [f32],
-        out: &mut [f32],
+        at: usize,
+        key: &[f32],
+        value: &[f32],
     ) {
-        match &self.heads[layer * self.kv_heads + kv_head] {
-            Head::F16(pair) => pair.attend(query, scores, out),
-            Head::F32(pair) => pair.attend(query, scores, out),
+        let layout = self.layout;
+        let head = &mut self.heads[layer * self.kv_heads + kv_head];
+        for (side, x) in [(Side::Keys, key), (Side::Values, value)] {
+            layout.encode(x, &mut self.row);
+            head.put(layout, side, at, &self.row);
         }
+        head.tokens = at + 1;
+    }
+
+    /// One head, and how its blocks are to be read.
+    pub(crate) fn head(&self, layer: usize, kv_head: usize) -> (Layout, &Head) {
+        (self.layout, &self.heads[layer * self.kv_heads + kv_head])
     }
 }
 
-impl<E: kernels::Load> Pair<E> {
-    fn new(len: usize) -> Option<Self> {
-        let mut pair = Self {
-            keys: Vec::new(),
-            values: Vec::new(),
+impl Head {
+    /// The keys and the values of block `i`.
+    pub(crate) fn block(&self, layout: Layout, i: usize) -> [&[u8]; 2] {
+        [(Side::Keys, &self.keys), (Side::Values, &self.values)].map(|(side, data)| {
+            let bytes = layout.block_bytes(side);
+            &data[i * bytes..(i + 1) * bytes]
+        })
+    }
+
+    /// Puts a row, and begins a block where that is needed.
+    fn put(&mut self, layout: Layout, side: Side, token: usize, row: &[u8]) {
+        let data = match side {
+            Side::Keys => &mut self.keys,
+            Side::Values => &mut self.values,
         };
-        pair.keys.try_reserve_exact(len).ok()?;
-        pair.values.try_reserve_exact(len).ok()?;
-        Some(pair)
-    }
-
-    fn push(&mut self, key: &[f32], value: &[f32]) {
-        self.keys.extend(key.iter().map(|x| E::from_f32(*x)));
-        self.values.extend(value.iter().map(|x| E::from_f32(*x)));
-    }
-
-    fn copy_from(&mut self, other: &Self) {
-        self.keys.extend_from_slice(&other.keys);
-        self.values.extend_from_slice(&other.values);
-    }
-
-    fn truncate(&mut self, len: usize) {
-        self.keys.truncate(len);
-        self.values.truncate(len);
-    }
-
-    fn save(&self, out: &mut Vec<u8>) {
-        for raw in self.keys.iter().chain(&self.values) {
-            out.extend_from_slice(E::bytes(raw));
+        let bytes = layout.block_bytes(side);
+        let start = token / KEYS * bytes;
+        if data.len() < start + bytes {
+            data.resize(start + bytes, 0);
         }
-    }
-
-    fn load(&mut self, keys: &[u8], values: &[u8]) {
-        self.truncate(0);
-        self.keys.extend_from_slice(E::raws(keys));
-        self.values.extend_from_slice(E::raws(values));
-    }
-
-    fn attend(&self, query: &[f32], scores: &mut [f32], out: &mut [f32]) {
-        let head_dim = query.len();
-        let scale = 1.0 / (head_dim as f32).sqrt();
-        for (score, key) in scores.iter_mut().zip(self.keys.chunks_exact(head_dim)) {
-            *score = scale * kernels::dot::<E>(query, key);
-        }
-        kernels::softmax(scores);
-        out.fill(0.0);
-        for (score, value) in scores.iter().zip(self.values.chunks_exact(head_dim)) {
-            kernels::axpy::<E>(*score, value, out);
-        }
+        layout.put(side, row, token % KEYS, &mut data[start..start + bytes]);
     }
 }
-
-const _: () =
-    assert!(size_of::<<F16 as Element>::Raw>() == 2 && size_of::<<F32 as Element>::Raw>() == 4);

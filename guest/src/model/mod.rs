@@ -1,10 +1,12 @@
 //! A model: what it looks like (`config`), its weights (`weights`, `region`), what it remembers of a sequence
-//! (`kv_cache`), and the computation (`forward`), with rotary positions (`rope`) and the group of instances that
-//! share the work (`group`).
+//! (`kv_cache`, in the order of `kv_block`), and the computation (`forward`), with rotary positions (`rope`),
+//! `attention`, and the group of instances that share the work (`group`).
 
+mod attention;
 mod config;
 mod forward;
 mod group;
+mod kv_block;
 mod kv_cache;
 mod region;
 mod rope;
@@ -13,7 +15,8 @@ mod weights;
 pub use config::Config;
 pub use forward::{BATCH, Transformer};
 pub use group::{Group, Solo};
-pub use kv_cache::{KvCache, KvType};
+pub use kv_block::KvType;
+pub use kv_cache::KvCache;
 pub use weights::Mapping;
 
 #[cfg(test)]

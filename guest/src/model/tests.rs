@@ -144,21 +144,31 @@ fn shapes() -> Vec<Shape> {
     ]
 }
 
+/// The types of keys and values that heads of this width can have.
+fn kv_types(shape: &Shape) -> Vec<KvType> {
+    match shape.head_dim.is_multiple_of(32) {
+        true => vec![KvType::F16, KvType::F32, KvType::Q8_0],
+        false => vec![KvType::F16, KvType::F32],
+    }
+}
+
 #[test]
 fn a_batch_computes_the_same_bits_as_single_tokens() {
     for shape in shapes() {
         let file = test_model::model(&shape);
         let mut model = load(&file, Rc::new(Solo));
         let tokens: Vec<u32> = (0..45).map(|i| i * 7 % 64).collect();
-        let single = logits(&mut model, KvType::F16, &tokens, 1);
-        assert!(single.iter().flatten().all(|l| l.is_finite()));
-        assert!(single[44] != single[43], "the token matters");
-        for batch in [2, 5, BATCH] {
-            assert_eq!(
-                logits(&mut model, KvType::F16, &tokens, batch),
-                single,
-                "{shape:?}"
-            );
+        for kv_type in kv_types(&shape) {
+            let single = logits(&mut model, kv_type, &tokens, 1);
+            assert!(single.iter().flatten().all(|l| l.is_finite()));
+            assert!(single[44] != single[43], "the token matters");
+            for batch in [2, 5, BATCH] {
+                assert_eq!(
+                    logits(&mut model, kv_type, &tokens, batch),
+                    single,
+                    "{kv_type:?} {shape:?}"
+                );
+            }
         }
     }
 }
@@ -201,7 +211,8 @@ mod threads {
         for shape in shapes() {
             let file = test_model::model(&shape);
             let tokens: Vec<u32> = (0..40).map(|i| i * 11 % 64).collect();
-            let alone = logits(&mut load(&file, Rc::new(Solo)), KvType::F16, &tokens, BATCH);
+            let kv_type = *kv_types(&shape).last().unwrap_or(&KvType::F16);
+            let alone = logits(&mut load(&file, Rc::new(Solo)), kv_type, &tokens, BATCH);
             // Three divides neither the heads nor the rows evenly, and eight leaves some without a head.
             for size in [2, 3, 8] {
                 let barrier = Arc::new(Barrier::new(size));
@@ -216,7 +227,7 @@ mod threads {
                         let (file, tokens, alone) = (&file, &tokens, &alone);
                         scope.spawn(move || {
                             let mut model = load(file, Rc::new(group));
-                            assert_eq!(&logits(&mut model, KvType::F16, tokens, BATCH), alone);
+                            assert_eq!(&logits(&mut model, kv_type, tokens, BATCH), alone);
                         });
                     }
                 });

@@ -16,6 +16,14 @@ pub(crate) fn f16_to_f32(half: u16) -> f32 {
     f32::from_bits(bits | u32::from(half & 0x8000) << 16)
 }
 
+/// As [`f16_to_f32`], without infinities and NaNs: the highest exponent is one like the others, for numbers from 65,536
+/// to 131,008.
+#[inline(always)]
+pub(crate) fn finite_f16_to_f32(half: u16) -> f32 {
+    let magnitude = f32::from_bits(u32::from(half & 0x7fff) << 13) * REBIAS;
+    f32::from_bits(magnitude.to_bits() | u32::from(half & 0x8000) << 16)
+}
+
 /// binary32 to binary16, to nearest, ties to even; too large becomes the largest finite number, so that a cached key
 /// or value cannot become an infinity.
 #[inline]

@@ -13,7 +13,7 @@ mod iq4;
 mod kquants;
 
 pub(crate) use block32::{Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
-pub(crate) use float::{BF16, Element, F16, F32};
+pub(crate) use float::{BF16, Element, F16, F32, finite_f16_to_f32};
 #[cfg(target_arch = "wasm32")]
 pub(crate) use iq4::IQ4_VALUES;
 pub(crate) use iq4::{IQ4_NL, IQ4_XS};

@@ -131,13 +131,13 @@ impl Session {
     fn shape(&self) -> Result<[u64; 5]> {
         let transformer = self.model.transformer()?;
         let config = transformer.config();
-        let per_token = self.cache.reserved_bytes() / self.cache.capacity() as u64;
         Ok([
             config.n_vocab as u64,
             config.n_embd as u64,
             config.n_layers as u64,
             config.head_dim as u64,
-            per_token,
+            // Of each type of keys and values another number.
+            self.cache.bytes_per_token(),
         ])
     }
 }

@@ -65,8 +65,13 @@ impl SessionArgs {
 /// The number type of cached keys and values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum KvType {
+    /// Half precision
     F16,
+    /// Single precision: twice the memory
     F32,
+    /// 8 bits and a scale for each 32 numbers: about half the memory
+    #[value(name = "q8_0")]
+    Q8_0,
 }
 
 impl From<KvType> for gust::KvType {
@@ -74,6 +79,7 @@ impl From<KvType> for gust::KvType {
         match kv_type {
             KvType::F16 => gust::KvType::F16,
             KvType::F32 => gust::KvType::F32,
+            KvType::Q8_0 => gust::KvType::Q8_0,
         }
     }
 }

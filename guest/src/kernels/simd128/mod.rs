@@ -6,14 +6,18 @@
 //! loads in order, so that all loads of a long body come first and their values spill; [`settle`] makes it compute before
 //! it goes on. A shuffle is one instruction only for some patterns: interleaving and moves of 32-bit lanes are.
 
+mod attention;
 mod blocks;
 mod groups;
 mod quantize;
 mod unpack;
 mod vector;
 
+pub(crate) use attention::{
+    multiply, multiply_groups, scale_i8, softmax_step, widen_f16, widen_i8_pairs,
+};
 pub(crate) use quantize::{quantize_blocks, quantize_groups};
-pub(crate) use vector::{Load, axpy, dot, rms_norm, softmax, swiglu};
+pub(crate) use vector::{Load, dot, rms_norm, swiglu};
 
 use core::arch::wasm32::*;
 

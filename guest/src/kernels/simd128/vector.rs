@@ -1,4 +1,4 @@
-//! What works on vectors of numbers: dot products of floats, norms, softmax, SwiGLU.
+//! What works on vectors of numbers: dot products of floats, norms, SwiGLU.
 
 use core::arch::wasm32::*;
 
@@ -87,20 +87,6 @@ pub(crate) fn dot<E: Load>(x: &[f32], weights: &[E::Raw]) -> f32 {
     sum_lanes(sum) + tail
 }
 
-/// See `axpy` of the scalar kernels.
-pub(crate) fn axpy<E: Load>(factor: f32, x: &[E::Raw], out: &mut [f32]) {
-    let factors = f32x4_splat(factor);
-    let (x4, x_tail) = x.as_chunks::<4>();
-    let (out4, out_tail) = out.as_chunks_mut::<4>();
-    for (x, out) in x4.iter().zip(out4) {
-        let sum = f32x4_add(load4(out), f32x4_mul(factors, E::load4(x)));
-        store4(sum, out);
-    }
-    for (x, out) in x_tail.iter().zip(out_tail) {
-        *out += factor * E::to_f32(*x);
-    }
-}
-
 /// See `rms_norm` of the scalar kernels.
 pub(crate) fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
     let (x4, x_tail) = x.as_chunks::<4>();
@@ -114,27 +100,6 @@ pub(crate) fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
     // Element by element: the compiler makes vectors of it, and there is no sum whose order could change.
     for ((out, x), weight) in out.iter_mut().zip(x).zip(weight) {
         *out = x * scale * weight;
-    }
-}
-
-/// See `softmax` of the scalar kernels.
-pub(crate) fn softmax(x: &mut [f32]) {
-    let largest = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let shift = f32x4_splat(largest);
-    let mut sums = f32x4_splat(0.0);
-    let (x4, x_tail) = x.as_chunks_mut::<4>();
-    for x in x4 {
-        let e = exp(f32x4_sub(load4(x), shift));
-        sums = f32x4_add(sums, e);
-        store4(e, x);
-    }
-    let mut sum = sum_lanes(sums);
-    for x in x_tail {
-        *x = exp_one(*x - largest);
-        sum += *x;
-    }
-    for x in x {
-        *x /= sum;
     }
 }
 
@@ -158,7 +123,7 @@ pub(crate) fn swiglu(gate: &mut [f32], up: &[f32]) {
 /// `x = n ln 2 + r` with an integer `n` and `|r| <= ln(2) / 2`; then `e^x = 2^n e^r`, and `e^r` is a polynomial. Source
 /// of its coefficients: the Cephes library, `expf`.
 #[inline(always)]
-fn exp(x: v128) -> v128 {
+pub(super) fn exp(x: v128) -> v128 {
     let x = f32x4_max(f32x4_min(x, f32x4_splat(88.3)), f32x4_splat(-87.3));
     let n = f32x4_nearest(f32x4_mul(x, f32x4_splat(std::f32::consts::LOG2_E)));
     // ln 2 in two parts, the first with few bits, so that n times it is exact.
@@ -183,6 +148,31 @@ fn exp(x: v128) -> v128 {
 }
 
 /// [`exp`] of one number.
-fn exp_one(x: f32) -> f32 {
+pub(super) fn exp_one(x: f32) -> f32 {
     f32x4_extract_lane::<0>(exp(f32x4_splat(x)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two million numbers of each sign, evenly over their bits.
+    #[test]
+    fn exp_is_within_3_units_in_the_last_place() {
+        let mut worst = 0f64;
+        for (sign, largest) in [(0, 88.3f32), (0x8000_0000, 87.3)] {
+            for bits in (0..=largest.to_bits()).step_by(557) {
+                let x = f32::from_bits(bits | sign);
+                let exact = f64::from(x).exp();
+                // The unit of the f32 below: a power of two.
+                let unit = 2f64.powi(exact.log2().floor() as i32 - 23);
+                worst = worst.max((f64::from(exp_one(x)) - exact).abs() / unit);
+            }
+        }
+        assert!(worst <= 3.0, "{worst}");
+        assert_eq!(exp_one(0.0), 1.0);
+        assert_eq!(exp_one(-1e9), exp_one(-87.3));
+        assert_eq!(exp_one(f32::INFINITY), exp_one(88.3));
+        assert!(exp_one(f32::NAN).is_nan());
+    }
 }
