@@ -71,7 +71,7 @@ pub enum Error {
     /// The model's bytes could not be read. The session is lost.
     #[error("reading failed: {0}")]
     Io(String),
-    /// Another member of the group failed. The session is lost.
+    /// The instances that compute together have lost each other.
     #[error("aborted: {0}")]
     Aborted(String),
 

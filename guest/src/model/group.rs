@@ -18,8 +18,14 @@ pub trait Group {
     /// The parts of all instances, in order of their rank, put together.
     ///
     /// # Errors
-    /// `aborted` when another instance is gone.
+    /// `aborted` when the call is cancelled or another instance is gone.
     fn all_gather(&self, part: &[u8]) -> Result<Vec<u8>>;
+
+    /// Passes where the call that is under way can be ended. For one that is alone; in a group, gathers are such places.
+    ///
+    /// # Errors
+    /// `aborted` when the call is cancelled.
+    fn checkpoint(&self) -> Result<()>;
 }
 
 /// A group of one.
@@ -38,6 +44,10 @@ impl Group for Solo {
     fn all_gather(&self, part: &[u8]) -> Result<Vec<u8>> {
         Ok(part.to_vec())
     }
+
+    fn checkpoint(&self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// Completes rows of which this instance has computed the columns `own`, given as `[tokens, own]`: gives `[tokens, n]`.
@@ -51,7 +61,7 @@ pub(crate) fn gather_columns(
 ) -> Result<()> {
     if group.size() == 1 {
         std::mem::swap(part, out);
-        return Ok(());
+        return group.checkpoint();
     }
     let tokens = out.len() / n;
     let bytes: Vec<u8> = part.iter().flat_map(|x| x.to_le_bytes()).collect();

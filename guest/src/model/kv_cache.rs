@@ -1,6 +1,7 @@
 //! The cache of keys and values: what attention needs of the tokens before.
 
 use std::mem::size_of;
+use std::ops::Range;
 
 use crate::error::{Error, Result};
 use crate::kernels;
@@ -136,9 +137,19 @@ impl KvCache {
         }
     }
 
-    /// All keys and values as bytes, for [`KvCache::load`].
-    pub fn save(&self, out: &mut Vec<u8>) {
-        for head in &self.heads {
+    /// Bytes of the keys and values of this many tokens in one head of one layer.
+    pub(crate) fn head_bytes(&self, tokens: usize) -> u64 {
+        2 * tokens as u64 * (self.head_dim * self.kv_type.size()) as u64
+    }
+
+    /// The number type of the keys and values.
+    pub(crate) fn kv_type(&self) -> KvType {
+        self.kv_type
+    }
+
+    /// One layer's keys and values as bytes, for [`KvCache::load_layer`].
+    pub(crate) fn save_layer(&self, layer: usize, out: &mut Vec<u8>) {
+        for head in &self.heads[self.heads_of(layer)] {
             match head {
                 Head::F16(pair) => pair.save(out),
                 Head::F32(pair) => pair.save(out),
@@ -146,21 +157,21 @@ impl KvCache {
         }
     }
 
-    /// Becomes what was saved of `tokens` tokens. `false`, with nothing changed, when `bytes` have another length.
-    #[must_use]
-    pub fn load(&mut self, tokens: usize, bytes: &[u8]) -> bool {
-        if tokens > self.capacity || bytes.len() as u64 != self.bytes_of(tokens) {
-            return false;
-        }
-        let part = tokens * self.head_dim * self.kv_type.size();
-        for (i, head) in self.heads.iter_mut().enumerate() {
-            let (keys, values) = bytes[2 * part * i..2 * part * (i + 1)].split_at(part);
+    /// Gives one layer the keys and values that were saved of it. There must be room, which the caller has checked.
+    pub(crate) fn load_layer(&mut self, layer: usize, bytes: &[u8]) {
+        let heads = self.heads_of(layer);
+        let size = bytes.len() / self.kv_heads.max(1);
+        for (i, head) in self.heads[heads].iter_mut().enumerate() {
+            let (keys, values) = bytes[i * size..(i + 1) * size].split_at(size / 2);
             match head {
                 Head::F16(pair) => pair.load(keys, values),
                 Head::F32(pair) => pair.load(keys, values),
             }
         }
-        true
+    }
+
+    fn heads_of(&self, layer: usize) -> Range<usize> {
+        layer * self.kv_heads..(layer + 1) * self.kv_heads
     }
 
     /// Appends one token's key and value of a head, each `[head_dim]`. There must be room, which the caller has checked.

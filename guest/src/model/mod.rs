@@ -1,13 +1,15 @@
 //! A model: what it looks like (`config`), its weights (`weights`, `region`), what it remembers of a sequence
 //! (`kv_cache`), and the computation (`forward`), with rotary positions (`rope`) and the group of instances that
-//! share the work (`group`).
+//! share the work (`group`, `room`, `shared_cache`).
 
 mod config;
 mod forward;
 mod group;
 mod kv_cache;
 mod region;
+mod room;
 mod rope;
+mod shared_cache;
 mod weights;
 
 pub use config::Config;

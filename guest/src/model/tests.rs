@@ -194,6 +194,10 @@ mod threads {
             self.barrier.wait();
             Ok(all)
         }
+
+        fn checkpoint(&self) -> Result<()> {
+            Ok(())
+        }
     }
 
     #[test]
