@@ -271,3 +271,5 @@ impl State {
         })
     }
 }
+#[cfg(test)]
+mod tests;

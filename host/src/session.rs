@@ -379,6 +379,9 @@ impl Iterator for Text<'_> {
 }
 
 #[cfg(test)]
+mod in_a_group;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

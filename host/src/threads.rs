@@ -2,8 +2,8 @@
 
 use crate::{Error, Mismatch};
 
-/// Bytes of a model for which a second thread pays. Below, what the threads wait for each other costs more than they save.
-const PER_THREAD: u64 = 8 << 20;
+/// Bytes of a model for each thread. With fewer, what the threads wait for each other costs more than they save.
+const PER_THREAD: u64 = 1 << 20;
 /// Bytes of a model's file that an instance holds: less than the 4 GiB that it can address, because all have some weights
 /// in common, and because a context takes room too.
 const PER_INSTANCE: u64 = 3 << 30;
@@ -39,4 +39,31 @@ fn default(bytes: u64, cores: usize) -> usize {
 fn cores() -> usize {
     let allowed = std::thread::available_parallelism().map_or(1, usize::from);
     allowed.min(num_cpus::get_physical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_models_have_few_threads_and_large_ones_enough() {
+        assert_eq!(default(0, 8), 1);
+        assert_eq!(default(2 * PER_THREAD - 1, 8), 1);
+        assert_eq!(default(3 * PER_THREAD, 8), 3);
+        assert_eq!(default(1 << 30, 8), 8);
+        assert_eq!(default(PER_INSTANCE, 1), 1);
+        assert_eq!(default(PER_INSTANCE + 1, 1), 2);
+        assert_eq!(default(10 * PER_INSTANCE, 4), 10);
+    }
+
+    #[test]
+    fn a_component_that_cannot_be_grouped_has_one_thread() {
+        assert_eq!(choose(None, u64::MAX, false), Ok(1));
+        assert_eq!(choose(Some(1), 0, false), Ok(1));
+        assert_eq!(choose(Some(3), 0, true), Ok(3));
+        for (threads, is_collective) in [(2, false), (0, true), (0, false)] {
+            let refused = choose(Some(threads), 0, is_collective);
+            assert!(matches!(refused, Err(Error::InvalidArgument(_))));
+        }
+    }
 }

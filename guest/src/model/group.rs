@@ -64,7 +64,10 @@ pub(crate) fn gather_columns(
         return group.checkpoint();
     }
     let tokens = out.len() / n;
-    let bytes: Vec<u8> = part.iter().flat_map(|x| x.to_le_bytes()).collect();
+    let mut bytes = vec![0; 4 * part.len()];
+    for (raw, x) in bytes.as_chunks_mut().0.iter_mut().zip(&*part) {
+        *raw = x.to_le_bytes();
+    }
     let gathered = group.all_gather(&bytes)?;
     if gathered.len() != 4 * out.len() {
         let found = format!(
@@ -74,17 +77,16 @@ pub(crate) fn gather_columns(
         );
         return Err(Error::Aborted(found));
     }
-    let mut values = gathered
-        .as_chunks()
-        .0
-        .iter()
-        .map(|raw| f32::from_le_bytes(*raw));
+    let (mut raws, _) = gathered.as_chunks();
     for rank in 0..group.size() {
         let columns = share(rank);
         for t in 0..tokens {
-            for (x, value) in out[t * n..][columns.clone()].iter_mut().zip(&mut values) {
-                *x = value;
+            // The shares of all ranks are all columns, so there are as many as were counted.
+            let (own, rest) = raws.split_at(columns.len());
+            for (x, raw) in out[t * n..][columns.clone()].iter_mut().zip(own) {
+                *x = f32::from_le_bytes(*raw);
             }
+            raws = rest;
         }
     }
     Ok(())
