@@ -111,7 +111,7 @@ impl Error {
             Error::Unsupported(_) => {
                 "convert or quantise the model to a type and architecture from the list in the README"
             }
-            Error::OutOfMemory { .. } => "use a smaller context or a smaller model",
+            Error::OutOfMemory { .. } => "use a smaller context, a smaller model, or more threads",
             Error::PromptTooLong { .. } => "shorten the prompt or raise the context length",
             Error::ContextFull { .. } => "raise the context length, or truncate the session",
             Error::Component(_) => {
