@@ -17,6 +17,17 @@ fn mapped_and_copied_weights_agree() {
     }
 }
 
+/// Any number of threads gives what one gives, also more than a model has heads.
+#[test]
+fn any_number_of_threads_agrees() {
+    for ty in TYPES {
+        let Some(model) = stories(ty) else { return };
+        for threads in ["2", "3", "4", "11"] {
+            agree(&model, &["--threads", "1"], &["--threads", threads]);
+        }
+    }
+}
+
 /// The engine for hosts without relaxed SIMD gives what the embedded one gives.
 #[test]
 fn relaxed_and_plain_simd_agree() {

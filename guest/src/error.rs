@@ -42,8 +42,8 @@ pub enum Error {
     /// The model's bytes could not be read.
     #[error("reading the model failed: {0}")]
     Io(String),
-    /// Another member of the group failed.
-    #[error("another instance failed: {0}")]
+    /// The call was cancelled, or another member of the group is gone.
+    #[error("aborted: {0}")]
     Aborted(String),
 }
 

@@ -287,17 +287,32 @@ impl Session {
         if taken == 0 {
             return Ok(0);
         }
+        let before = self.tokens.len();
         self.tokens.extend_from_slice(&tokens[..taken]);
+        if let Err(error) = self.compute_each(pending, &tokens[..taken], each) {
+            self.truncate(before)?;
+            return Err(error);
+        }
+        self.fed += taken as u64;
+        Ok(taken)
+    }
+
+    /// Computes `tokens`, which were appended after some that were `pending`.
+    fn compute_each(
+        &mut self,
+        pending: usize,
+        tokens: &[u32],
+        each: Option<&mut Each<'_>>,
+    ) -> Result<()> {
         self.compute()?;
         if let Some(each) = each {
             let mut transformer = self.model.transformer()?;
-            for (t, &next) in tokens[1..taken].iter().enumerate() {
+            for (t, &next) in tokens[1..].iter().enumerate() {
                 transformer.logits(pending + t, &mut self.logits)?;
                 each(&self.logits, next);
             }
         }
-        self.fed += taken as u64;
-        Ok(taken)
+        Ok(())
     }
 
     /// Computes the tokens that are not yet in the cache: at most a batch.
@@ -305,7 +320,12 @@ impl Session {
         let pending = &self.tokens[self.computed..];
         if !pending.is_empty() {
             let mut transformer = self.model.transformer()?;
-            transformer.forward(pending, self.computed, &mut self.cache)?;
+            let done = transformer.forward(pending, self.computed, &mut self.cache);
+            if done.is_err() {
+                // Some layers have taken the batch, and others have not.
+                self.cache.truncate(self.computed);
+            }
+            done?;
             transformer.hidden(pending.len() - 1, &mut self.hidden);
             self.computed = self.tokens.len();
             self.has_logits = false;

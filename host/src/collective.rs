@@ -1,24 +1,275 @@
-//! The `collective` import: a group of one.
+//! The `collective` import: the group of instances that compute one model, each on a thread of its own.
 //!
-//! Also where the engine comes by while it computes, so that a call that is late can be ended (see
+//! [`Group::all_gather`] is a barrier. Who comes spins for a moment, because the others are usually less than that
+//! behind, and then sleeps. It cannot hang: whoever ends a call, well or not, [leaves](Group::leave), and who waits for one
+//! that has left is told to leave too. Cancelling is decided by the parts of a gather, so that all members are told at
+//! the same one and are in the same state afterwards.
+//!
+//! Also where an instance comes by while it computes, so that a call that is late can be ended (see
 //! [`deadline`](crate::deadline)).
+
+use std::hint::spin_loop;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use crate::bindings::gust::llm::collective::{CollectiveError, Host};
 use crate::state::State;
 
+/// How long who waits stays awake: longer than members that have the same to do are usually apart, and than a caller
+/// takes between two tokens; a thread that sleeps takes about half as long to wake.
+const PATIENCE: Duration = Duration::from_micros(100);
+
+/// Instances that compute together.
+pub(crate) struct Group {
+    seats: Box<[Seat]>,
+    /// Nothing where there are more members than processors: those that are behind need the one that would spin.
+    patience: Duration,
+    /// The first member of this call that failed, and why.
+    failed: Mutex<Option<(usize, String)>>,
+    /// Members that sleep or are about to.
+    sleepers: AtomicUsize,
+    asleep: Mutex<()>,
+    news: Condvar,
+}
+
+/// What a member shows the others. On cache lines of its own, because all look at it while they spin.
+#[derive(Default)]
+#[repr(align(128))]
+struct Seat {
+    /// Gathers of this call that the member has come to.
+    arrived: AtomicU64,
+    /// Whether it has left the call.
+    gone: AtomicBool,
+    /// Its parts of the last two gathers. Two are enough: who brings the next one has read all of the one before, and
+    /// so has everyone who lets that gather end.
+    parts: [RwLock<Part>; 2],
+}
+
+#[derive(Default)]
+struct Part {
+    bytes: Vec<u8>,
+    /// Whether the member had seen that the call is cancelled.
+    cancelled: bool,
+}
+
+/// Why a member is to leave a call.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Leave {
+    Cancelled,
+    /// Another member is gone. Carries why.
+    Aborted(String),
+}
+
+impl Group {
+    /// A group of `size` members, at least one.
+    pub(crate) fn new(size: usize) -> Arc<Group> {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        Arc::new(Group {
+            seats: (0..size).map(|_| Seat::default()).collect(),
+            patience: if size <= processors {
+                PATIENCE
+            } else {
+                Duration::ZERO
+            },
+            failed: Mutex::default(),
+            sleepers: AtomicUsize::new(0),
+            asleep: Mutex::default(),
+            news: Condvar::new(),
+        })
+    }
+
+    pub(crate) fn size(&self) -> usize {
+        self.seats.len()
+    }
+
+    /// How long it pays to stay awake for another member.
+    pub(crate) fn patience(&self) -> Duration {
+        self.patience
+    }
+
+    /// Begins a call of the first `called` members. Nobody may be in a call.
+    pub(crate) fn begin(&self, called: usize) {
+        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        for (rank, seat) in self.seats.iter().enumerate() {
+            seat.arrived.store(0, SeqCst);
+            seat.gone.store(rank >= called, SeqCst);
+        }
+    }
+
+    /// Ends the call of one member, which may have failed. Of no effect where it has left already.
+    pub(crate) fn leave(&self, rank: usize, failure: Option<String>) {
+        if self.seats[rank].gone.load(SeqCst) {
+            return;
+        }
+        if let Some(reason) = failure {
+            let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+            failed.get_or_insert((rank, reason));
+        }
+        self.seats[rank].gone.store(true, SeqCst);
+        self.wake();
+    }
+
+    /// The member of this call that failed first: the cause, where the others failed because of it.
+    pub(crate) fn first_failed(&self) -> Option<usize> {
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.as_ref().map(|(rank, _)| *rank)
+    }
+
+    /// Brings a part, waits for the others', and gives all of them put together.
+    pub(crate) fn all_gather(
+        &self,
+        rank: usize,
+        part: Vec<u8>,
+        cancelled: bool,
+    ) -> Result<Vec<u8>, Leave> {
+        let seat = &self.seats[rank];
+        if seat.gone.load(SeqCst) {
+            return Err(Leave::Aborted("this member has left the call".into()));
+        }
+        let turn = seat.arrived.load(SeqCst) + 1;
+        let place = (turn % 2) as usize;
+        *seat.parts[place]
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = Part {
+            bytes: part,
+            cancelled,
+        };
+        seat.arrived.store(turn, SeqCst);
+        self.wake();
+
+        let has_come = |seat: &Seat| seat.arrived.load(SeqCst) >= turn;
+        self.wait(|| {
+            let mut seats = self.seats.iter();
+            let missing = seats.find(|seat| !has_come(seat));
+            missing.is_none_or(|seat| seat.gone.load(SeqCst))
+        });
+        if !self.seats.iter().all(has_come) {
+            // It will not come any more, and this one must not go on without it.
+            let reason = self.reason();
+            self.leave(rank, Some(reason.clone()));
+            return Err(Leave::Aborted(reason));
+        }
+        let parts: Vec<_> = self
+            .seats
+            .iter()
+            .map(|seat| {
+                seat.parts[place]
+                    .read()
+                    .unwrap_or_else(PoisonError::into_inner)
+            })
+            .collect();
+        if parts.iter().any(|part| part.cancelled) {
+            return Err(Leave::Cancelled);
+        }
+        let mut all = Vec::with_capacity(parts.iter().map(|part| part.bytes.len()).sum());
+        parts.iter().for_each(|part| all.extend(&part.bytes));
+        Ok(all)
+    }
+
+    fn reason(&self) -> String {
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*failed {
+            Some((rank, reason)) => format!("instance {rank} of the group failed: {reason}"),
+            None => "another instance of the group has left the call".to_owned(),
+        }
+    }
+
+    /// Waits until `over` holds, which others make true and then [`wake`](Self::wake).
+    fn wait(&self, over: impl Fn() -> bool) {
+        if stay_awake(self.patience, &over) {
+            return;
+        }
+        // In this order, and `wake` in the opposite one: either it sees a sleeper, or the sleeper what it has done.
+        self.sleepers.fetch_add(1, SeqCst);
+        let mut asleep = self.asleep.lock().unwrap_or_else(PoisonError::into_inner);
+        while !over() {
+            asleep = self
+                .news
+                .wait(asleep)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        self.sleepers.fetch_sub(1, SeqCst);
+    }
+
+    fn wake(&self) {
+        if self.sleepers.load(SeqCst) > 0 {
+            drop(self.asleep.lock().unwrap_or_else(PoisonError::into_inner));
+            self.news.notify_all();
+        }
+    }
+}
+
+/// Spins until `over` holds, at most for `patience`. Says whether it does.
+pub(crate) fn stay_awake(patience: Duration, mut over: impl FnMut() -> bool) -> bool {
+    /// Looks between two at the clock.
+    const LOOKS: usize = 64;
+    let mut start = None;
+    loop {
+        for _ in 0..LOOKS {
+            if over() {
+                return true;
+            }
+            spin_loop();
+        }
+        let start = start.get_or_insert_with(Instant::now);
+        if start.elapsed() >= patience {
+            return over();
+        }
+    }
+}
+
+/// An instance's place in a group.
+pub(crate) struct Member {
+    pub(crate) group: Arc<Group>,
+    pub(crate) rank: usize,
+}
+
 impl Host for State {
     fn rank(&mut self) -> wasmtime::Result<u32> {
-        self.checkpoint()?;
-        Ok(0)
+        Ok(self.member.rank as u32)
     }
 
     fn size(&mut self) -> wasmtime::Result<u32> {
-        self.checkpoint()?;
-        Ok(1)
+        Ok(self.member.group.size() as u32)
     }
 
     fn all_gather(&mut self, part: Vec<u8>) -> wasmtime::Result<Result<Vec<u8>, CollectiveError>> {
-        self.checkpoint()?;
-        Ok(Ok(part))
+        self.in_time()?;
+        let cancelled = self.is_cancelled();
+        let Member { group, rank } = &self.member;
+        Ok(group
+            .all_gather(*rank, part, cancelled)
+            .map_err(|leave| self.leave(leave)))
+    }
+
+    fn checkpoint(&mut self) -> wasmtime::Result<Result<(), CollectiveError>> {
+        self.in_time()?;
+        // Several members could see it at different places; they are told at a gather.
+        if self.member.group.size() == 1 && self.is_cancelled() {
+            return Ok(Err(self.leave(Leave::Cancelled)));
+        }
+        Ok(Ok(()))
     }
 }
+
+impl State {
+    fn is_cancelled(&self) -> bool {
+        self.cancel
+            .as_ref()
+            .is_some_and(|cancel| cancel.is_cancelled())
+    }
+
+    fn leave(&mut self, leave: Leave) -> CollectiveError {
+        CollectiveError::Aborted(match leave {
+            Leave::Cancelled => {
+                self.was_cancelled = true;
+                "cancelled".to_owned()
+            }
+            Leave::Aborted(reason) => reason,
+        })
+    }
+}
+#[cfg(test)]
+mod tests;

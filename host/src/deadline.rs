@@ -3,7 +3,7 @@
 //! Each call has a deadline, [`State::deadline`], where a limit is set. There are two ways to hold an engine to it:
 //!
 //! - *When it comes by.* The embedded engine calls an import at every read of a file and several times in every layer of
-//!   a model. Those calls look at the clock ([`State::checkpoint`]) and end what is late. That costs tens of nanoseconds
+//!   a model. Those calls look at the clock ([`State::in_time`]) and end what is late. That costs tens of nanoseconds
 //!   a layer, and what the engine does in between is bounded.
 //! - *Anywhere.* A component of someone else may never come by. It is compiled so that it looks at a counter
 //!   (Wasmtime's *epoch*) at every turn of every loop and asks the host when the counter has moved. A [`Ticker`]
@@ -96,7 +96,7 @@ impl Drop for Call {
 
 impl State {
     /// Ends the call, by an error that an import passes on, where it is late.
-    pub(crate) fn checkpoint(&self) -> wasmtime::Result<()> {
+    pub(crate) fn in_time(&self) -> wasmtime::Result<()> {
         if self.is_late() {
             Err(Trap::Interrupt.into())
         } else {

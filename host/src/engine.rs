@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::{fmt, fs};
 
-use crate::instance::Instance;
+use crate::ensemble::Ensemble;
 use crate::program::{Interruption, Program};
-use crate::{Error, LoadOptions, Model, Source, cache};
+use crate::weights::Blob;
+use crate::{Error, LoadOptions, Model, Scope, Source, cache, threads};
 
 /// The engine that is built with this library.
 const EMBEDDED: &[u8] = include_bytes!(env!("GUST_ENGINE"));
@@ -56,10 +57,10 @@ impl Engine {
         }
     }
 
-    /// Loads a model into a new instance of the engine.
+    /// Loads a model into new instances of the engine, one for each [thread](LoadOptions::threads).
     ///
-    /// Each model has an instance of its own, with a memory of its own. Its sessions share the instance and take turns;
-    /// to compute at the same time, load the model again (mapped weights are shared between instances).
+    /// Each instance has a memory of its own and some of the rows of every matrix. The sessions of a model share its
+    /// instances and take turns; to compute at the same time, load the model again (mapped weights share their memory).
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Io`], [`Error::InvalidModel`], [`Error::Unsupported`], [`Error::OutOfMemory`] and the
@@ -79,8 +80,15 @@ impl Engine {
             Some(_) if !self.0.is_embedded() => self.interruptible()?,
             _ => self.0.program.clone(),
         };
-        let instance = Instance::new(program, source.into(), options)?;
-        Model::load(instance, options)
+        let blob = Blob::open(source.into())?;
+        let threads = threads::choose(options.threads, blob.size(), program.is_collective)?;
+        let size = if options.scope == Scope::Full {
+            threads
+        } else {
+            1
+        };
+        let ensemble = Ensemble::new(&program, &blob, options, size)?;
+        Model::load(ensemble, options, threads)
     }
 
     fn interruptible(&self) -> Result<Arc<Program>, Error> {

@@ -71,7 +71,7 @@ pub enum Error {
     /// The model's bytes could not be read. The session is lost.
     #[error("reading failed: {0}")]
     Io(String),
-    /// Another member of the group failed. The session is lost.
+    /// The instances that compute together have lost each other.
     #[error("aborted: {0}")]
     Aborted(String),
 
@@ -111,7 +111,7 @@ impl Error {
             Error::Unsupported(_) => {
                 "convert or quantise the model to a type and architecture from the list in the README"
             }
-            Error::OutOfMemory { .. } => "use a smaller context or a smaller model",
+            Error::OutOfMemory { .. } => "use a smaller context, a smaller model, or more threads",
             Error::PromptTooLong { .. } => "shorten the prompt or raise the context length",
             Error::ContextFull { .. } => "raise the context length, or truncate the session",
             Error::Component(_) => {

@@ -19,7 +19,7 @@ pub struct ModelInfo {
     pub block_count: u32,
     /// Bytes of all tensors in the file.
     pub weight_bytes: u64,
-    /// Bytes of tensors that were mapped, not copied.
+    /// Bytes of tensors that were mapped, not copied. What several instances have mapped counts for each.
     pub mapped_bytes: u64,
     /// Bytes of keys and values that one token of context takes, in F16, over all layers.
     pub kv_bytes_per_token: u64,

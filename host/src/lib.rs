@@ -20,8 +20,9 @@
 //! `gust:llm/engine` can take its place ([`EngineBuilder::component_file`]).
 //!
 //! - An [`Engine`] is compiled code, made once and [cached](EngineBuilder::cache_dir) between runs.
-//! - A [`Model`] is a file in an instance of the engine. On Linux its weights are mapped and not copied: loading takes
-//!   milliseconds, and every process and instance that uses the file shares one copy of it.
+//! - A [`Model`] is a file in instances of the engine, which compute together, each on a [thread](LoadOptions::threads). On
+//!   Linux its weights are mapped and not copied: loading takes milliseconds, and every process and instance that uses the
+//!   file shares one copy of it.
 //! - A [`Session`] is a sequence of tokens and how it goes on. Feed it what was said, and iterate over the answer, as
 //!   [text](Session::text) or as [tokens](Session::tokens). It can be [copied](Session::fork), [cut](Session::truncate) and
 //!   [stored](Session::save).
@@ -38,6 +39,7 @@ mod collective;
 mod convert;
 mod deadline;
 mod engine;
+mod ensemble;
 mod error;
 mod event;
 mod info;
@@ -50,6 +52,7 @@ mod program;
 mod session;
 mod source;
 mod state;
+mod threads;
 mod utf8;
 mod wasi;
 mod weights;

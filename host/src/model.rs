@@ -3,16 +3,18 @@
 use std::fmt;
 use std::sync::Arc;
 
+use wasmtime::Store;
 use wasmtime::component::ResourceAny;
 
 use crate::bindings::exports::gust::llm::engine as wit;
-use crate::instance::Instance;
+use crate::ensemble::{Answer, Ensemble, Handle};
+use crate::state::State;
 use crate::{
     ChatMessage, ChatOptions, Error, LoadOptions, MetadataEntry, ModelInfo, Session,
     SessionOptions, SpecialTokens, TensorEntry, TokenizeOptions, weights,
 };
 
-/// A loaded model, in an instance of the engine of its own. Clones are the same model; sessions keep it alive.
+/// A loaded model, in instances of the engine of its own. Clones are the same model; sessions keep it alive.
 ///
 /// ```
 /// use gust::{Engine, LoadOptions, SpecialTokens, TokenizeOptions};
@@ -28,30 +30,51 @@ use crate::{
 pub struct Model(Arc<Shared>);
 
 struct Shared {
-    instance: Arc<Instance>,
-    resource: ResourceAny,
+    ensemble: Arc<Ensemble>,
+    handle: Handle,
     info: ModelInfo,
+    threads: usize,
 }
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        self.instance.drop_resource(self.resource);
+        self.ensemble.discard(&self.handle);
     }
 }
 
 impl Model {
-    pub(crate) fn load(instance: Arc<Instance>, options: &LoadOptions) -> Result<Model, Error> {
+    pub(crate) fn load(
+        ensemble: Arc<Ensemble>,
+        options: &LoadOptions,
+        threads: usize,
+    ) -> Result<Model, Error> {
         let options = wit::LoadOptions::from(options);
-        let loaded =
-            instance.call(|engine, store| engine.call_load_model(store, weights::NAME, options));
-        instance.loaded();
-        let resource = loaded?;
-        let info = instance.ask(|engine, store| engine.model().call_info(store, resource))?;
+        let loaded = ensemble
+            .make(move |_, engine, store| engine.call_load_model(store, weights::NAME, options));
+        ensemble.loaded();
+        let handle = loaded?;
+        let infos = ensemble.call_each(&handle, None, |engine, store, model| {
+            engine.model().call_info(store, model).map(Ok)
+        })?;
+        let mapped_bytes = infos.iter().map(|info| info.mapped_bytes).sum();
+        let Some(info) = infos.into_iter().next() else {
+            return Err(Error::Component("no instance has loaded it".into()));
+        };
+        let info = ModelInfo {
+            mapped_bytes,
+            ..info.into()
+        };
         Ok(Model(Arc::new(Shared {
-            instance,
-            resource,
-            info: info.into(),
+            ensemble,
+            handle,
+            info,
+            threads,
         })))
+    }
+
+    /// How many threads compute. Of a model that is not loaded in full: how many would.
+    pub fn threads(&self) -> usize {
+        self.0.threads
     }
 
     /// What the model says of itself.
@@ -64,11 +87,8 @@ impl Model {
     /// # Errors
     /// None but those that end the model, such as [`Error::Trap`].
     pub fn metadata(&self) -> Result<Vec<MetadataEntry>, Error> {
-        let Shared {
-            instance, resource, ..
-        } = &*self.0;
         let entries =
-            instance.ask(|engine, store| engine.model().call_metadata(store, *resource))?;
+            self.ask(|engine, store, model| engine.call_metadata(store, model).map(Ok))?;
         Ok(entries.into_iter().map(MetadataEntry::from).collect())
     }
 
@@ -77,11 +97,7 @@ impl Model {
     /// # Errors
     /// None but those that end the model, such as [`Error::Trap`].
     pub fn tensors(&self) -> Result<Vec<TensorEntry>, Error> {
-        let Shared {
-            instance, resource, ..
-        } = &*self.0;
-        let entries =
-            instance.ask(|engine, store| engine.model().call_tensors(store, *resource))?;
+        let entries = self.ask(|engine, store, model| engine.call_tensors(store, model).map(Ok))?;
         Ok(entries.into_iter().map(TensorEntry::from).collect())
     }
 
@@ -90,15 +106,8 @@ impl Model {
     /// # Errors
     /// [`Error::Unsupported`] where the model's tokenizer is, [`Error::InvalidArgument`] where it was not loaded.
     pub fn tokenize(&self, text: &str, options: &TokenizeOptions) -> Result<Vec<u32>, Error> {
-        let Shared {
-            instance, resource, ..
-        } = &*self.0;
         let options = wit::TokenizeOptions::from(options);
-        instance.call(|engine, store| {
-            engine
-                .model()
-                .call_tokenize(store, *resource, text, options)
-        })
+        self.ask(|engine, store, model| engine.call_tokenize(store, model, text, options))
     }
 
     /// Tokens to bytes, each token's one after the other. They are the text's as UTF-8, unless the tokens cut a
@@ -107,15 +116,8 @@ impl Model {
     /// # Errors
     /// [`Error::InvalidArgument`] where a token is outside the vocabulary.
     pub fn detokenize(&self, tokens: &[u32], special: SpecialTokens) -> Result<Vec<u8>, Error> {
-        let Shared {
-            instance, resource, ..
-        } = &*self.0;
         let render = special == SpecialTokens::Render;
-        instance.call(|engine, store| {
-            engine
-                .model()
-                .call_detokenize(store, *resource, tokens, render)
-        })
+        self.ask(|engine, store, model| engine.call_detokenize(store, model, tokens, render))
     }
 
     /// A conversation to the prompt that the model's chat template makes of it. Tokenize it with `parse_special`.
@@ -127,16 +129,9 @@ impl Model {
         messages: &[ChatMessage],
         options: &ChatOptions,
     ) -> Result<String, Error> {
-        let Shared {
-            instance, resource, ..
-        } = &*self.0;
         let messages: Vec<_> = messages.iter().map(wit::ChatMessage::from).collect();
         let options = wit::ChatOptions::from(options);
-        instance.call(|engine, store| {
-            engine
-                .model()
-                .call_render_chat(store, *resource, &messages, &options)
-        })
+        self.ask(|engine, store, model| engine.call_render_chat(store, model, &messages, &options))
     }
 
     /// An empty session.
@@ -145,22 +140,35 @@ impl Model {
     /// [`Error::InvalidArgument`] where an option is out of range, [`Error::OutOfMemory`] or [`Error::MemoryLimit`]
     /// where the context does not fit.
     pub fn session(&self, options: &SessionOptions) -> Result<Session, Error> {
-        let Shared {
-            instance, resource, ..
-        } = &*self.0;
         let options = wit::SessionOptions::from(options);
-        let session = instance
-            .call(|engine, store| engine.model().call_new_session(store, *resource, options))?;
+        let Shared {
+            ensemble, handle, ..
+        } = &*self.0;
+        let session = ensemble.make_of(handle, move |engine, store, model| {
+            engine.model().call_new_session(store, model, options)
+        })?;
         Ok(Session::new(self.clone(), session))
     }
 
-    /// Bytes of linear memory that the instance has, mapped weights included.
+    /// Bytes of linear memory that the instances have, mapped weights included.
     pub fn linear_memory_bytes(&self) -> u64 {
-        self.0.instance.memory_used()
+        self.0.ensemble.memory_used()
     }
 
-    pub(crate) fn instance(&self) -> &Instance {
-        &self.0.instance
+    pub(crate) fn ensemble(&self) -> &Ensemble {
+        &self.0.ensemble
+    }
+
+    fn ask<T>(
+        &self,
+        call: impl FnOnce(wit::GuestModel<'_>, &mut Store<State>, ResourceAny) -> Answer<T>,
+    ) -> Result<T, Error> {
+        let Shared {
+            ensemble, handle, ..
+        } = &*self.0;
+        ensemble.ask(handle, |engine, store, model| {
+            call(engine.model(), store, model)
+        })
     }
 }
 

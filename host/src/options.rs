@@ -13,7 +13,12 @@ pub struct LoadOptions {
     pub scope: Scope,
     /// Whether weights may be mapped. Default: yes.
     pub mmap: Mapping,
-    /// What the instance may use. Default: no more limits than WebAssembly's own.
+    /// How many threads compute, each with an instance of the engine and a share of the weights. Any number gives the same
+    /// answers, to the last bit. At least 1, and 1 where a component does not import `gust:llm/collective`. Default: the
+    /// physical cores that the process may use; for a small model fewer, and for one that needs the memories of more
+    /// instances (an instance holds less than 4 GiB), more. Unless the [scope](Self::scope) is full, one instance loads.
+    pub threads: Option<u32>,
+    /// What the instances may use. Default: no more limits than WebAssembly's own.
     pub limits: Limits,
     /// Told how loading goes, from the thread that loads. Default: nobody.
     pub progress: Option<ProgressFn>,
@@ -27,6 +32,7 @@ impl fmt::Debug for LoadOptions {
         f.debug_struct("LoadOptions")
             .field("scope", &self.scope)
             .field("mmap", &self.mmap)
+            .field("threads", &self.threads)
             .field("limits", &self.limits)
             .field("progress", &self.progress.is_some())
             .finish()
@@ -55,10 +61,11 @@ pub enum Mapping {
     Copy,
 }
 
-/// What one instance of the engine may use.
+/// What the engine may use for one model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Limits {
-    /// Bytes of linear memory, mapped weights included. Default: 4 GiB, which is all that WebAssembly can address.
+    /// Bytes of linear memory in all instances together, mapped weights included. Default: 4 GiB for each, which is all that
+    /// WebAssembly can address.
     pub memory: Option<u64>,
     /// Wall time of one call into the engine: loading, one chunk of a prompt, one token. Default: no limit.
     ///

@@ -17,6 +17,8 @@ pub(crate) struct Program {
     pub(crate) component: InstancePre<State>,
     /// Where its exports are.
     pub(crate) exports: LlmIndices,
+    /// Whether instances of it can compute together.
+    pub(crate) is_collective: bool,
     /// Present where calls can be ended at loops.
     pub(crate) ticker: Option<Ticker>,
 }
@@ -43,6 +45,10 @@ impl Program {
         let engine = wasmtime::Engine::new(&config(interruption)).map_err(unusable)?;
         let compiled =
             cache::compiled(&engine, component, cache_dir, on_compile).map_err(unusable)?;
+        let component_type = compiled.component_type();
+        let is_collective = component_type
+            .imports(&engine)
+            .any(|(name, _)| name.starts_with("gust:llm/collective@"));
         let component = link(&engine).and_then(|linker| linker.instantiate_pre(&compiled));
         let component = component.map_err(unusable)?;
         let exports = LlmIndices::new(&component).map_err(unusable)?;
@@ -56,6 +62,7 @@ impl Program {
         Ok(Program {
             component,
             exports,
+            is_collective,
             ticker,
         })
     }

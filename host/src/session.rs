@@ -1,11 +1,13 @@
 //! A session: what has been said, and how it goes on.
 
 use std::fmt;
+use std::sync::Arc;
 
 use wasmtime::Store;
 use wasmtime::component::ResourceAny;
 
 use crate::bindings::exports::gust::llm::engine as wit;
+use crate::ensemble::{Answer, Handle};
 use crate::state::State;
 use crate::{
     CancelHandle, Error, Event, FinishReason, GenerationOptions, Model, Token, Usage, Utf8Stream,
@@ -27,22 +29,22 @@ use crate::{
 /// ```
 pub struct Session {
     model: Model,
-    resource: ResourceAny,
+    handle: Handle,
     finish_reason: Option<FinishReason>,
     cancel: CancelHandle,
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.model.instance().drop_resource(self.resource);
+        self.model.ensemble().discard(&self.handle);
     }
 }
 
 impl Session {
-    pub(crate) fn new(model: Model, resource: ResourceAny) -> Session {
+    pub(crate) fn new(model: Model, handle: Handle) -> Session {
         Session {
             model,
-            resource,
+            handle,
             finish_reason: None,
             cancel: CancelHandle::default(),
         }
@@ -54,7 +56,9 @@ impl Session {
     /// [`Error::InvalidArgument`] where an option is out of range.
     pub fn configure(&mut self, options: &GenerationOptions) -> Result<(), Error> {
         let options = wit::GenerationOptions::from(options);
-        self.call(|session, store, resource| session.call_configure(store, resource, &options))?;
+        self.call(move |session, store, resource| {
+            session.call_configure(store, resource, &options)
+        })?;
         self.finish_reason = None;
         Ok(())
     }
@@ -78,13 +82,15 @@ impl Session {
         mut progress: impl FnMut(usize),
     ) -> Result<(), Error> {
         // The first chunk is given all of them, so that too many are refused before any is taken.
+        let tokens: Arc<[u32]> = tokens.into();
         let mut done = 0;
         while done < tokens.len() {
             self.cancel.check()?;
-            let rest = &tokens[done..];
-            let taken =
-                self.call(|session, store, resource| session.call_feed(store, resource, rest))?;
-            done += check_taken(taken as usize, rest.len())?;
+            let given = tokens.clone();
+            let taken = self.compute(move |session, store, resource| {
+                session.call_feed(store, resource, &given[done..])
+            })?;
+            done += check_taken(taken as usize, tokens.len() - done)?;
             self.finish_reason = None;
             progress(done);
         }
@@ -98,7 +104,7 @@ impl Session {
     pub fn next_event(&mut self) -> Result<Event, Error> {
         self.cancel.check()?;
         let event =
-            self.call(|session, store, resource| session.call_next_token(store, resource))?;
+            self.compute(|session, store, resource| session.call_next_token(store, resource))?;
         let event = Event::from(event);
         if let Event::Finished { reason, .. } = event {
             self.finish_reason = Some(reason);
@@ -160,13 +166,15 @@ impl Session {
         tokens: &[u32],
         mut progress: impl FnMut(usize),
     ) -> Result<Vec<f32>, Error> {
+        let tokens: Arc<[u32]> = tokens.into();
         let mut scores = Vec::with_capacity(tokens.len());
         while scores.len() < tokens.len() {
             self.cancel.check()?;
-            let rest = &tokens[scores.len()..];
-            let chunk =
-                self.call(|session, store, resource| session.call_score(store, resource, rest))?;
-            check_taken(chunk.len(), rest.len())?;
+            let (given, done) = (tokens.clone(), scores.len());
+            let chunk = self.compute(move |session, store, resource| {
+                session.call_score(store, resource, &given[done..])
+            })?;
+            check_taken(chunk.len(), tokens.len() - done)?;
             scores.extend(chunk);
             self.finish_reason = None;
             progress(scores.len());
@@ -179,7 +187,7 @@ impl Session {
     /// # Errors
     /// [`Error::InvalidArgument`] where there are fewer than that.
     pub fn truncate(&mut self, length: u32) -> Result<(), Error> {
-        self.call(|session, store, resource| session.call_truncate(store, resource, length))?;
+        self.call(move |session, store, resource| session.call_truncate(store, resource, length))?;
         self.finish_reason = None;
         Ok(())
     }
@@ -197,14 +205,17 @@ impl Session {
     /// # Errors
     /// [`Error::OutOfMemory`] or [`Error::MemoryLimit`].
     pub fn fork(&self) -> Result<Session, Error> {
-        let copy = self.call(|session, store, resource| session.call_fork(store, resource))?;
+        let ensemble = self.model.ensemble();
+        let copy = ensemble.make_of(&self.handle, |engine, store, session| {
+            engine.session().call_fork(store, session)
+        })?;
         let mut copy = Session::new(self.model.clone(), copy);
         copy.finish_reason = self.finish_reason;
         Ok(copy)
     }
 
     /// All of the state as bytes, for [`restore`](Self::restore) in a session of the same model and options, also in
-    /// another program. Bound to this version of the engine.
+    /// another program and with another number of threads. Bound to this version of the engine.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`] or [`Error::MemoryLimit`].
@@ -217,7 +228,8 @@ impl Session {
     /// # Errors
     /// [`Error::InvalidArgument`] where the bytes are no such state.
     pub fn restore(&mut self, state: &[u8]) -> Result<(), Error> {
-        self.call(|session, store, resource| session.call_restore(store, resource, state))?;
+        let state: Arc<[u8]> = state.into();
+        self.call(move |session, store, resource| session.call_restore(store, resource, &state))?;
         self.finish_reason = None;
         Ok(())
     }
@@ -227,11 +239,20 @@ impl Session {
     /// # Errors
     /// None but those that end the session, such as [`Error::Trap`].
     pub fn usage(&self) -> Result<Usage, Error> {
-        let usage = self
-            .model
-            .instance()
-            .ask(|engine, store| engine.session().call_usage(store, self.resource))?;
-        Ok(usage.into())
+        let usages =
+            self.model
+                .ensemble()
+                .call_each(&self.handle, None, |engine, store, session| {
+                    engine.session().call_usage(store, session).map(Ok)
+                })?;
+        let kv_bytes = usages.iter().map(|usage| usage.kv_bytes).sum();
+        let Some(usage) = usages.into_iter().next() else {
+            return Err(Error::Component("no instance has the session".into()));
+        };
+        Ok(Usage {
+            kv_bytes,
+            ..usage.into()
+        })
     }
 
     /// What stops this session from elsewhere.
@@ -244,18 +265,40 @@ impl Session {
         &self.model
     }
 
-    fn call<T>(
+    /// Calls all instances, which can be cancelled.
+    fn compute<T: Send + 'static>(
         &self,
-        call: impl FnOnce(
-            wit::GuestSession<'_>,
-            &mut Store<State>,
-            ResourceAny,
-        ) -> wasmtime::Result<Result<T, wit::Error>>,
+        call: impl Fn(wit::GuestSession<'_>, &mut Store<State>, ResourceAny) -> Answer<T>
+        + Send
+        + Sync
+        + 'static,
     ) -> Result<T, Error> {
-        let resource = self.resource;
-        self.model
-            .instance()
-            .call(|engine, store| call(engine.session(), store, resource))
+        self.perform(Some(&self.cancel), call)
+    }
+
+    /// Calls all instances.
+    fn call<T: Send + 'static>(
+        &self,
+        call: impl Fn(wit::GuestSession<'_>, &mut Store<State>, ResourceAny) -> Answer<T>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Result<T, Error> {
+        self.perform(None, call)
+    }
+
+    fn perform<T: Send + 'static>(
+        &self,
+        cancel: Option<&CancelHandle>,
+        call: impl Fn(wit::GuestSession<'_>, &mut Store<State>, ResourceAny) -> Answer<T>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Result<T, Error> {
+        let ensemble = self.model.ensemble();
+        ensemble.call(&self.handle, cancel, move |engine, store, session| {
+            call(engine.session(), store, session)
+        })
     }
 }
 
@@ -334,6 +377,9 @@ impl Iterator for Text<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod in_a_group;
 
 #[cfg(test)]
 mod tests {

@@ -1,12 +1,15 @@
 //! What the host keeps for one instance: the data of its store.
 
-use std::sync::Weak;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use wasmtime::ResourceLimiter;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
+use crate::CancelHandle;
+use crate::collective::Member;
 use crate::memory::Region;
 use crate::wasi::{self, LastWords};
 use crate::weights::{Blob, LoadProgress};
@@ -29,27 +32,37 @@ pub(crate) struct State {
     pub(crate) region: Weak<Region>,
     /// The memory that it may use, and has asked for.
     pub(crate) memory: MemoryBudget,
+    /// Its place among the instances that compute together.
+    pub(crate) member: Member,
     /// When the present call has to be over.
     pub(crate) deadline: Option<Instant>,
+    /// What cancels the present call.
+    pub(crate) cancel: Option<CancelHandle>,
+    /// Whether the engine was told that it does.
+    pub(crate) was_cancelled: bool,
     /// Standard error of the component.
     pub(crate) last_words: LastWords,
     wasi: WasiCtx,
 }
 
 impl State {
-    pub(crate) fn new(model: Blob, progress: LoadProgress, memory: Option<u64>) -> Self {
+    pub(crate) fn new(
+        model: Blob,
+        progress: LoadProgress,
+        memory: MemoryBudget,
+        member: Member,
+    ) -> Self {
         let last_words = LastWords::default();
         State {
             table: ResourceTable::new(),
             model,
             progress,
             region: Weak::new(),
-            memory: MemoryBudget {
-                limit: memory.unwrap_or(ADDRESSABLE).min(ADDRESSABLE),
-                used: 0,
-                refused: false,
-            },
+            memory,
+            member,
             deadline: None,
+            cancel: None,
+            was_cancelled: false,
             wasi: wasi::context(&last_words),
             last_words,
         }
@@ -72,14 +85,32 @@ impl WasiView for State {
     }
 }
 
-/// The linear memory of an instance: all of its memories together, in bytes.
+/// The linear memory of the instances that compute together, in bytes. Clones are about the same memory.
+#[derive(Clone)]
 pub(crate) struct MemoryBudget {
-    /// What it may use.
-    pub(crate) limit: u64,
-    /// What it uses.
-    pub(crate) used: u64,
-    /// Whether it was refused more since this was last set to `false`.
+    /// What they may use.
+    limit: u64,
+    /// What they use.
+    used: Arc<AtomicU64>,
+    /// Whether this one was refused more since this was last set to `false`.
     pub(crate) refused: bool,
+}
+
+impl MemoryBudget {
+    /// What `instances` may use, at most `limit` in all.
+    pub(crate) fn new(limit: Option<u64>, instances: usize) -> Self {
+        let all = ADDRESSABLE.saturating_mul(instances as u64);
+        MemoryBudget {
+            limit: limit.unwrap_or(all).min(all),
+            used: Arc::default(),
+            refused: false,
+        }
+    }
+
+    /// What they use.
+    pub(crate) fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
 }
 
 impl ResourceLimiter for MemoryBudget {
@@ -90,13 +121,14 @@ impl ResourceLimiter for MemoryBudget {
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         // What fails after this, for want of the system's memory, stays counted: the budget errs on the small side.
-        let used = self.used + desired.saturating_sub(current) as u64;
-        if used > self.limit {
-            self.refused = true;
-            return Ok(false);
-        }
-        self.used = used;
-        Ok(true)
+        let more = desired.saturating_sub(current) as u64;
+        let grown = self
+            .used
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+                used.checked_add(more).filter(|&used| used <= self.limit)
+            });
+        self.refused |= grown.is_err();
+        Ok(grown.is_ok())
     }
 
     fn table_growing(

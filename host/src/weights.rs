@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use wasmtime::component::Resource;
 
@@ -79,6 +80,11 @@ impl Blob {
         })
     }
 
+    /// Bytes.
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+
     fn read(&self, offset: u64, length: u32) -> Result<Vec<u8>, WeightsError> {
         let end = offset.checked_add(u64::from(length));
         let Some(end) = end.filter(|&end| end <= self.size) else {
@@ -115,25 +121,59 @@ fn read_file(file: &File, offset: u64, length: u32) -> Result<Vec<u8>, WeightsEr
     }
 }
 
-/// Counts what the engine has taken while it loads, and tells the caller.
-#[derive(Default)]
+/// Counts what the instances of a model have taken while they load, and tells the caller. Clones count together.
+#[derive(Clone)]
 pub(crate) struct LoadProgress {
+    count: Arc<Count>,
+    /// Whether this one tells. One does, so that the caller is told by the thread that loads.
+    tells: bool,
+}
+
+struct Count {
     listener: Option<ProgressFn>,
-    done: u64,
+    done: AtomicU64,
+    over: AtomicBool,
 }
 
 impl LoadProgress {
     pub(crate) fn new(listener: Option<ProgressFn>) -> Self {
-        LoadProgress { listener, done: 0 }
+        let count = Arc::new(Count {
+            listener,
+            done: AtomicU64::new(0),
+            over: AtomicBool::new(false),
+        });
+        LoadProgress {
+            count,
+            tells: false,
+        }
     }
 
-    fn add(&mut self, bytes: u64, total: u64) {
-        if let Some(listener) = &self.listener {
-            self.done = self.done.saturating_add(bytes).min(total);
-            listener(Progress::Loading {
-                done: self.done,
-                total,
-            });
+    /// For instance `rank`.
+    pub(crate) fn of(&self, rank: usize) -> Self {
+        LoadProgress {
+            count: self.count.clone(),
+            tells: rank == 0,
+        }
+    }
+
+    /// Ends the telling.
+    pub(crate) fn end(&self) {
+        self.count.over.store(true, Ordering::Relaxed);
+    }
+
+    fn add(&self, bytes: u64, total: u64) {
+        let Count {
+            listener,
+            done,
+            over,
+        } = &*self.count;
+        let done = done
+            .fetch_add(bytes, Ordering::Relaxed)
+            .saturating_add(bytes);
+        if let (Some(listener), true, false) = (listener, self.tells, over.load(Ordering::Relaxed))
+        {
+            let done = done.min(total);
+            listener(Progress::Loading { done, total });
         }
     }
 }
@@ -159,7 +199,7 @@ impl HostBlob for State {
         offset: u64,
         length: u32,
     ) -> wasmtime::Result<Result<Vec<u8>, WeightsError>> {
-        self.checkpoint()?;
+        self.in_time()?;
         let blob = self.table.get(&blob)?;
         let bytes = blob.read(offset, length);
         if bytes.is_ok() {
@@ -175,7 +215,7 @@ impl HostBlob for State {
         length: u64,
         address: u64,
     ) -> wasmtime::Result<Result<(), WeightsError>> {
-        self.checkpoint()?;
+        self.in_time()?;
         let blob = self.table.get(&blob)?;
         let (Data::File(file), Some(region)) = (&blob.data, self.region.upgrade()) else {
             return Ok(Err(WeightsError::Unsupported));

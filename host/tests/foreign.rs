@@ -126,6 +126,29 @@ fn more_memory_than_allowed_is_an_error() {
 }
 
 #[test]
+fn a_component_without_a_group_computes_on_one_thread() {
+    let engine = Engine::builder()
+        .component_bytes(component("nop"))
+        .cache_dir(None)
+        .build();
+    let options = LoadOptions {
+        threads: Some(2),
+        ..Default::default()
+    };
+    let loaded = engine
+        .expect("it has the exports")
+        .load(SHIPPED_MODEL, &options);
+    let Err(Error::InvalidArgument(mismatch)) = loaded else {
+        panic!("it was grouped")
+    };
+    assert_eq!(
+        (&*mismatch.subject, &*mismatch.found),
+        ("threads", "2"),
+        "{mismatch}"
+    );
+}
+
+#[test]
 fn functions_of_other_types_are_an_error() {
     let Error::Component(reason) = load("nop", Limits::default()) else {
         panic!("it was taken")

@@ -76,14 +76,18 @@ impl Group for Instances {
     }
 
     fn size(&self) -> usize {
-        // Asked anew although it does not change: the forward pass asks several times in each layer, and a host can end
-        // a call that takes too long when the engine comes by.
-        collective::size();
         self.size
     }
 
     fn all_gather(&self, part: &[u8]) -> Result<Vec<u8>> {
-        collective::all_gather(part)
-            .map_err(|collective::CollectiveError::Aborted(reason)| Error::Aborted(reason))
+        collective::all_gather(part).map_err(aborted)
     }
+
+    fn checkpoint(&self) -> Result<()> {
+        collective::checkpoint().map_err(aborted)
+    }
+}
+
+fn aborted(collective::CollectiveError::Aborted(reason): collective::CollectiveError) -> Error {
+    Error::Aborted(reason)
 }

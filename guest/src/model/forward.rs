@@ -10,6 +10,7 @@ use super::config::Config;
 use super::group::{Group, gather_columns};
 use super::kv_block::Layout;
 use super::kv_cache::KvCache;
+use super::room;
 use super::rope::Rope;
 use super::weights::{Layer, Linear, Mapping, Matrix, Share, Weights};
 use crate::blob::Blob;
@@ -69,6 +70,7 @@ impl Transformer {
         group: Rc<dyn Group>,
     ) -> Result<Self> {
         let config = Config::from_gguf(gguf)?;
+        room::check(gguf, &config, group.rank(), group.size())?;
         let share = Share::new(&config, group.rank(), group.size());
         let weights = Weights::load(gguf, blob, mapping, &config, &share)?;
         let rope = Rope::new(&config, weights.rope_freqs.as_deref());
@@ -86,6 +88,16 @@ impl Transformer {
     /// The model's shape.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Which rows and heads this instance has.
+    pub(super) fn share(&self) -> &Share {
+        &self.share
+    }
+
+    /// The instances that compute together.
+    pub(super) fn group(&self) -> &dyn Group {
+        &*self.group
     }
 
     /// Bytes of weights that were mapped and not copied.

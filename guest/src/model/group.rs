@@ -18,8 +18,14 @@ pub trait Group {
     /// The parts of all instances, in order of their rank, put together.
     ///
     /// # Errors
-    /// `aborted` when another instance is gone.
+    /// `aborted` when the call is cancelled or another instance is gone.
     fn all_gather(&self, part: &[u8]) -> Result<Vec<u8>>;
+
+    /// Passes where the call that is under way can be ended. For one that is alone; in a group, gathers are such places.
+    ///
+    /// # Errors
+    /// `aborted` when the call is cancelled.
+    fn checkpoint(&self) -> Result<()>;
 }
 
 /// A group of one.
@@ -38,6 +44,10 @@ impl Group for Solo {
     fn all_gather(&self, part: &[u8]) -> Result<Vec<u8>> {
         Ok(part.to_vec())
     }
+
+    fn checkpoint(&self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// Completes rows of which this instance has computed the columns `own`, given as `[tokens, own]`: gives `[tokens, n]`.
@@ -51,10 +61,13 @@ pub(crate) fn gather_columns(
 ) -> Result<()> {
     if group.size() == 1 {
         std::mem::swap(part, out);
-        return Ok(());
+        return group.checkpoint();
     }
     let tokens = out.len() / n;
-    let bytes: Vec<u8> = part.iter().flat_map(|x| x.to_le_bytes()).collect();
+    let mut bytes = vec![0; 4 * part.len()];
+    for (raw, x) in bytes.as_chunks_mut().0.iter_mut().zip(&*part) {
+        *raw = x.to_le_bytes();
+    }
     let gathered = group.all_gather(&bytes)?;
     if gathered.len() != 4 * out.len() {
         let found = format!(
@@ -64,17 +77,16 @@ pub(crate) fn gather_columns(
         );
         return Err(Error::Aborted(found));
     }
-    let mut values = gathered
-        .as_chunks()
-        .0
-        .iter()
-        .map(|raw| f32::from_le_bytes(*raw));
+    let (mut raws, _) = gathered.as_chunks();
     for rank in 0..group.size() {
         let columns = share(rank);
         for t in 0..tokens {
-            for (x, value) in out[t * n..][columns.clone()].iter_mut().zip(&mut values) {
-                *x = value;
+            // The shares of all ranks are all columns, so there are as many as were counted.
+            let (own, rest) = raws.split_at(columns.len());
+            for (x, raw) in out[t * n..][columns.clone()].iter_mut().zip(own) {
+                *x = f32::from_le_bytes(*raw);
             }
+            raws = rest;
         }
     }
     Ok(())

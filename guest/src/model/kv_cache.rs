@@ -1,5 +1,7 @@
 //! The cache of keys and values: what attention needs of the tokens before.
 
+use std::ops::Range;
+
 use super::kv_block::{KvType, Layout, Side};
 use crate::error::{Error, Result, invalid_argument};
 use crate::kernels::attention::KEYS;
@@ -119,11 +121,6 @@ impl KvCache {
         self.bytes_per_head() * self.heads.len() as u64
     }
 
-    /// Bytes of one token's keys and values when saved.
-    pub fn bytes_per_token(&self) -> u64 {
-        2 * (self.heads.len() * self.layout.row_bytes()) as u64
-    }
-
     /// Forgets all tokens from `length` on.
     pub fn truncate(&mut self, length: usize) {
         for head in &mut self.heads {
@@ -131,9 +128,19 @@ impl KvCache {
         }
     }
 
-    /// All keys and values as bytes, for [`KvCache::load`]: for each head the rows of all keys, then those of all values.
-    pub fn save(&self, out: &mut Vec<u8>) {
-        for head in &self.heads {
+    /// Bytes of the keys and values of this many tokens in one head of one layer, when saved.
+    pub(crate) fn head_bytes(&self, tokens: usize) -> u64 {
+        2 * tokens as u64 * self.layout.row_bytes() as u64
+    }
+
+    /// Whether saved keys and values are finite numbers.
+    pub(crate) fn is_finite(&self, bytes: &[u8]) -> bool {
+        self.layout.is_finite(bytes)
+    }
+
+    /// One layer as bytes, for [`KvCache::load_layer`]: for each head the rows of all keys, then those of all values.
+    pub(crate) fn save_layer(&self, layer: usize, out: &mut Vec<u8>) {
+        for head in &self.heads[self.heads_of(layer)] {
             for (side, data) in [(Side::Keys, &head.keys), (Side::Values, &head.values)] {
                 let block_bytes = self.layout.block_bytes(side);
                 for token in 0..head.tokens {
@@ -147,19 +154,12 @@ impl KvCache {
         }
     }
 
-    /// Becomes what was saved of `tokens` tokens. `false`, with nothing changed, when `bytes` have another length or hold
-    /// what is no finite number.
-    #[must_use]
-    pub fn load(&mut self, tokens: usize, bytes: &[u8]) -> bool {
-        let fits =
-            tokens <= self.capacity && bytes.len() as u64 == tokens as u64 * self.bytes_per_token();
-        if !fits || !self.layout.is_finite(bytes) {
-            return false;
-        }
-        self.truncate(0);
-        let layout = self.layout;
+    /// Gives one layer the keys and values that were saved of `tokens` tokens. There must be room, which the caller has
+    /// checked.
+    pub(crate) fn load_layer(&mut self, layer: usize, tokens: usize, bytes: &[u8]) {
+        let (layout, heads) = (self.layout, self.heads_of(layer));
         let mut rows = bytes.chunks_exact(layout.row_bytes());
-        for head in &mut self.heads {
+        for head in &mut self.heads[heads] {
             for side in [Side::Keys, Side::Values] {
                 for (token, row) in rows.by_ref().take(tokens).enumerate() {
                     head.put(layout, side, token, row);
@@ -167,7 +167,10 @@ impl KvCache {
             }
             head.tokens = tokens;
         }
-        true
+    }
+
+    fn heads_of(&self, layer: usize) -> Range<usize> {
+        layer * self.kv_heads..(layer + 1) * self.kv_heads
     }
 
     /// Sets token `at`'s key and value of a head, each `[head_dim]`, and forgets what came behind it. There must be room,

@@ -1,6 +1,6 @@
 //! A model: what it looks like (`config`), its weights (`weights`, `region`), what it remembers of a sequence
 //! (`kv_cache`, in the order of `kv_block`), and the computation (`forward`), with rotary positions (`rope`),
-//! `attention`, and the group of instances that share the work (`group`).
+//! `attention`, and the group of instances that share the work (`group`, `room`, `shared_cache`).
 
 mod attention;
 mod config;
@@ -9,7 +9,9 @@ mod group;
 mod kv_block;
 mod kv_cache;
 mod region;
+mod room;
 mod rope;
+mod shared_cache;
 mod weights;
 
 pub use config::Config;

@@ -11,7 +11,7 @@ const CHUNK: usize = 1 << 20;
 
 /// Bytes of a blob that do not change.
 pub(crate) struct Region {
-    /// The start of `layout.size()` bytes, all of them initialised.
+    /// The start of `layout.size()` bytes, all of them initialised; of none, it dangles.
     start: NonNull<u8>,
     layout: Layout,
     /// Where the wanted bytes begin, and how many they are: `offset + length <= layout.size()`.
@@ -22,6 +22,15 @@ pub(crate) struct Region {
 }
 
 impl Region {
+    /// No bytes.
+    pub(crate) const EMPTY: Self = Self {
+        start: NonNull::dangling(),
+        layout: Layout::new::<()>(),
+        offset: 0,
+        length: 0,
+        is_mapped: false,
+    };
+
     /// Maps, if it can be done, or else copies, `length` bytes from `offset`, which lie within the blob.
     ///
     /// # Errors
@@ -120,7 +129,10 @@ impl Region {
 impl Drop for Region {
     #[expect(unsafe_code, reason = "the counterpart of `allocate`")]
     fn drop(&mut self) {
-        // SAFETY: `start` came from `alloc` with this layout and is given back once. Mapped pages stay what they are,
+        if self.layout.size() == 0 {
+            return;
+        }
+        // SAFETY: `start` came from `alloc` with this layout, whose size is not zero, and is given back once. Mapped pages stay what they are,
         // ordinary memory to the allocator, whose writes to them are private.
         unsafe { dealloc(self.start.as_ptr(), self.layout) }
     }

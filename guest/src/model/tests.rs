@@ -204,6 +204,10 @@ mod threads {
             self.barrier.wait();
             Ok(all)
         }
+
+        fn checkpoint(&self) -> Result<()> {
+            Ok(())
+        }
     }
 
     #[test]

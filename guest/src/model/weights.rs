@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::config::Config;
 use super::region::Region;
-use crate::blob::Blob;
+use crate::blob::{Blob, PAGE};
 use crate::error::{Result, invalid_model, unsupported};
 use crate::gguf::{Gguf, TensorInfo, TensorType};
 use crate::kernels::Rows;
@@ -142,10 +142,29 @@ impl Weights {
     ) -> Result<Self> {
         let mut loader = Loader {
             gguf,
-            blob,
-            mapping,
+            source: Some((blob, mapping)),
             mapped_bytes: 0,
+            weight: Weight::default(),
         };
+        Self::collect(&mut loader, config, share)
+    }
+
+    /// What `share` of the tensors takes, without loading it.
+    ///
+    /// # Errors
+    /// As [`Weights::load`], but for what happens while reading.
+    pub(crate) fn weigh(gguf: &Gguf, config: &Config, share: &Share) -> Result<Weight> {
+        let mut loader = Loader {
+            gguf,
+            source: None,
+            mapped_bytes: 0,
+            weight: Weight::default(),
+        };
+        Self::collect(&mut loader, config, share)?;
+        Ok(loader.weight)
+    }
+
+    fn collect(loader: &mut Loader<'_>, config: &Config, share: &Share) -> Result<Self> {
         let Config {
             n_embd,
             n_ff,
@@ -177,7 +196,7 @@ impl Weights {
             });
         }
         let output_norm = loader.vector("output_norm.weight", n_embd)?;
-        let is_tied = gguf.tensor("output.weight").is_none();
+        let is_tied = loader.gguf.tensor("output.weight").is_none();
         let output = if is_tied && share.vocab.len() == config.n_vocab {
             Rc::clone(&token_embd)
         } else {
@@ -195,11 +214,21 @@ impl Weights {
     }
 }
 
+/// What weights take of an instance's memory, in bytes.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Weight {
+    /// All matrices.
+    pub(crate) bytes: u64,
+    /// The largest of them.
+    pub(crate) largest: u64,
+}
+
+/// Loads tensors, or without a source weighs them: then the matrices are empty and vectors are zeros.
 struct Loader<'a> {
     gguf: &'a Gguf,
-    blob: &'a dyn Blob,
-    mapping: Mapping,
+    source: Option<(&'a dyn Blob, Mapping)>,
     mapped_bytes: u64,
+    weight: Weight,
 }
 
 impl Loader<'_> {
@@ -230,14 +259,17 @@ impl Loader<'_> {
     fn vector(&mut self, name: &str, len: usize) -> Result<Vec<f32>> {
         let tensor = self.tensor(name, &[len])?;
         let (ty, offset, size) = (tensor.ty, tensor.offset, tensor.size);
-        let bytes = self.blob.read(offset, size as usize)?;
+        let mut out = vec![0.0; len];
+        let Some((blob, _)) = self.source else {
+            return Ok(out);
+        };
+        let bytes = blob.read(offset, size as usize)?;
         if bytes.len() as u64 != size {
             return Err(crate::error::Error::Io(format!(
                 "{name}: {} bytes",
                 bytes.len()
             )));
         }
-        let mut out = vec![0.0; len];
         quant::dequantize(ty, &bytes, &mut out);
         Ok(out)
     }
@@ -273,12 +305,19 @@ impl Loader<'_> {
     }
 
     fn region(&mut self, offset: u64, length: u64) -> Result<Region> {
+        // Regions begin and end with pages.
+        let pages = (length / PAGE as u64 + 2) * PAGE as u64;
+        self.weight.bytes = self.weight.bytes.saturating_add(pages);
+        self.weight.largest = self.weight.largest.max(pages);
+        let Some((blob, mapping)) = self.source else {
+            return Ok(Region::EMPTY);
+        };
         let length = usize::try_from(length)
             .map_err(|_| invalid_model("a tensor", "less than 4 GiB", format!("{length} bytes")))?;
-        if self.mapping == Mapping::Copy || (length as u64) < SMALLEST_MAPPING {
-            return Region::copy(self.blob, offset, length);
+        if mapping == Mapping::Copy || (length as u64) < SMALLEST_MAPPING {
+            return Region::copy(blob, offset, length);
         }
-        let region = Region::map(self.blob, offset, length)?;
+        let region = Region::map(blob, offset, length)?;
         if region.is_mapped {
             self.mapped_bytes += length as u64;
         }

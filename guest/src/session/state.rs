@@ -8,7 +8,7 @@ use crate::error::{Result, invalid_argument};
 use crate::quant::{Element, F32};
 
 /// The last digit is the version of the layout.
-const MAGIC: &[u8; 8] = b"gustses1";
+const MAGIC: &[u8; 8] = b"gustses2";
 
 impl Session {
     /// An independent copy.
@@ -36,7 +36,7 @@ impl Session {
     /// Everything but the options, as bytes.
     ///
     /// # Errors
-    /// `invalid-argument` if the model's weights are not loaded.
+    /// `invalid-argument` if the model's weights are not loaded, `aborted`.
     pub fn save(&self) -> Result<Vec<u8>> {
         let mut out = MAGIC.to_vec();
         for number in self.shape()? {
@@ -57,7 +57,9 @@ impl Session {
         if self.computed > 0 {
             self.hidden.iter().for_each(|x| out.extend(x.to_le_bytes()));
         }
-        self.cache.save(&mut out);
+        self.model
+            .transformer()?
+            .save_cache(&self.cache, &mut out)?;
         Ok(out)
     }
 
@@ -110,7 +112,8 @@ impl Session {
         if tokens.iter().any(|&token| token >= n_vocab) {
             return Err(wrong("tokens outside the vocabulary"));
         }
-        if !self.cache.load(computed, rest) {
+        let transformer = self.model.transformer()?;
+        if !transformer.load_cache(&mut self.cache, computed, rest) {
             return Err(wrong("another number of keys and values"));
         }
         self.tokens.clear();
@@ -127,8 +130,8 @@ impl Session {
         Ok(())
     }
 
-    /// What must be the same for a state to fit.
-    fn shape(&self) -> Result<[u64; 5]> {
+    /// What must be the same for a state to fit. The size of the group need not be.
+    fn shape(&self) -> Result<[u64; 6]> {
         let transformer = self.model.transformer()?;
         let config = transformer.config();
         Ok([
@@ -136,8 +139,9 @@ impl Session {
             config.n_embd as u64,
             config.n_layers as u64,
             config.head_dim as u64,
+            config.n_kv_heads as u64,
             // Of each type of keys and values another number.
-            self.cache.bytes_per_token(),
+            self.cache.head_bytes(1),
         ])
     }
 }

@@ -23,6 +23,9 @@ pub(super) struct ModelArgs {
     /// Copy the weights into the engine instead of mapping the file
     #[arg(long)]
     pub(super) no_mmap: bool,
+    /// Threads that compute [default: the physical cores; fewer for small models, more for those above 3 GiB]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub(super) threads: Option<u32>,
     /// The memory that the engine may use, weights included, such as 2GiB
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
     pub(super) max_memory: Option<u64>,

@@ -51,6 +51,7 @@ struct Report {
     parameters: u64,
     weight_bytes: u64,
     mapped_bytes: u64,
+    threads: usize,
     prompt_tokens: u32,
     gen_tokens: u32,
     repeat: u32,
@@ -97,6 +98,7 @@ pub(super) fn bench(args: &BenchArgs) -> Result<(), Failure> {
         parameters: info.parameters,
         weight_bytes: info.weight_bytes,
         mapped_bytes: info.mapped_bytes,
+        threads: opened.model.threads(),
         prompt_tokens: args.prompt_tokens,
         gen_tokens: args.gen_tokens,
         repeat: args.repeat,
@@ -220,6 +222,7 @@ fn listing(report: &Report) -> String {
             bytes(report.weight_bytes),
             format!("{} mapped", bytes(report.mapped_bytes)),
         ),
+        row("threads", report.threads.to_string(), String::new()),
         row(
             "engine",
             format!("{:.1} ms", report.engine_ms),

@@ -112,7 +112,9 @@ impl Failure {
             Failure::Gust(error) => error,
         };
         match error {
-            gust::Error::OutOfMemory { .. } => Some("use a smaller --context or a smaller model"),
+            gust::Error::OutOfMemory { .. } => {
+                Some("use a smaller --context or model, or more --threads")
+            }
             gust::Error::PromptTooLong { .. } => Some("shorten the prompt or raise --context"),
             gust::Error::ContextFull { .. } => {
                 Some("raise --context, or end the text earlier with --max-tokens")

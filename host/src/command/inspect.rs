@@ -45,6 +45,8 @@ struct Report {
     tensors: Vec<Tensor>,
     types: Vec<TypeSize>,
     memory: Memory,
+    /// That would compute.
+    threads: usize,
 }
 
 #[derive(Serialize)]
@@ -107,6 +109,7 @@ pub(super) fn inspect(args: &InspectArgs) -> Result<(), Failure> {
         model.metadata()?,
         model.tensors()?,
         args.context,
+        model.threads(),
     );
     let mut output = Output::new();
     if args.json {
@@ -122,6 +125,7 @@ fn report(
     metadata: Vec<MetadataEntry>,
     tensors: Vec<TensorEntry>,
     context: Option<u32>,
+    threads: usize,
 ) -> Report {
     let context = context.unwrap_or_else(|| info.context_length.min(DEFAULT_CONTEXT));
     let mut types: BTreeMap<&str, (usize, u64)> = BTreeMap::new();
@@ -185,6 +189,7 @@ fn report(
         tensors: tensors.collect(),
         types,
         memory,
+        threads,
     }
 }
 
@@ -211,6 +216,7 @@ fn listing(report: &Report) -> String {
         tensors,
         types,
         memory,
+        threads,
     } = report;
     let overview = [
         ("name", printable(&model.name)),
@@ -230,6 +236,7 @@ fn listing(report: &Report) -> String {
             "chat template",
             if model.has_chat_template { "yes" } else { "no" }.to_owned(),
         ),
+        ("threads", threads.to_string()),
     ];
     let overview = table(&overview.map(|(name, value)| vec![name.to_owned(), value]));
     let metadata_rows: Vec<Vec<String>> = metadata.iter().map(metadata_row).collect();

@@ -40,6 +40,7 @@ pub(super) fn open(args: &ModelArgs, scope: Scope) -> Result<Opened, Failure> {
         } else {
             Mapping::Allowed
         },
+        threads: args.threads,
         limits: Limits {
             memory: args.max_memory,
             call_time: args.call_timeout,

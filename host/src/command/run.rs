@@ -114,6 +114,7 @@ fn prompt(args: &RunArgs) -> Result<String, Failure> {
 /// What came of it.
 struct Answer {
     outcome: Result<Ending, Failure>,
+    /// Of the prompt, as many as were read.
     prompt_tokens: usize,
     generated: u64,
     prefill: Duration,
@@ -126,7 +127,7 @@ struct Answer {
 /// be told.
 fn answer(session: &mut Session, prompt: &[u32], echo: &str, printer: &mut Printer<'_>) -> Answer {
     let start = Instant::now();
-    let fed = feed(session, prompt);
+    let (fed, prompt_tokens) = feed(session, prompt);
     let prefill = start.elapsed();
     let (mut generated, mut first_token) = (0, None);
     let decode = || -> Result<Ending, Failure> {
@@ -148,7 +149,7 @@ fn answer(session: &mut Session, prompt: &[u32], echo: &str, printer: &mut Print
     let decode = start.elapsed() - prefill;
     Answer {
         outcome,
-        prompt_tokens: prompt.len(),
+        prompt_tokens,
         generated,
         prefill,
         first_token,
@@ -156,12 +157,16 @@ fn answer(session: &mut Session, prompt: &[u32], echo: &str, printer: &mut Print
     }
 }
 
-fn feed(session: &mut Session, tokens: &[u32]) -> Result<(), Failure> {
+/// Gives what came of it, and how many tokens were taken.
+fn feed(session: &mut Session, tokens: &[u32]) -> (Result<(), Failure>, usize) {
     let progress = Progress::start("reading the prompt");
     let reporter = progress.reporter();
-    Ok(session.feed_with(tokens, |done| {
-        reporter.done(done as u64, tokens.len() as u64)
-    })?)
+    let mut taken = 0;
+    let fed = session.feed_with(tokens, |done| {
+        taken = done;
+        reporter.done(done as u64, tokens.len() as u64);
+    });
+    (fed.map_err(Failure::from), taken)
 }
 
 impl Answer {

@@ -34,7 +34,7 @@ struct Llama3Scaling {
 }
 
 /// What is on offer.
-pub(crate) const MODELS: [Model; 3] = [
+pub(crate) const MODELS: [Model; 4] = [
     Model {
         id: "tinyllama-1.1b",
         arch: "llama",
@@ -106,6 +106,24 @@ pub(crate) const MODELS: [Model; 3] = [
             eos: 151_645,
             add_bos: false,
         },
+    },
+    // More than one instance can address.
+    Model {
+        id: "llama-2-7b",
+        arch: "llama",
+        name: "synthetic Llama 2 7B",
+        n_layers: 32,
+        n_embd: 4096,
+        n_ff: 11_008,
+        n_heads: 32,
+        n_kv_heads: 32,
+        n_ctx: 4096,
+        rope_theta: 10_000.0,
+        rms_eps: 1e-5,
+        tied: false,
+        qkv_bias: false,
+        rope_scaling: None,
+        vocabulary: Vocabulary::Spm { size: 32_000 },
     },
 ];
 

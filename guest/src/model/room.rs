@@ -1,0 +1,109 @@
+//! Whether an instance can hold its share of a model's weights, and how many instances it takes where it cannot.
+//!
+//! A memory of WebAssembly ends at 4 GiB. Each instance of a group has one, so that a larger model needs a larger group.
+
+use super::config::Config;
+use super::weights::{Share, Weights};
+use crate::error::{Result, invalid_argument, unsupported};
+use crate::gguf::Gguf;
+
+/// What an address reaches, in bytes.
+const ADDRESSABLE: u64 = 1 << (if usize::BITS < 64 { usize::BITS } else { 47 });
+/// Kept for all but the weights: the vocabulary, buffers, and a session with a short context. In bytes.
+const FOR_THE_REST: u64 = 128 << 20;
+/// Above this many instances no model gets smaller.
+const MAX_SIZE: usize = 256;
+
+/// Checks that instance `rank` of `size` has room for its weights.
+///
+/// # Errors
+/// `invalid-argument` where a larger group has room, and says how large; `unsupported` where none has;
+/// `invalid-model` and `unsupported` for tensors, as when they are loaded.
+pub(super) fn check(gguf: &Gguf, config: &Config, rank: usize, size: usize) -> Result<()> {
+    check_in(gguf, config, rank, size, ADDRESSABLE - FOR_THE_REST)
+}
+
+fn check_in(gguf: &Gguf, config: &Config, rank: usize, size: usize, room: u64) -> Result<()> {
+    let fits = |rank: usize, size: usize| {
+        let weight = Weights::weigh(gguf, config, &Share::new(config, rank, size))?;
+        // One allocation of Rust's is less than half of what can be addressed.
+        Ok(weight.bytes <= room && weight.largest <= room / 2)
+    };
+    if fits(rank, size)? {
+        return Ok(());
+    }
+    for more in size + 1..=MAX_SIZE {
+        let mut all_fit = true;
+        for rank in 0..more {
+            all_fit = all_fit && fits(rank, more)?;
+        }
+        if all_fit {
+            let expected = format!(
+                "at least {more}, because the weights take {:.2} GiB and each has room for {:.2}",
+                gib(gguf.tensors.iter().map(|tensor| tensor.size).sum()),
+                gib(room)
+            );
+            return Err(invalid_argument("instances", expected, size));
+        }
+    }
+    let expected = format!("{:.2} GiB at most in each instance", gib(room));
+    let found = "more than that, however many instances there are";
+    Err(unsupported("the size of the weights", expected, found))
+}
+
+fn gib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 30)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Error;
+    use crate::test_model::{self, Shape};
+
+    /// The number of instances that the error asks for; none where there is room.
+    fn needed(file: &Vec<u8>, size: usize, room: u64) -> Option<usize> {
+        let gguf = Gguf::read(file).unwrap();
+        let config = Config::from_gguf(&gguf).unwrap();
+        let checks = (0..size).map(|rank| check_in(&gguf, &config, rank, size, room));
+        match checks.filter_map(Result::err).next()? {
+            Error::InvalidArgument(mismatch) => {
+                assert_eq!(mismatch.found, size.to_string());
+                let words = mismatch.expected.split([' ', ',']);
+                Some(words.filter_map(|word| word.parse().ok()).next().unwrap())
+            }
+            Error::Unsupported(_) => Some(0),
+            other => panic!("{other}"),
+        }
+    }
+
+    fn heaviest(file: &Vec<u8>, size: usize) -> u64 {
+        let gguf = Gguf::read(file).unwrap();
+        let config = Config::from_gguf(&gguf).unwrap();
+        let weigh =
+            |rank| Weights::weigh(&gguf, &config, &Share::new(&config, rank, size)).unwrap();
+        (0..size).map(|rank| weigh(rank).bytes).max().unwrap()
+    }
+
+    #[test]
+    fn as_many_instances_are_asked_for_as_it_takes() {
+        for is_tied in [false, true] {
+            // Large enough that pages do not hide the difference.
+            let file = test_model::model(&Shape {
+                head_dim: 16 << 10,
+                is_tied,
+                ..Shape::default()
+            });
+            for enough in 2..6 {
+                let (room, more) = (heaviest(&file, enough), heaviest(&file, enough - 1));
+                assert_eq!(needed(&file, enough, room), None);
+                if more > room {
+                    assert_eq!(needed(&file, 1, room), Some(enough));
+                    assert_eq!(needed(&file, enough - 1, room), Some(enough));
+                }
+            }
+            assert!(heaviest(&file, 1) > heaviest(&file, 2));
+            assert_eq!(needed(&file, 1, 0), Some(0), "nothing helps");
+        }
+    }
+}

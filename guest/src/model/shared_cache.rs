@@ -1,0 +1,48 @@
+//! The keys and values of all heads as bytes, whichever instance has them: what one group has saved, a group of any other
+//! size can go on from. The bytes are `[layers, kv_heads]`, each the keys and then the values of all tokens.
+
+use super::forward::Transformer;
+use super::kv_cache::KvCache;
+use crate::error::Result;
+
+impl Transformer {
+    /// Appends the keys and values of all heads to `out`.
+    ///
+    /// # Errors
+    /// `aborted` when another instance of the group is gone.
+    pub fn save_cache(&self, cache: &KvCache, out: &mut Vec<u8>) -> Result<()> {
+        // A layer at a time, so that no gather is larger than a host takes.
+        let mut own = Vec::new();
+        for l in 0..self.config().n_layers {
+            if self.group().size() == 1 {
+                cache.save_layer(l, out);
+                continue;
+            }
+            own.clear();
+            cache.save_layer(l, &mut own);
+            out.extend(self.group().all_gather(&own)?);
+        }
+        Ok(())
+    }
+
+    /// Gives `cache` this instance's part of what was saved of `tokens` tokens. `false`, with nothing changed, where `bytes`
+    /// have another length or hold what is no finite number, or there is no room.
+    #[must_use]
+    pub fn load_cache(&self, cache: &mut KvCache, tokens: usize, bytes: &[u8]) -> bool {
+        let (n_layers, n_kv_heads) = (self.config().n_layers, self.config().n_kv_heads);
+        let head = cache.head_bytes(tokens);
+        let expected = head * (n_layers * n_kv_heads) as u64;
+        let fits = tokens <= cache.capacity() && bytes.len() as u64 == expected;
+        if !fits || !cache.is_finite(bytes) {
+            return false;
+        }
+        // Less than there are bytes, if any.
+        let head = head as usize;
+        let own = self.share().kv_heads.clone();
+        for l in 0..n_layers {
+            let layer = &bytes[l * n_kv_heads * head..][..n_kv_heads * head];
+            cache.load_layer(l, tokens, &layer[own.start * head..own.end * head]);
+        }
+        true
+    }
+}

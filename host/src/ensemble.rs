@@ -1,0 +1,280 @@
+//! An ensemble: the instances of the engine that compute one model together, and how calls go into them.
+//!
+//! All members run the same program on the same input, each on a thread of its own, and meet in `collective`. The first
+//! one, the *lead*, runs on the thread of whoever calls; the others have [`Worker`]s. An ensemble of one has none, and a
+//! call into it is a call and no more.
+//!
+//! Models and sessions share their ensemble behind a lock. An ensemble that has ended answers everything with the reason.
+
+mod worker;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use wasmtime::Store;
+use wasmtime::component::ResourceAny;
+
+use crate::bindings::exports::gust::llm::engine::{self as wit, Guest};
+use crate::collective::{Group, Member};
+use crate::instance::Instance;
+use crate::program::Program;
+use crate::state::{MemoryBudget, State};
+use crate::weights::{Blob, LoadProgress};
+use crate::{CancelHandle, Error, LoadOptions};
+use worker::{Others, Outcome, Worker};
+
+/// Instances that compute one model together.
+pub(crate) struct Ensemble {
+    stage: Mutex<Stage>,
+    /// Of each member, the resources that nobody has any more. The next call gives them back, so that dropping a session
+    /// never waits.
+    dropped: Mutex<Vec<Vec<ResourceAny>>>,
+    memory: MemoryBudget,
+    progress: LoadProgress,
+}
+
+struct Stage {
+    lead: Instance,
+    workers: Vec<Worker>,
+    group: Arc<Group>,
+    /// Why it cannot be called any more.
+    ended: Option<Error>,
+}
+
+/// A model or a session: a resource in each member.
+#[derive(Clone)]
+pub(crate) struct Handle(Arc<[ResourceAny]>);
+
+/// What a call into an instance gives.
+pub(crate) type Answer<T> = wasmtime::Result<Result<T, wit::Error>>;
+
+impl Ensemble {
+    /// Makes `size` instances that can load `model`.
+    pub(crate) fn new(
+        program: &Arc<Program>,
+        model: &Blob,
+        options: &LoadOptions,
+        size: usize,
+    ) -> Result<Arc<Ensemble>, Error> {
+        let group = Group::new(size);
+        let memory = MemoryBudget::new(options.limits.memory, size);
+        let progress = LoadProgress::new(options.progress.clone());
+        let instance = |rank| {
+            let member = Member {
+                group: group.clone(),
+                rank,
+            };
+            let state = State::new(model.clone(), progress.of(rank), memory.clone(), member);
+            Instance::new(program.clone(), state, options.limits)
+        };
+        let stage = Stage {
+            lead: instance(0)?,
+            workers: (1..size)
+                .map(|rank| Worker::new(rank, instance(rank)?, group.patience()))
+                .collect::<Result<_, Error>>()?,
+            group: group.clone(),
+            ended: None,
+        };
+        Ok(Arc::new(Ensemble {
+            stage: Mutex::new(stage),
+            dropped: Mutex::new(vec![Vec::new(); size]),
+            memory,
+            progress,
+        }))
+    }
+
+    /// Asks the lead alone, for what needs no other member and changes nothing.
+    pub(crate) fn ask<T>(
+        &self,
+        of: &Handle,
+        call: impl FnOnce(&Guest, &mut Store<State>, ResourceAny) -> Answer<T>,
+    ) -> Result<T, Error> {
+        let mut stage = self.enter()?;
+        stage.group.begin(1);
+        let answer = stage
+            .lead
+            .call(None, |engine, store| call(engine, store, of.0[0]));
+        answer.unwrap_or_else(|reason| Err(stage.end(reason)))
+    }
+
+    /// Calls all members, and gives the lead's answer.
+    pub(crate) fn call<T: Send + 'static>(
+        &self,
+        on: &Handle,
+        cancel: Option<&CancelHandle>,
+        call: impl Fn(&Guest, &mut Store<State>, ResourceAny) -> Answer<T> + Send + Sync + 'static,
+    ) -> Result<T, Error> {
+        Ok(self.call_each(on, cancel, call)?.swap_remove(0))
+    }
+
+    /// Calls all members, and gives their answers, the lead's first.
+    pub(crate) fn call_each<T: Send + 'static>(
+        &self,
+        on: &Handle,
+        cancel: Option<&CancelHandle>,
+        call: impl Fn(&Guest, &mut Store<State>, ResourceAny) -> Answer<T> + Send + Sync + 'static,
+    ) -> Result<Vec<T>, Error> {
+        let mut stage = self.enter()?;
+        let on = on.clone();
+        let answers = self.perform(&mut stage, cancel, move |rank, engine, store| {
+            call(engine, store, on.0[rank])
+        })?;
+        agreed(answers, &stage.group).map_err(|refusal| match refusal.done.is_empty() {
+            true => refusal.error,
+            // Some have done what others have not: they cannot go on together.
+            false => stage.end(refusal.error),
+        })
+    }
+
+    /// Makes something new in all members.
+    pub(crate) fn make(
+        &self,
+        call: impl Fn(usize, &Guest, &mut Store<State>) -> Answer<ResourceAny> + Send + Sync + 'static,
+    ) -> Result<Handle, Error> {
+        let mut stage = self.enter()?;
+        let answers = self.perform(&mut stage, None, call)?;
+        agreed(answers, &stage.group)
+            .map(|resources| Handle(resources.into()))
+            .map_err(|refusal| {
+                let mut dropped = lock(&self.dropped);
+                for (rank, resource) in refusal.done {
+                    dropped[rank].push(resource);
+                }
+                refusal.error
+            })
+    }
+
+    /// Makes something new in all members out of what they have.
+    pub(crate) fn make_of(
+        &self,
+        of: &Handle,
+        call: impl Fn(&Guest, &mut Store<State>, ResourceAny) -> Answer<ResourceAny>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Result<Handle, Error> {
+        let of = of.clone();
+        self.make(move |rank, engine, store| call(engine, store, of.0[rank]))
+    }
+
+    /// Gives a model or a session back. Never waits.
+    pub(crate) fn discard(&self, handle: &Handle) {
+        for (dropped, resource) in lock(&self.dropped).iter_mut().zip(&*handle.0) {
+            dropped.push(*resource);
+        }
+    }
+
+    /// Ends the telling of progress: the model is loaded.
+    pub(crate) fn loaded(&self) {
+        self.progress.end();
+    }
+
+    /// Bytes of the members' linear memories.
+    pub(crate) fn memory_used(&self) -> u64 {
+        self.memory.used()
+    }
+
+    fn enter(&self) -> Result<MutexGuard<'_, Stage>, Error> {
+        let stage = lock(&self.stage);
+        match &stage.ended {
+            Some(reason) => Err(reason.clone()),
+            None => Ok(stage),
+        }
+    }
+
+    /// Has all members do the same. An error is the end of the ensemble.
+    fn perform<T: Send + 'static>(
+        &self,
+        stage: &mut Stage,
+        cancel: Option<&CancelHandle>,
+        call: impl Fn(usize, &Guest, &mut Store<State>) -> Answer<T> + Send + Sync + 'static,
+    ) -> Result<Vec<Result<T, Error>>, Error> {
+        let dropped: Vec<_> = lock(&self.dropped).iter_mut().map(std::mem::take).collect();
+        let outcomes = stage.run(cancel, move |rank, engine, store| {
+            for resource in &dropped[rank] {
+                resource.resource_drop(&mut *store)?;
+            }
+            call(rank, engine, store)
+        });
+        let mut lost = None;
+        let mut answers = Vec::with_capacity(outcomes.len());
+        let cause = stage.group.first_failed();
+        for (rank, outcome) in outcomes.into_iter().enumerate() {
+            match outcome {
+                Ok(answer) => answers.push(answer),
+                Err(reason) if cause == Some(rank) => lost = Some(reason),
+                Err(reason) => {
+                    lost.get_or_insert(reason);
+                }
+            }
+        }
+        match lost {
+            Some(reason) => Err(stage.end(reason)),
+            None => Ok(answers),
+        }
+    }
+}
+
+impl Stage {
+    /// Runs `call` in all members at the same time.
+    fn run<T: Send + 'static>(
+        &mut self,
+        cancel: Option<&CancelHandle>,
+        call: impl Fn(usize, &Guest, &mut Store<State>) -> Answer<T> + Send + Sync + 'static,
+    ) -> Vec<Outcome<T>> {
+        let Stage {
+            lead,
+            workers,
+            group,
+            ..
+        } = self;
+        group.begin(1 + workers.len());
+        if workers.is_empty() {
+            return vec![lead.call(cancel, |engine, store| call(0, engine, store))];
+        }
+        let call = Arc::new(call);
+        let mut others = Others::new(group);
+        for worker in workers {
+            let (call, rank) = (call.clone(), worker.rank());
+            others.give(worker, cancel, move |engine, store| {
+                call(rank, engine, store)
+            });
+        }
+        let outcome = lead.call(cancel, |engine, store| call(0, engine, store));
+        others.join(outcome)
+    }
+
+    fn end(&mut self, reason: Error) -> Error {
+        self.ended.insert(reason).clone()
+    }
+}
+
+/// Why a call failed where no member has ended.
+struct Refusal<T> {
+    error: Error,
+    /// What members have all the same done, and their ranks.
+    done: Vec<(usize, T)>,
+}
+
+/// What all members have answered, if they agree: one that fails is the answer of all.
+fn agreed<T>(answers: Vec<Result<T, Error>>, group: &Group) -> Result<Vec<T>, Refusal<T>> {
+    let cause = group.first_failed();
+    let (mut done, mut error) = (Vec::with_capacity(answers.len()), None);
+    for (rank, answer) in answers.into_iter().enumerate() {
+        match answer {
+            Ok(answer) => done.push((rank, answer)),
+            Err(reason) if cause == Some(rank) => error = Some(reason),
+            Err(reason) => {
+                error.get_or_insert(reason);
+            }
+        }
+    }
+    match error {
+        Some(error) => Err(Refusal { error, done }),
+        None => Ok(done.into_iter().map(|(_, answer)| answer).collect()),
+    }
+}
+
+/// Locks, also after a panic (of a caller's function): Wasmtime refuses by itself to enter what was left half-way.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,155 @@
+//! The threads of an ensemble: each has one instance, and waits for the next call into it.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvError, Sender, TryRecvError, channel};
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use wasmtime::Store;
+
+use super::Answer;
+use crate::bindings::exports::gust::llm::engine::Guest;
+use crate::collective::{Group, stay_awake};
+use crate::instance::Instance;
+use crate::state::State;
+use crate::{CancelHandle, Error};
+
+/// What became of a call: as [`Instance::call`] answers.
+pub(super) type Outcome<T> = Result<Result<T, Error>, Error>;
+
+type Job = Box<dyn FnOnce(&mut Instance) + Send>;
+
+/// A thread and the instance that runs on it. Dropped, it waits for both to end.
+pub(super) struct Worker {
+    rank: usize,
+    /// Absent while it is dropped.
+    jobs: Option<Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Worker {
+    /// Starts the thread. For a while after each job it stays awake.
+    pub(super) fn new(
+        rank: usize,
+        mut instance: Instance,
+        patience: Duration,
+    ) -> Result<Worker, Error> {
+        let (sender, jobs) = channel::<Job>();
+        let work = move || {
+            while let Ok(job) = receive(&jobs, patience) {
+                job(&mut instance);
+            }
+        };
+        let thread = Builder::new().name(format!("gust-{rank}")).spawn(work);
+        let thread = thread.map_err(|error| Error::Io(format!("starting a thread: {error}")))?;
+        Ok(Worker {
+            rank,
+            jobs: Some(sender),
+            thread: Some(thread),
+        })
+    }
+
+    pub(super) fn rank(&self) -> usize {
+        self.rank
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        drop(self.jobs.take());
+        if let Some(thread) = self.thread.take() {
+            // It catches what its jobs panic with.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The calls into all members but the lead. Dropped, which it is too early where the lead's call panics, it has the others
+/// leave and waits for them: nobody is inside any more when the next call begins.
+pub(super) struct Others<'a, T> {
+    group: &'a Arc<Group>,
+    outcomes: Receiver<(usize, Outcome<T>)>,
+    sender: Option<Sender<(usize, Outcome<T>)>>,
+}
+
+impl<'a, T: Send + 'static> Others<'a, T> {
+    pub(super) fn new(group: &'a Arc<Group>) -> Self {
+        let (sender, outcomes) = channel();
+        Self {
+            group,
+            outcomes,
+            sender: Some(sender),
+        }
+    }
+
+    /// Begins the call into one of them.
+    pub(super) fn give(
+        &mut self,
+        worker: &Worker,
+        cancel: Option<&CancelHandle>,
+        call: impl Fn(&Guest, &mut Store<State>) -> Answer<T> + Send + 'static,
+    ) {
+        let (rank, cancel) = (worker.rank, cancel.cloned());
+        let (group, sender) = (self.group.clone(), self.sender.clone());
+        let job = move |instance: &mut Instance| {
+            let outcome = catch_unwind(AssertUnwindSafe(|| instance.call(cancel.as_ref(), call)));
+            let outcome = outcome.unwrap_or_else(|_| Err(Error::Trap("the host panicked".into())));
+            leave(&group, rank, &outcome);
+            // Nobody listens after a panic of the lead.
+            let _ = sender.map(|sender| sender.send((rank, outcome)));
+        };
+        let given = worker
+            .jobs
+            .as_ref()
+            .map(|jobs| jobs.send(Box::new(job)).is_ok());
+        if given != Some(true) {
+            self.group
+                .leave(rank, Some("its thread is gone".to_owned()));
+        }
+    }
+
+    /// Waits until all have ended, and gives the outcomes of all members in order.
+    pub(super) fn join(mut self, lead: Outcome<T>) -> Vec<Outcome<T>> {
+        leave(self.group, 0, &lead);
+        drop(self.sender.take());
+        let gone = || Err(Error::Trap("a thread of the ensemble is gone".into()));
+        let mut all: Vec<_> = (0..self.group.size()).map(|_| gone()).collect();
+        all[0] = lead;
+        while let Ok((rank, outcome)) = receive(&self.outcomes, self.group.patience()) {
+            all[rank] = outcome;
+        }
+        all
+    }
+}
+
+impl<T> Drop for Others<'_, T> {
+    fn drop(&mut self) {
+        drop(self.sender.take());
+        // Of no effect where the lead has left already.
+        self.group.leave(0, Some("the caller panicked".to_owned()));
+        while self.outcomes.recv().is_ok() {}
+    }
+}
+
+fn leave<T>(group: &Group, rank: usize, outcome: &Outcome<T>) {
+    let failure = match outcome {
+        Ok(Ok(_)) => None,
+        Ok(Err(error)) | Err(error) => Some(error.to_string()),
+    };
+    group.leave(rank, failure);
+}
+
+/// Waits for the next one, awake for a while and then asleep.
+fn receive<T>(from: &Receiver<T>, patience: Duration) -> Result<T, RecvError> {
+    let mut received = Err(RecvError);
+    let over = stay_awake(patience, || match from.try_recv() {
+        Ok(next) => {
+            received = Ok(next);
+            true
+        }
+        Err(TryRecvError::Empty) => false,
+        Err(TryRecvError::Disconnected) => true,
+    });
+    if over { received } else { from.recv() }
+}

@@ -1,0 +1,151 @@
+//! Sessions in a group of instances of which one fails: nobody hangs, the caller is told why, and what can go on does.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::*;
+use crate::{Engine, LoadOptions, SHIPPED_MODEL, SessionOptions};
+
+const PROMPT: [u32; 40] = [7; 40];
+
+fn model(threads: u32) -> Model {
+    let options = LoadOptions {
+        threads: Some(threads),
+        ..Default::default()
+    };
+    let engine = Engine::new().expect("the embedded engine");
+    engine.load(SHIPPED_MODEL, &options).expect("it fits")
+}
+
+fn session(model: &Model) -> Session {
+    model.session(&SessionOptions::default()).expect("it fits")
+}
+
+/// Feeds the prompt, but for member `rank`, which does `instead`.
+fn feed_but(
+    session: &Session,
+    rank: usize,
+    instead: impl Fn() -> Answer<u32> + Send + Sync + 'static,
+) -> Result<u32, Error> {
+    let prompt: Arc<[u32]> = PROMPT.into();
+    session.compute(move |engine, store, session| {
+        if store.data().member.rank == rank {
+            return instead();
+        }
+        engine.call_feed(store, session, &prompt)
+    })
+}
+
+fn out_of_memory() -> wit::Error {
+    let (needed, available) = (2, 1);
+    wit::Error::OutOfMemory(wit::Shortage { needed, available })
+}
+
+/// What an undisturbed session says after the prompt.
+fn expected() -> Vec<f32> {
+    let mut session = session(&model(1));
+    session.feed(&PROMPT).expect("room");
+    session.logits().expect("a session with tokens")
+}
+
+#[test]
+fn one_that_refuses_is_the_answer_of_all_and_nothing_has_changed() {
+    let model = model(3);
+    for rank in 0..3 {
+        let mut session = session(&model);
+        let refused = feed_but(&session, rank, || Ok(Err(out_of_memory())));
+        let error = Error::OutOfMemory {
+            needed: 2,
+            available: 1,
+        };
+        assert_eq!(refused, Err(error));
+        assert_eq!(session.usage().expect("it goes on").context_used, 0);
+        session.feed(&PROMPT).expect("it goes on");
+        assert_eq!(session.logits(), Ok(expected()));
+    }
+}
+
+#[test]
+fn one_that_traps_ends_all_with_its_reason() {
+    for rank in 0..3 {
+        let model = model(3);
+        let mut session = session(&model);
+        let other = model.session(&SessionOptions::default()).expect("it fits");
+        let burnt = feed_but(&session, rank, || Err(wasmtime::format_err!("it burnt")));
+        assert_eq!(burnt, Err(Error::Trap("it burnt".to_owned())));
+        assert_eq!(
+            session.feed(&PROMPT),
+            Err(Error::Trap("it burnt".to_owned()))
+        );
+        assert_eq!(other.logits(), Err(Error::Trap("it burnt".to_owned())));
+    }
+}
+
+#[test]
+fn one_that_panics_ends_all() {
+    let model = model(3);
+    let session = session(&model);
+    let ended = feed_but(&session, 1, || panic!("meant by a test"));
+    assert!(matches!(ended, Err(Error::Trap(_))), "{ended:?}");
+    assert!(session.usage().is_err());
+}
+
+#[test]
+fn a_caller_that_panics_leaves_nobody_waiting() {
+    let model = model(3);
+    let session = session(&model);
+    let panicking = || feed_but(&session, 0, || panic!("meant by a test"));
+    catch_unwind(AssertUnwindSafe(panicking)).expect_err("it panics");
+    // The others were told to leave, so the session is as it was.
+    assert_eq!(session.usage().expect("it goes on").context_used, 0);
+}
+
+#[test]
+fn members_that_go_apart_cannot_go_on() {
+    let model = model(2);
+    let session = session(&model);
+    let ended = feed_but(&session, 1, || Ok(Ok(32)));
+    assert!(matches!(ended, Err(Error::Aborted(_))), "{ended:?}");
+    assert_eq!(session.usage().map(drop), ended.map(drop));
+}
+
+#[test]
+fn a_session_that_one_member_cannot_make_is_no_session() {
+    let model = model(3);
+    let ensemble = model.ensemble();
+    for rank in 0..3 {
+        let handle = &session(&model).handle;
+        let made = ensemble.make_of(handle, move |engine, store, session| {
+            match store.data().member.rank == rank {
+                true => Ok(Err(out_of_memory())),
+                false => engine.session().call_fork(store, session),
+            }
+        });
+        assert!(matches!(made.map(drop), Err(Error::OutOfMemory { .. })));
+    }
+    let mut session = session(&model);
+    session.feed(&PROMPT).expect("it goes on");
+    assert_eq!(session.logits(), Ok(expected()));
+}
+
+#[test]
+fn cancelling_in_the_middle_of_a_call_undoes_it_in_all_members() {
+    for threads in 1..=3 {
+        let model = model(threads);
+        let mut session = session(&model);
+        session.feed(&PROMPT[..3]).expect("room");
+        for rank in 0..threads as usize {
+            let (prompt, cancel): (Arc<[u32]>, _) = (PROMPT.into(), session.cancel_handle());
+            let cancelled = session.compute(move |engine, store, session| {
+                if store.data().member.rank == rank {
+                    cancel.cancel();
+                }
+                engine.call_feed(store, session, &prompt)
+            });
+            assert_eq!(cancelled, Err(Error::Cancelled));
+            session.cancel_handle().reset();
+            assert_eq!(session.usage().expect("it goes on").context_used, 3);
+        }
+        session.feed(&PROMPT[3..]).expect("room");
+        assert_eq!(session.logits(), Ok(expected()));
+    }
+}
