@@ -52,7 +52,8 @@ impl Instance {
         options: &LoadOptions,
     ) -> Result<Arc<Instance>, Error> {
         let progress = LoadProgress::new(options.progress.clone());
-        let state = State::new(Blob::open(source)?, progress, options.limits.memory);
+        let draft = options.draft.clone().map(Blob::open).transpose()?;
+        let state = State::new(Blob::open(source)?, draft, progress, options.limits.memory);
         let limits = Limits {
             call_time: options.limits.call_time,
             memory: options.limits.memory,

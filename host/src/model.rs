@@ -30,26 +30,37 @@ pub struct Model(Arc<Shared>);
 struct Shared {
     instance: Arc<Instance>,
     resource: ResourceAny,
+    /// The model that proposes tokens to the sessions of this one.
+    draft: Option<ResourceAny>,
     info: ModelInfo,
 }
 
 impl Drop for Shared {
     fn drop(&mut self) {
         self.instance.drop_resource(self.resource);
+        if let Some(draft) = self.draft {
+            self.instance.drop_resource(draft);
+        }
     }
 }
 
 impl Model {
     pub(crate) fn load(instance: Arc<Instance>, options: &LoadOptions) -> Result<Model, Error> {
-        let options = wit::LoadOptions::from(options);
-        let loaded =
-            instance.call(|engine, store| engine.call_load_model(store, weights::NAME, options));
+        let load = |name: &str| {
+            let options = wit::LoadOptions::from(options);
+            instance.call(|engine, store| engine.call_load_model(store, name, options))
+        };
+        let loaded = load(weights::NAME).and_then(|model| {
+            let draft = options.draft.as_ref().map(|_| load(weights::DRAFT));
+            Ok((model, draft.transpose()?))
+        });
         instance.loaded();
-        let resource = loaded?;
+        let (resource, draft) = loaded?;
         let info = instance.ask(|engine, store| engine.model().call_info(store, resource))?;
         Ok(Model(Arc::new(Shared {
             instance,
             resource,
+            draft,
             info: info.into(),
         })))
     }
@@ -142,16 +153,23 @@ impl Model {
     /// An empty session.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] where an option is out of range, [`Error::OutOfMemory`] or [`Error::MemoryLimit`]
-    /// where the context does not fit.
+    /// [`Error::InvalidArgument`] where an option is out of range or the draft model has another vocabulary,
+    /// [`Error::OutOfMemory`] or [`Error::MemoryLimit`] where the context does not fit.
     pub fn session(&self, options: &SessionOptions) -> Result<Session, Error> {
         let Shared {
-            instance, resource, ..
+            instance,
+            resource,
+            draft,
+            ..
         } = &*self.0;
         let options = wit::SessionOptions::from(options);
         let session = instance
             .call(|engine, store| engine.model().call_new_session(store, *resource, options))?;
-        Ok(Session::new(self.clone(), session))
+        let session = Session::new(self.clone(), session);
+        if let Some(draft) = *draft {
+            session.set_draft_model(draft)?;
+        }
+        Ok(session)
     }
 
     /// Bytes of linear memory that the instance has, mapped weights included.

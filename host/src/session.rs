@@ -48,6 +48,11 @@ impl Session {
         }
     }
 
+    /// Has another model of the same instance propose tokens.
+    pub(crate) fn set_draft_model(&self, draft: ResourceAny) -> Result<(), Error> {
+        self.call(|session, store, resource| session.call_set_draft_model(store, resource, draft))
+    }
+
     /// Sets how the next tokens are chosen, begins a new answer, and starts the random numbers anew.
     ///
     /// # Errors

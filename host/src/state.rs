@@ -23,6 +23,8 @@ pub(crate) struct State {
     pub(crate) table: ResourceTable,
     /// The bytes that `weights` gives out.
     pub(crate) model: Blob,
+    /// And those of the model that proposes tokens, if there is one.
+    pub(crate) draft: Option<Blob>,
     /// Told what of them was taken.
     pub(crate) progress: LoadProgress,
     /// The instance's one memory. Dangling where there is not exactly one, or files cannot be mapped into it.
@@ -37,11 +39,17 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(model: Blob, progress: LoadProgress, memory: Option<u64>) -> Self {
+    pub(crate) fn new(
+        model: Blob,
+        draft: Option<Blob>,
+        progress: LoadProgress,
+        memory: Option<u64>,
+    ) -> Self {
         let last_words = LastWords::default();
         State {
             table: ResourceTable::new(),
             model,
+            draft,
             progress,
             region: Weak::new(),
             memory: MemoryBudget {

@@ -17,4 +17,4 @@ pub use kv_cache::{KvCache, KvType};
 pub use weights::Mapping;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
