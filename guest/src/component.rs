@@ -129,6 +129,11 @@ impl wit::GuestSession for SessionHandle {
         Ok(self.0.borrow_mut().configure(options)?)
     }
 
+    fn set_draft_model(&self, draft: wit::ModelBorrow<'_>) -> Result<(), wit::Error> {
+        let draft = Rc::clone(&draft.get::<ModelHandle>().0);
+        Ok(self.0.borrow_mut().set_draft_model(draft)?)
+    }
+
     fn feed(&self, tokens: Vec<u32>) -> Result<u32, wit::Error> {
         Ok(self.0.borrow_mut().feed(&tokens)? as u32)
     }
@@ -150,12 +155,12 @@ impl wit::GuestSession for SessionHandle {
     }
 
     fn fork(&self) -> Result<wit::Session, wit::Error> {
-        let copy = self.0.borrow().fork()?;
+        let copy = self.0.borrow_mut().fork()?;
         Ok(wit::Session::new(SessionHandle(RefCell::new(copy))))
     }
 
     fn save(&self) -> Result<Vec<u8>, wit::Error> {
-        Ok(self.0.borrow().save()?)
+        Ok(self.0.borrow_mut().save()?)
     }
 
     fn restore(&self, state: Vec<u8>) -> Result<(), wit::Error> {

@@ -1,22 +1,34 @@
 //! A session: the tokens of one sequence, what the model has computed for them, and how they go on.
 
+mod ahead;
 mod answer;
+mod draft;
+mod lookup;
+mod probability;
+mod speculation;
 mod state;
 
 use std::rc::Rc;
 
 use crate::engine::Model;
 use crate::error::{Error, Result, invalid_argument};
-use crate::model::{BATCH, KvCache, KvType};
+use crate::model::{BATCH, Config, KvCache, KvType};
 use crate::sampler::{Candidates, SamplerOptions};
 use answer::Answer;
 pub use answer::FinishReason;
+use draft::Draft;
+use probability::log_softmax;
+use speculation::Speculation;
+pub use speculation::SpeculationOptions;
 
 /// Room for tokens where nothing else is asked for; more costs memory that few use.
 const DEFAULT_CONTEXT: u32 = 4096;
 /// Limits of `generation-options` in `wit/engine.wit`.
 const MAX_STOPS: usize = 64;
 const MAX_LOGPROBS: u32 = 1024;
+/// Tokens whose logits are computed at once for [`Session::score`]: enough to use each weight several times, few enough
+/// for the largest vocabularies.
+const SCORED_ROWS: usize = 8;
 
 /// How a session is laid out.
 #[derive(Debug, Clone, Copy, Default)]
@@ -40,6 +52,8 @@ pub struct GenerationOptions {
     pub ignore_end: bool,
     /// Reports the probability of the chosen token and of this many others.
     pub logprobs: Option<u32>,
+    /// How many tokens are proposed. The answer is the same for any numbers here, and comes sooner or later.
+    pub speculation: SpeculationOptions,
 }
 
 /// What [`Session::next_token`] answers.
@@ -76,8 +90,12 @@ pub struct Usage {
     pub fed: u64,
     /// Tokens generated since the session began.
     pub generated: u64,
-    /// Bytes reserved for keys and values.
+    /// Bytes reserved for keys and values, the draft model's among them.
     pub kv_bytes: u64,
+    /// Tokens proposed since the session began.
+    pub drafted: u64,
+    /// Of those, the tokens that were chosen.
+    pub accepted: u64,
 }
 
 /// A sequence of tokens and its state.
@@ -89,16 +107,22 @@ pub struct Session {
     /// one is computed when it is needed.
     computed: usize,
     cache: KvCache,
-    /// `[E]`: what the model made of the last computed token.
+    /// `[1 + proposed, E]`: what the model made of the last computed token, and of those proposed to follow it.
     hidden: Vec<f32>,
-    /// `[V]`: scratch, and those of `hidden` when `has_logits`.
+    n_embd: usize,
+    /// `[1 + proposed, V]`: scratch, and those of `hidden` when `has_logits`.
     logits: Vec<f32>,
+    n_vocab: usize,
     has_logits: bool,
     answer: Answer,
+    speculation: Speculation,
+    draft: Option<Draft>,
     /// Scratch for the best tokens.
     candidates: Candidates,
     fed: u64,
     generated: u64,
+    drafted: u64,
+    accepted: u64,
 }
 
 /// Is given the logits after a token, and the token that follows.
@@ -119,23 +143,33 @@ impl Session {
             let expected = format!("1 to {trained}, which the model was trained for");
             return Err(invalid_argument("context-length", expected, context));
         }
-        let n_vocab = transformer.config().n_vocab;
         let kv_type = options.kv_type.unwrap_or(KvType::F16);
+        let Config {
+            n_embd, n_vocab, ..
+        } = *transformer.config();
         let cache = transformer.new_cache(kv_type, context as usize)?;
         drop(transformer);
-        Ok(Self {
+        let mut session = Self {
             model,
             tokens: Vec::with_capacity(context as usize),
             computed: 0,
             cache,
             hidden: Vec::new(),
-            logits: Vec::with_capacity(n_vocab),
+            n_embd,
+            logits: Vec::new(),
+            n_vocab,
             has_logits: false,
             answer: Answer::new(GenerationOptions::default())?,
+            speculation: Speculation::new(SpeculationOptions::default())?,
+            draft: None,
             candidates: Candidates::default(),
             fed: 0,
             generated: 0,
-        })
+            drafted: 0,
+            accepted: 0,
+        };
+        session.reserve()?;
+        Ok(session)
     }
 
     /// Sets how the next tokens are chosen, begins a new answer, and starts the random numbers anew.
@@ -143,8 +177,15 @@ impl Session {
     /// # Errors
     /// `invalid-argument` for an option outside its range.
     pub fn configure(&mut self, options: GenerationOptions) -> Result<()> {
-        self.answer = Answer::new(options)?;
-        Ok(())
+        let speculation = Speculation::new(options.speculation)?;
+        let answer = Answer::new(options)?;
+        self.settle();
+        self.speculation = speculation;
+        self.answer = answer;
+        if let Some(draft) = &mut self.draft {
+            draft.configure(self.answer.options.sampler.clone())?;
+        }
+        self.reserve()
     }
 
     /// Appends some of `tokens`, and says how many: at least one, if there is one.
@@ -190,8 +231,13 @@ impl Session {
         if self.answer.is_long_enough() {
             return Ok(self.answer.finish(FinishReason::Length));
         }
+        self.propose()?;
         self.logits()?;
-        let id = self.answer.sampler.sample(&self.logits, &self.tokens);
+        let logits = self.current_logits();
+        let id = self
+            .answer
+            .sampler
+            .sample(&self.logits[logits.clone()], &self.tokens);
         let model = Rc::clone(&self.model);
         let tokenizer = model.tokenizer()?;
         if tokenizer.is_end_of_generation(id) && !self.answer.options.ignore_end {
@@ -200,9 +246,9 @@ impl Session {
         if self.tokens.len() == self.cache.capacity() {
             return Err(Error::ContextFull(self.cache.capacity() as u32));
         }
-        self.tokens.push(id);
+        let (logprob, top) = self.report(logits, id);
         self.generated += 1;
-        let (logprob, top) = self.report(id);
+        self.push(id);
         let text = tokenizer.token_bytes(id).unwrap_or_default();
         Ok(self.answer.token(id, text, logprob, top))
     }
@@ -217,6 +263,7 @@ impl Session {
             return Err(invalid_argument("length", expected, length));
         }
         if length < self.tokens.len() {
+            self.settle();
             self.tokens.truncate(length);
             // The last token is computed again when it is needed, for what follows it.
             self.computed = self.computed.min(length.saturating_sub(1));
@@ -246,7 +293,7 @@ impl Session {
                 .logits_of(&self.hidden, &mut self.logits)?;
             self.has_logits = true;
         }
-        Ok(&self.logits)
+        Ok(&self.logits[self.current_logits()])
     }
 
     /// What was used.
@@ -256,7 +303,9 @@ impl Session {
             context_length: self.cache.capacity() as u32,
             fed: self.fed,
             generated: self.generated,
-            kv_bytes: self.cache.reserved_bytes(),
+            kv_bytes: self.cache.reserved_bytes() + self.draft.as_ref().map_or(0, Draft::kv_bytes),
+            drafted: self.drafted,
+            accepted: self.accepted,
         }
     }
 
@@ -282,6 +331,7 @@ impl Session {
     /// Appends and computes as many of `tokens` as fit in a batch with what is pending. `each` is given the logits after
     /// every one of them but the last, and the token that follows.
     fn append(&mut self, tokens: &[u32], each: Option<&mut Each<'_>>) -> Result<usize> {
+        self.settle();
         let pending = self.tokens.len() - self.computed;
         let taken = tokens.len().min(BATCH - pending);
         if taken == 0 {
@@ -307,60 +357,42 @@ impl Session {
         self.compute()?;
         if let Some(each) = each {
             let mut transformer = self.model.transformer()?;
-            for (t, &next) in tokens[1..].iter().enumerate() {
-                transformer.logits(pending + t, &mut self.logits)?;
-                each(&self.logits, next);
+            for (i, next) in tokens[1..].chunks(SCORED_ROWS).enumerate() {
+                let first = pending + i * SCORED_ROWS;
+                transformer.logits(first..first + next.len(), &mut self.logits)?;
+                for (logits, &next) in self.logits.chunks_exact(self.n_vocab).zip(next) {
+                    each(logits, next);
+                }
             }
+        } else if let Some(draft) = &mut self.draft {
+            // What is scored is not going to be continued.
+            draft.follow(&self.tokens)?;
         }
         Ok(())
     }
 
-    /// Computes the tokens that are not yet in the cache: at most a batch.
+    /// Computes the tokens that are not yet in the cache, at most a batch, and what is proposed to follow them.
     fn compute(&mut self) -> Result<()> {
-        let pending = &self.tokens[self.computed..];
-        if !pending.is_empty() {
+        let (length, pending) = (self.tokens.len(), self.tokens.len() - self.computed);
+        if pending > 0 {
             let mut transformer = self.model.transformer()?;
-            let done = transformer.forward(pending, self.computed, &mut self.cache);
+            self.tokens.extend(self.speculation.ahead());
+            let batch = &self.tokens[self.computed..];
+            let rows = pending - 1..batch.len();
+            let done = transformer.forward(batch, self.computed, &mut self.cache);
+            self.tokens.truncate(length);
             if done.is_err() {
                 // Some layers have taken the batch, and others have not.
                 self.cache.truncate(self.computed);
+                self.speculation.forget();
             }
             done?;
-            transformer.hidden(pending.len() - 1, &mut self.hidden);
-            self.computed = self.tokens.len();
+            transformer.hidden(rows, &mut self.hidden);
+            self.computed = length;
             self.has_logits = false;
         }
         Ok(())
     }
-
-    /// The probability of token `id` and of the best tokens, as far as they were asked for. `logits` are those that `id`
-    /// was chosen from.
-    fn report(&mut self, id: u32) -> (Option<f32>, Vec<(u32, f32)>) {
-        let Some(best) = self.answer.options.logprobs else {
-            return (None, Vec::new());
-        };
-        let log_softmax = log_softmax(&self.logits);
-        let mut top = Vec::new();
-        if best > 0 {
-            self.candidates.reset(&self.logits);
-            self.candidates.top_k(best as usize);
-            let items = self.candidates.items().iter();
-            top.extend(items.map(|candidate| (candidate.id, log_softmax(candidate.id))));
-        }
-        (Some(log_softmax(id)), top)
-    }
-}
-
-/// Gives the natural logarithm of any token's probability; what they have in common is computed once. The sum is in f64,
-/// for vocabularies of any size.
-fn log_softmax(logits: &[f32]) -> impl Fn(u32) -> f32 {
-    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let sum: f64 = logits
-        .iter()
-        .map(|logit| f64::from(logit - largest).exp())
-        .sum();
-    let log_sum = sum.ln();
-    move |id| (f64::from(logits[id as usize] - largest) - log_sum) as f32
 }
 
 #[cfg(test)]

@@ -86,6 +86,8 @@ impl From<&GenerationOptions> for wit::GenerationOptions {
             stop: (!options.stop.is_empty()).then(|| options.stop.clone()),
             ignore_end: options.ignore_end,
             logprobs: options.logprobs,
+            lookup: options.lookup,
+            draft_max: options.draft_max,
         }
     }
 }
@@ -215,6 +217,8 @@ impl From<wit::Usage> for Usage {
             fed: usage.fed,
             generated: usage.generated,
             kv_bytes: usage.kv_bytes,
+            drafted: usage.drafted,
+            accepted: usage.accepted,
         }
     }
 }

@@ -48,13 +48,17 @@ pub(crate) struct Handle(Arc<[ResourceAny]>);
 pub(crate) type Answer<T> = wasmtime::Result<Result<T, wit::Error>>;
 
 impl Ensemble {
-    /// Makes `size` instances that can load `model`.
+    /// Makes `size` instances that can load `model`, and the draft model of `options`.
+    ///
+    /// # Errors
+    /// Where the draft model's file cannot be opened, or an instance cannot be made.
     pub(crate) fn new(
         program: &Arc<Program>,
         model: &Blob,
         options: &LoadOptions,
         size: usize,
     ) -> Result<Arc<Ensemble>, Error> {
+        let draft = options.draft.clone().map(Blob::open).transpose()?;
         let group = Group::new(size);
         let memory = MemoryBudget::new(options.limits.memory, size);
         let progress = LoadProgress::new(options.progress.clone());
@@ -63,7 +67,8 @@ impl Ensemble {
                 group: group.clone(),
                 rank,
             };
-            let state = State::new(model.clone(), progress.of(rank), memory.clone(), member);
+            let (model, draft) = (model.clone(), draft.clone());
+            let state = State::new(model, draft, progress.of(rank), memory.clone(), member);
             Instance::new(program.clone(), state, options.limits)
         };
         let stage = Stage {
@@ -113,11 +118,36 @@ impl Ensemble {
         cancel: Option<&CancelHandle>,
         call: impl Fn(&Guest, &mut Store<State>, ResourceAny) -> Answer<T> + Send + Sync + 'static,
     ) -> Result<Vec<T>, Error> {
-        let mut stage = self.enter()?;
         let on = on.clone();
-        let answers = self.perform(&mut stage, cancel, move |rank, engine, store| {
+        self.call_ranked(cancel, move |rank, engine, store| {
             call(engine, store, on.0[rank])
-        })?;
+        })
+    }
+
+    /// Calls all members with two of their resources.
+    pub(crate) fn call_with(
+        &self,
+        on: &Handle,
+        with: &Handle,
+        call: impl Fn(&Guest, &mut Store<State>, ResourceAny, ResourceAny) -> Answer<()>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Result<(), Error> {
+        let (on, with) = (on.clone(), with.clone());
+        let answers = self.call_ranked(None, move |rank, engine, store| {
+            call(engine, store, on.0[rank], with.0[rank])
+        });
+        answers.map(|_| ())
+    }
+
+    fn call_ranked<T: Send + 'static>(
+        &self,
+        cancel: Option<&CancelHandle>,
+        call: impl Fn(usize, &Guest, &mut Store<State>) -> Answer<T> + Send + Sync + 'static,
+    ) -> Result<Vec<T>, Error> {
+        let mut stage = self.enter()?;
+        let answers = self.perform(&mut stage, cancel, call)?;
         agreed(answers, &stage.group).map_err(|refusal| match refusal.done.is_empty() {
             true => refusal.error,
             // Some have done what others have not: they cannot go on together.

@@ -70,6 +70,10 @@ pub struct Usage {
     pub fed: u64,
     /// Tokens generated since the session began.
     pub generated: u64,
-    /// Bytes of the cache of keys and values.
+    /// Bytes of the cache of keys and values, the draft model's among them.
     pub kv_bytes: u64,
+    /// Tokens proposed by speculative decoding since the session began.
+    pub drafted: u64,
+    /// Of those, the tokens that were chosen.
+    pub accepted: u64,
 }

@@ -32,6 +32,8 @@ pub struct Model(Arc<Shared>);
 struct Shared {
     ensemble: Arc<Ensemble>,
     handle: Handle,
+    /// The model that proposes tokens to the sessions of this one.
+    draft: Option<Handle>,
     info: ModelInfo,
     threads: usize,
 }
@@ -39,6 +41,9 @@ struct Shared {
 impl Drop for Shared {
     fn drop(&mut self) {
         self.ensemble.discard(&self.handle);
+        if let Some(draft) = &self.draft {
+            self.ensemble.discard(draft);
+        }
     }
 }
 
@@ -48,11 +53,16 @@ impl Model {
         options: &LoadOptions,
         threads: usize,
     ) -> Result<Model, Error> {
-        let options = wit::LoadOptions::from(options);
-        let loaded = ensemble
-            .make(move |_, engine, store| engine.call_load_model(store, weights::NAME, options));
+        let load = |name: &'static str| {
+            let options = wit::LoadOptions::from(options);
+            ensemble.make(move |_, engine, store| engine.call_load_model(store, name, options))
+        };
+        let loaded = load(weights::NAME).and_then(|model| {
+            let draft = options.draft.as_ref().map(|_| load(weights::DRAFT));
+            Ok((model, draft.transpose()?))
+        });
         ensemble.loaded();
-        let handle = loaded?;
+        let (handle, draft) = loaded?;
         let infos = ensemble.call_each(&handle, None, |engine, store, model| {
             engine.model().call_info(store, model).map(Ok)
         })?;
@@ -67,6 +77,7 @@ impl Model {
         Ok(Model(Arc::new(Shared {
             ensemble,
             handle,
+            draft,
             info,
             threads,
         })))
@@ -137,17 +148,24 @@ impl Model {
     /// An empty session.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] where an option is out of range, [`Error::OutOfMemory`] or [`Error::MemoryLimit`]
-    /// where the context does not fit.
+    /// [`Error::InvalidArgument`] where an option is out of range or the draft model has another vocabulary,
+    /// [`Error::OutOfMemory`] or [`Error::MemoryLimit`] where the context does not fit.
     pub fn session(&self, options: &SessionOptions) -> Result<Session, Error> {
         let options = wit::SessionOptions::from(options);
         let Shared {
-            ensemble, handle, ..
+            ensemble,
+            handle,
+            draft,
+            ..
         } = &*self.0;
         let session = ensemble.make_of(handle, move |engine, store, model| {
             engine.model().call_new_session(store, model, options)
         })?;
-        Ok(Session::new(self.clone(), session))
+        let session = Session::new(self.clone(), session);
+        if let Some(draft) = draft {
+            session.set_draft_model(draft)?;
+        }
+        Ok(session)
     }
 
     /// Bytes of linear memory that the instances have, mapped weights included.

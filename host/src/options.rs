@@ -6,6 +6,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::Source;
+
 /// How a model is loaded.
 #[derive(Clone, Default)]
 pub struct LoadOptions {
@@ -20,6 +22,10 @@ pub struct LoadOptions {
     pub threads: Option<u32>,
     /// What the instances may use. Default: no more limits than WebAssembly's own.
     pub limits: Limits,
+    /// A smaller model of the same vocabulary, loaded beside the first into the same instance. It proposes tokens to the
+    /// sessions of that (speculative decoding), which is left to choose: the answers are the same, and come sooner.
+    /// Default: none.
+    pub draft: Option<Source>,
     /// Told how loading goes, from the thread that loads. Default: nobody.
     pub progress: Option<ProgressFn>,
 }
@@ -34,6 +40,7 @@ impl fmt::Debug for LoadOptions {
             .field("mmap", &self.mmap)
             .field("threads", &self.threads)
             .field("limits", &self.limits)
+            .field("draft", &self.draft)
             .field("progress", &self.progress.is_some())
             .finish()
     }
@@ -141,6 +148,13 @@ pub struct GenerationOptions {
     pub ignore_end: Option<bool>,
     /// Report log-probabilities: the chosen token's and those of this many best tokens, 0 to 1,024. Default: none.
     pub logprobs: Option<u32>,
+    /// Speculative decoding by prompt look-up: where the last tokens occurred before, those that followed them are
+    /// proposed, at most this many at a time (0 to 31; 0 is off), and computed together. The answer is the same, and comes
+    /// sooner. Default: 7.
+    pub lookup: Option<u32>,
+    /// The same with what the draft model (see [`LoadOptions::draft`]) proposes where the look-up finds nothing.
+    /// Default: 7.
+    pub draft_max: Option<u32>,
 }
 
 /// How text becomes tokens.

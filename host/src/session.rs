@@ -50,6 +50,14 @@ impl Session {
         }
     }
 
+    /// Has another model of the same instances propose tokens.
+    pub(crate) fn set_draft_model(&self, draft: &Handle) -> Result<(), Error> {
+        let ensemble = self.model.ensemble();
+        ensemble.call_with(&self.handle, draft, |engine, store, session, draft| {
+            engine.session().call_set_draft_model(store, session, draft)
+        })
+    }
+
     /// Sets how the next tokens are chosen, begins a new answer, and starts the random numbers anew.
     ///
     /// # Errors

@@ -26,6 +26,8 @@ pub(crate) struct State {
     pub(crate) table: ResourceTable,
     /// The bytes that `weights` gives out.
     pub(crate) model: Blob,
+    /// And those of the model that proposes tokens, if there is one.
+    pub(crate) draft: Option<Blob>,
     /// Told what of them was taken.
     pub(crate) progress: LoadProgress,
     /// The instance's one memory. Dangling where there is not exactly one, or files cannot be mapped into it.
@@ -48,6 +50,7 @@ pub(crate) struct State {
 impl State {
     pub(crate) fn new(
         model: Blob,
+        draft: Option<Blob>,
         progress: LoadProgress,
         memory: MemoryBudget,
         member: Member,
@@ -56,6 +59,7 @@ impl State {
         State {
             table: ResourceTable::new(),
             model,
+            draft,
             progress,
             region: Weak::new(),
             memory,

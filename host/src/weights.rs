@@ -1,6 +1,7 @@
-//! The `weights` import: gives the engine the bytes of the one model that its instance was made for.
+//! The `weights` import: gives the engine the bytes of the models that its instance was made for.
 //!
-//! The engine is told the name [`NAME`], whatever the file is called, and nothing else has a name. Files are read at an
+//! The engine is told the name [`NAME`], and [`DRAFT`] if there is a draft model, whatever the files are called, and
+//! nothing else has a name. Files are read at an
 //! offset (`pread`), so that blobs share nothing, or mapped (see [`memory`](crate::memory)). Every range is checked
 //! here: the engine is not trusted.
 
@@ -18,6 +19,8 @@ use crate::{Error, Progress, ProgressFn, Source};
 
 /// What the engine calls the model.
 pub(crate) const NAME: &str = "model";
+/// What the engine calls the model that proposes tokens.
+pub(crate) const DRAFT: &str = "draft";
 
 /// A source that was found and opened. The bytes that a [`Blob`] stands for.
 #[derive(Clone)]
@@ -180,11 +183,19 @@ impl LoadProgress {
 
 impl Host for State {
     fn open(&mut self, name: String) -> wasmtime::Result<Result<Resource<Blob>, WeightsError>> {
-        if name != NAME {
-            return Ok(Err(WeightsError::NotFound(name)));
-        }
-        let blob = self.model.clone();
+        let blob = match (&*name, &self.draft) {
+            (NAME, _) => self.model.clone(),
+            (DRAFT, Some(draft)) => draft.clone(),
+            _ => return Ok(Err(WeightsError::NotFound(name))),
+        };
         Ok(Ok(self.table.push(blob)?))
+    }
+}
+
+impl State {
+    /// Bytes of all models.
+    fn total(&self) -> u64 {
+        self.model.size + self.draft.as_ref().map_or(0, |draft| draft.size)
     }
 }
 
@@ -203,7 +214,7 @@ impl HostBlob for State {
         let blob = self.table.get(&blob)?;
         let bytes = blob.read(offset, length);
         if bytes.is_ok() {
-            self.progress.add(u64::from(length), blob.size);
+            self.progress.add(u64::from(length), self.total());
         }
         Ok(bytes)
     }
@@ -222,7 +233,7 @@ impl HostBlob for State {
         };
         let mapped = region.map_file(file, blob.size, offset, length, address);
         if mapped.is_ok() {
-            self.progress.add(length, blob.size);
+            self.progress.add(length, self.total());
         }
         Ok(mapped.map_err(|error| match error {
             MapError::OutOfRange(size) => WeightsError::OutOfRange(size),

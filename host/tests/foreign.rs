@@ -13,7 +13,7 @@ fn component(start: &str) -> Vec<u8> {
         ),
         (
             "session",
-            "configure feed next-token score truncate logits fork save restore usage",
+            "configure set-draft-model feed next-token score truncate logits fork save restore usage",
         ),
     ];
     let mut text = format!(

@@ -7,7 +7,9 @@ use crate::error::{Error, Mismatch, invalid_argument};
 use crate::gguf::{Metadata, TensorInfo, Value};
 use crate::model::KvType;
 use crate::sampler::SamplerOptions;
-use crate::session::{Event, FinishReason, GenerationOptions, SessionOptions, Usage};
+use crate::session::{
+    Event, FinishReason, GenerationOptions, SessionOptions, SpeculationOptions, Usage,
+};
 
 /// Longer strings of metadata are cut, in bytes.
 const MAX_VALUE: usize = 65_536;
@@ -89,6 +91,10 @@ pub(super) fn generation_options(options: wit::GenerationOptions) -> GenerationO
         stop: options.stop.unwrap_or_default(),
         ignore_end: options.ignore_end.unwrap_or(false),
         logprobs: options.logprobs,
+        speculation: SpeculationOptions {
+            lookup: options.lookup,
+            draft: options.draft_max,
+        },
     }
 }
 
@@ -126,6 +132,8 @@ pub(super) fn usage(usage: Usage) -> wit::Usage {
         fed: usage.fed,
         generated: usage.generated,
         kv_bytes: usage.kv_bytes,
+        drafted: usage.drafted,
+        accepted: usage.accepted,
     }
 }
 

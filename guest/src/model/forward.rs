@@ -3,6 +3,7 @@
 //! Shapes: T tokens in the batch, E the residual stream, H heads of width D, F the hidden layer, V the vocabulary. An
 //! instance computes its share of the columns of every product and gathers the others (see [`super::group`]).
 
+use std::ops::Range;
 use std::rc::Rc;
 
 use super::attention::{Attention, Queries};
@@ -54,7 +55,7 @@ struct Scratch {
     own_delta: Vec<f32>,
     delta: Vec<f32>,
     attention: Attention,
-    /// `[T, own V]`
+    /// `[T, own V]`, of one token or as many as were asked for.
     own_logits: Vec<f32>,
 }
 
@@ -164,31 +165,40 @@ impl Transformer {
         Ok(())
     }
 
-    /// What the last batch made of its token `t`, `[E]`: all that is needed for its logits.
-    pub fn hidden(&self, t: usize, out: &mut Vec<f32>) {
-        let n_embd = self.config.n_embd;
-        out.clear();
-        out.extend_from_slice(&self.scratch.x[t * n_embd..(t + 1) * n_embd]);
+    /// Room for the logits of `rows` tokens at once.
+    ///
+    /// # Errors
+    /// `out-of-memory`.
+    pub fn reserve_logits(&mut self, rows: usize) -> Result<()> {
+        reserve(&mut self.scratch.own_logits, rows * self.share.vocab.len())
     }
 
-    /// The logits after token `t` of the last batch, `[V]`.
+    /// What the last batch made of its tokens `range`, `[range, E]`: all that is needed for their logits.
+    pub fn hidden(&self, range: Range<usize>, out: &mut Vec<f32>) {
+        let n_embd = self.config.n_embd;
+        out.clear();
+        out.extend_from_slice(&self.scratch.x[range.start * n_embd..range.end * n_embd]);
+    }
+
+    /// The logits after the tokens `range` of the last batch, `[range, V]`.
     ///
     /// # Errors
     /// `aborted` when another instance of the group is gone.
-    pub fn logits(&mut self, t: usize, out: &mut Vec<f32>) -> Result<()> {
+    pub fn logits(&mut self, range: Range<usize>, out: &mut Vec<f32>) -> Result<()> {
         let n_embd = self.config.n_embd;
         let x = std::mem::take(&mut self.scratch.x);
-        let result = self.logits_of(&x[t * n_embd..(t + 1) * n_embd], out);
+        let result = self.logits_of(&x[range.start * n_embd..range.end * n_embd], out);
         self.scratch.x = x;
         result
     }
 
-    /// The logits of a [`Transformer::hidden`], `[V]`.
+    /// The logits of what [`Transformer::hidden`] gave, `[T, V]`.
     ///
     /// # Errors
     /// `aborted` when another instance of the group is gone.
     pub fn logits_of(&mut self, hidden: &[f32], out: &mut Vec<f32>) -> Result<()> {
         let (config, scratch) = (&self.config, &mut self.scratch);
+        let n_tokens = hidden.len() / config.n_embd;
         norm_rows(
             hidden,
             &self.weights.output_norm,
@@ -200,9 +210,11 @@ impl Transformer {
             &mut scratch.activations,
             [&*self.weights.output],
         );
-        scratch.own_logits.resize(self.share.vocab.len(), 0.0);
+        scratch
+            .own_logits
+            .resize(n_tokens * self.share.vocab.len(), 0.0);
         kernels::matmul(self.weights.output.rows(), input, &mut scratch.own_logits);
-        out.resize(config.n_vocab, 0.0);
+        out.resize(n_tokens * config.n_vocab, 0.0);
         let size = self.group.size();
         let share = |rank| Share::new(config, rank, size).vocab;
         gather_columns(

@@ -22,4 +22,4 @@ pub use kv_cache::KvCache;
 pub use weights::Mapping;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -21,11 +21,10 @@ fn logits(model: &mut Transformer, kv_type: KvType, tokens: &[u32], batch: usize
     let mut all = Vec::new();
     for (i, tokens) in tokens.chunks(batch).enumerate() {
         model.forward(tokens, i * batch, &mut cache).unwrap();
-        for t in 0..tokens.len() {
-            let mut out = Vec::new();
-            model.logits(t, &mut out).unwrap();
-            all.push(out);
-        }
+        let mut out = Vec::new();
+        model.logits(0..tokens.len(), &mut out).unwrap();
+        let n_vocab = model.config().n_vocab;
+        all.extend(out.chunks_exact(n_vocab).map(<[f32]>::to_vec));
     }
     all
 }
@@ -175,7 +174,7 @@ fn a_batch_computes_the_same_bits_as_single_tokens() {
 
 // WebAssembly has no threads.
 #[cfg(not(target_arch = "wasm32"))]
-mod threads {
+pub(crate) mod threads {
     use std::sync::{Arc, Barrier, Mutex};
 
     use super::*;
@@ -210,6 +209,23 @@ mod threads {
         }
     }
 
+    /// Runs `member` once for each place in a group.
+    pub(crate) fn in_group(size: usize, member: impl Fn(Rc<dyn Group>) + Sync) {
+        let barrier = Arc::new(Barrier::new(size));
+        let parts = Arc::new(Mutex::new(vec![Vec::new(); size]));
+        std::thread::scope(|scope| {
+            for rank in 0..size {
+                let group = Threads {
+                    rank,
+                    barrier: barrier.clone(),
+                    parts: parts.clone(),
+                };
+                let member = &member;
+                scope.spawn(move || member(Rc::new(group)));
+            }
+        });
+    }
+
     #[test]
     fn a_group_of_any_size_computes_the_same_bits() {
         for shape in shapes() {
@@ -219,21 +235,9 @@ mod threads {
             let alone = logits(&mut load(&file, Rc::new(Solo)), kv_type, &tokens, BATCH);
             // Three divides neither the heads nor the rows evenly, and eight leaves some without a head.
             for size in [2, 3, 8] {
-                let barrier = Arc::new(Barrier::new(size));
-                let parts = Arc::new(Mutex::new(vec![Vec::new(); size]));
-                std::thread::scope(|scope| {
-                    for rank in 0..size {
-                        let group = Threads {
-                            rank,
-                            barrier: barrier.clone(),
-                            parts: parts.clone(),
-                        };
-                        let (file, tokens, alone) = (&file, &tokens, &alone);
-                        scope.spawn(move || {
-                            let mut model = load(file, Rc::new(group));
-                            assert_eq!(&logits(&mut model, kv_type, tokens, BATCH), alone);
-                        });
-                    }
+                in_group(size, |group| {
+                    let mut model = load(&file, group);
+                    assert_eq!(logits(&mut model, kv_type, &tokens, BATCH), alone);
                 });
             }
         }

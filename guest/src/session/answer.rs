@@ -82,6 +82,12 @@ impl Answer {
             .is_some_and(|most| self.length >= most)
     }
 
+    /// Tokens that may still come.
+    pub(super) fn remaining(&self) -> usize {
+        let most = self.options.max_tokens.unwrap_or(u32::MAX);
+        most.saturating_sub(self.length) as usize
+    }
+
     pub(super) fn finish(&mut self, reason: FinishReason) -> Event {
         self.finished = Some(reason);
         let bytes = self.text.flush();

@@ -1,9 +1,10 @@
 //! Copies of a session: in memory, and as bytes.
 //!
-//! The bytes are `magic, shape, fed, generated, random, computed, tokens, hidden, keys and values`, little-endian. They are
+//! The bytes are `magic, shape, usage, random, computed, tokens, hidden, keys and values`, little-endian. They are
 //! checked like a file: they may come from anywhere.
 
 use super::Session;
+use super::draft::Draft;
 use crate::error::{Result, invalid_argument};
 use crate::quant::{Element, F32};
 
@@ -15,7 +16,8 @@ impl Session {
     ///
     /// # Errors
     /// `out-of-memory`.
-    pub fn fork(&self) -> Result<Self> {
+    pub fn fork(&mut self) -> Result<Self> {
+        self.settle();
         let mut tokens = Vec::with_capacity(self.cache.capacity());
         tokens.extend_from_slice(&self.tokens);
         Ok(Self {
@@ -24,12 +26,18 @@ impl Session {
             computed: self.computed,
             cache: self.cache.fork()?,
             hidden: self.hidden.clone(),
+            n_embd: self.n_embd,
             logits: self.logits.clone(),
+            n_vocab: self.n_vocab,
             has_logits: self.has_logits,
             answer: self.answer.clone(),
+            speculation: self.speculation.clone(),
+            draft: self.draft.as_mut().map(Draft::fork).transpose()?,
             candidates: self.candidates.clone(),
             fed: self.fed,
             generated: self.generated,
+            drafted: self.drafted,
+            accepted: self.accepted,
         })
     }
 
@@ -37,7 +45,8 @@ impl Session {
     ///
     /// # Errors
     /// `invalid-argument` if the model's weights are not loaded, `aborted`.
-    pub fn save(&self) -> Result<Vec<u8>> {
+    pub fn save(&mut self) -> Result<Vec<u8>> {
+        self.settle();
         let mut out = MAGIC.to_vec();
         for number in self.shape()? {
             out.extend(number.to_le_bytes());
@@ -45,6 +54,8 @@ impl Session {
         for number in [
             self.fed,
             self.generated,
+            self.drafted,
+            self.accepted,
             self.answer.sampler.random_state(),
             self.computed as u64,
             self.tokens.len() as u64,
@@ -81,11 +92,11 @@ impl Session {
                 return Err(wrong("the state of another model or layout"));
             }
         }
-        let mut header = [0; 5];
+        let mut header = [0; 7];
         for field in &mut header {
             *field = number(&mut rest).ok_or_else(|| wrong("too few bytes"))?;
         }
-        let [fed, generated, random, computed, length] = header;
+        let [fed, generated, drafted, accepted, random, computed, length] = header;
         // The last token may be pending, no other.
         if length > self.cache.capacity() as u64 || computed > length || length > computed + 1 {
             return Err(wrong("numbers that do not fit together"));
@@ -112,6 +123,7 @@ impl Session {
         if tokens.iter().any(|&token| token >= n_vocab) {
             return Err(wrong("tokens outside the vocabulary"));
         }
+        self.settle();
         let transformer = self.model.transformer()?;
         if !transformer.load_cache(&mut self.cache, computed, rest) {
             return Err(wrong("another number of keys and values"));
@@ -127,6 +139,7 @@ impl Session {
         self.answer.begin();
         self.answer.sampler.set_random_state(random);
         (self.fed, self.generated) = (fed, generated);
+        (self.drafted, self.accepted) = (drafted, accepted);
         Ok(())
     }
 

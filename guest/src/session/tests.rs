@@ -1,6 +1,7 @@
 //! Sessions on a tiny model of random weights: what a caller sees, whatever the weights are.
 
 mod aborted;
+mod speculative;
 
 use super::*;
 use crate::engine::Scope;

@@ -92,7 +92,7 @@ impl Merges {
             pairs: Vec::with_capacity(merges.len()),
             index: Index::with_capacity(merges.len()),
         };
-        let mut joined = Vec::new();
+        let (mut joined, mut last) = (Vec::new(), 0);
         for (nth, merge) in merges.iter_strings().enumerate() {
             // The first byte belongs to the left half even if it is a space.
             let space = merge.iter().skip(1).position(|byte| *byte == b' ');
@@ -103,11 +103,16 @@ impl Merges {
             joined.clear();
             joined.extend_from_slice(left);
             joined.extend_from_slice(right);
-            let ids = [left, right, &joined].map(|text| vocab.find(text));
-            if let [Some(left), Some(right), Some(id)] = ids
-                && vocab.is_text(id)
+            // Most vocabularies list tokens in the order of their merges, and looking there first saves a search.
+            let next = (last..=last + 1).find(|id| vocab.is_named(*id, &joined));
+            let ids = [vocab.find(left), vocab.find(right)];
+            if let [Some(left), Some(right)] = ids
+                && let Some(id) = next.or_else(|| vocab.find(&joined))
             {
-                all.push(left, right, id);
+                last = id;
+                if vocab.is_text(id) {
+                    all.push(left, right, id);
+                }
             }
         }
         Ok(all)

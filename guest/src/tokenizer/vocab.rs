@@ -128,8 +128,13 @@ impl Vocab {
 
     /// The token with this text.
     pub(super) fn find(&self, text: &[u8]) -> Option<u32> {
-        let same = |id| self.text(id).is_some_and(|other| other.as_bytes() == text);
-        self.index.find(self.index.hash(text), same)
+        self.index
+            .find(self.index.hash(text), |id| self.is_named(id, text))
+    }
+
+    /// Whether a token has this text.
+    pub(super) fn is_named(&self, id: u32, text: &[u8]) -> bool {
+        self.text(id).is_some_and(|other| other.as_bytes() == text)
     }
 
     /// A token's type; of a number behind the last, `Undefined`.

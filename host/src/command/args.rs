@@ -102,6 +102,8 @@ pub(super) struct GenerationArgs {
     pub(super) ignore_eos: bool,
     #[command(flatten)]
     pub(super) sampling: SamplingArgs,
+    #[command(flatten)]
+    pub(super) speculation: SpeculationArgs,
 }
 
 impl GenerationArgs {
@@ -112,9 +114,26 @@ impl GenerationArgs {
             stop: self.stop.clone(),
             ignore_end: Some(self.ignore_eos),
             seed: Some(seed),
+            lookup: self.speculation.lookup,
+            draft_max: self.speculation.draft_max,
             ..self.sampling.options()
         }
     }
+}
+
+/// Tokens that are proposed and computed together. The text is the same, and comes sooner.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Speculative decoding (the same text, sooner)")]
+pub(super) struct SpeculationArgs {
+    /// Propose at most N tokens that followed an earlier occurrence of the last ones, 0 to 31; 0 is off [default: 7]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=31))]
+    pub(super) lookup: Option<u32>,
+    /// A smaller GGUF file with the same vocabulary, which proposes tokens too
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(super) draft_model: Option<PathBuf>,
+    /// With --draft-model: it proposes at most N tokens at a time, 0 to 31 [default: 7]
+    #[arg(long, value_name = "N", requires = "draft_model", value_parser = clap::value_parser!(u32).range(0..=31))]
+    pub(super) draft_max: Option<u32>,
 }
 
 /// The sampler chain, in its order: penalties, top-k, typical, top-p, min-p, temperature.

@@ -36,6 +36,9 @@ pub(super) struct BenchArgs {
     /// The number type of cached keys and values
     #[arg(long, value_name = "TYPE", default_value = "f16")]
     kv_type: KvType,
+    /// Speculative decoding by prompt look-up, at most N tokens at a time. Random tokens say nothing of what it gains
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=31))]
+    lookup: u32,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -137,7 +140,7 @@ fn measure(session: &mut Session, prompt: &[u32], args: &BenchArgs) -> Result<Ve
     let _guard = signals::cancels(&handle);
     let mut rounds = Vec::new();
     for index in 0..=args.repeat {
-        let round = round(session, prompt, args.gen_tokens)?;
+        let round = round(session, prompt, args)?;
         // The first one warms up.
         if index > 0 {
             rounds.push(round);
@@ -147,12 +150,14 @@ fn measure(session: &mut Session, prompt: &[u32], args: &BenchArgs) -> Result<Ve
     Ok(rounds)
 }
 
-fn round(session: &mut Session, prompt: &[u32], gen_tokens: u32) -> Result<Round, Failure> {
+fn round(session: &mut Session, prompt: &[u32], args: &BenchArgs) -> Result<Round, Failure> {
+    let gen_tokens = args.gen_tokens;
     session.truncate(0)?;
     session.configure(&GenerationOptions {
         temperature: Some(0.0),
         ignore_end: Some(true),
         max_tokens: Some(gen_tokens),
+        lookup: Some(args.lookup),
         ..Default::default()
     })?;
     let start = Instant::now();

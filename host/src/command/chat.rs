@@ -15,7 +15,7 @@ use gust::{ChatMessage, Model, Scope, Utf8Stream};
 use super::args::{GenerationArgs, ModelArgs, SessionArgs};
 use super::failure::Failure;
 use super::input;
-use super::open::open;
+use super::open::open_with_draft;
 use super::output::{Output, note, printable};
 use super::signals;
 use super::units::{bytes, count};
@@ -50,7 +50,8 @@ pub(super) struct ChatArgs {
 
 pub(super) fn chat(args: &ChatArgs) -> Result<(), Failure> {
     let template = args.template.as_ref().map(read_template).transpose()?;
-    let model = open(&args.model, Scope::Full)?.model;
+    let draft = args.generation.speculation.draft_model.as_ref();
+    let model = open_with_draft(&args.model, Scope::Full, draft)?.model;
     if template.is_none() && model.info().chat_template.is_none() {
         return Err(Failure::model(format!(
             "{} has no chat template, so it cannot hold a conversation",

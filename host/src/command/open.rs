@@ -1,5 +1,6 @@
 //! From flags to a loaded model.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,15 @@ pub(super) struct Opened {
 
 /// Loads as much of the model as `scope` says.
 pub(super) fn open(args: &ModelArgs, scope: Scope) -> Result<Opened, Failure> {
+    open_with_draft(args, scope, None)
+}
+
+/// Loads a draft model with it, if there is one.
+pub(super) fn open_with_draft(
+    args: &ModelArgs,
+    scope: Scope,
+    draft: Option<&PathBuf>,
+) -> Result<Opened, Failure> {
     let progress = Progress::start("loading the engine");
     let start = Instant::now();
     let reporter = progress.reporter();
@@ -45,6 +55,7 @@ pub(super) fn open(args: &ModelArgs, scope: Scope) -> Result<Opened, Failure> {
             memory: args.max_memory,
             call_time: args.call_timeout,
         },
+        draft: draft.map(Into::into),
         progress: Some(Arc::new(move |progress| {
             if let gust::Progress::Loading { done, total } = progress {
                 reporter.done(done, total);

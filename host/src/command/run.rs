@@ -9,7 +9,7 @@ use gust::{Model, Scope, Session, TokenizeOptions, Usage};
 use super::args::{GenerationArgs, ModelArgs, SessionArgs};
 use super::failure::Failure;
 use super::input::stdin_text;
-use super::open::{Opened, open};
+use super::open::{Opened, open_with_draft};
 use super::output::note;
 use super::progress::Progress;
 use super::signals;
@@ -63,7 +63,8 @@ struct PrintArgs {
 
 pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
     let prompt = prompt(args)?;
-    let opened = open(&args.model, Scope::Full)?;
+    let draft = args.generation.speculation.draft_model.as_ref();
+    let opened = open_with_draft(&args.model, Scope::Full, draft)?;
     let model = &opened.model;
     let tokens = model.tokenize(&prompt, &TokenizeOptions::default())?;
     if tokens.is_empty() {
@@ -187,6 +188,8 @@ impl Answer {
             generated: self.generated,
             context_used: usage.map(|Usage { context_used, .. }| context_used),
             context_length: usage.map(|Usage { context_length, .. }| context_length),
+            drafted: usage.map(|Usage { drafted, .. }| drafted),
+            accepted: usage.map(|Usage { accepted, .. }| accepted),
             load: opened.engine_time + opened.load_time,
             prefill: self.prefill,
             first_token: self.first_token,

@@ -28,6 +28,9 @@ pub(super) struct Summary {
     pub(super) generated: u64,
     pub(super) context_used: Option<u32>,
     pub(super) context_length: Option<u32>,
+    /// Tokens that speculative decoding proposed, and those of them that were chosen.
+    pub(super) drafted: Option<u64>,
+    pub(super) accepted: Option<u64>,
     pub(super) load: Duration,
     pub(super) prefill: Duration,
     /// From the start of the prompt to the first token.
@@ -51,6 +54,8 @@ struct UsageFields {
     generated_tokens: u64,
     context_used: Option<u32>,
     context_length: Option<u32>,
+    drafted_tokens: Option<u64>,
+    accepted_tokens: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -67,7 +72,7 @@ impl Summary {
     /// One line for people.
     pub(super) fn line(&self) -> String {
         format!(
-            "load {} | prefill {} in {}, {:.0} tokens/s | decode {} in {}, {:.0} tokens/s | {} | seed {}",
+            "load {} | prefill {} in {}, {:.0} tokens/s | decode {} in {}, {:.0} tokens/s{} | {} | seed {}",
             time(self.load),
             tokens(self.prompt_tokens),
             time(self.prefill),
@@ -75,9 +80,18 @@ impl Summary {
             tokens(self.generated),
             time(self.decode),
             per_second(self.generated, self.decode),
+            self.speculated(),
             self.ending.name(),
             self.seed,
         )
+    }
+
+    /// What came of speculative decoding, where there was any.
+    fn speculated(&self) -> String {
+        match (self.drafted, self.accepted) {
+            (Some(drafted @ 1..), Some(accepted)) => format!(" ({accepted} of {drafted} drafted)"),
+            _ => String::new(),
+        }
     }
 
     /// One object for programs.
@@ -91,6 +105,8 @@ impl Summary {
                 generated_tokens: self.generated,
                 context_used: self.context_used,
                 context_length: self.context_length,
+                drafted_tokens: self.drafted,
+                accepted_tokens: self.accepted,
             },
             timings: TimingFields {
                 load_ms: milliseconds(self.load),
