@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 
 use crate::build;
 use crate::process::{WORKSPACE, binary, cargo, run};
+use crate::setup;
 
 /// Builds, then runs the command `gust`.
 pub(crate) fn gust(args: Vec<OsString>) -> Result<ExitCode> {
@@ -19,6 +20,16 @@ pub(crate) fn synth(args: Vec<OsString>) -> Result<ExitCode> {
     let selection = [&["build"], &WORKSPACE[..], &["--bin", "synth"]].concat();
     run(&mut cargo(&selection))?;
     replace(Command::new(binary("synth")).args(args))
+}
+
+/// Builds and runs the benchmarks.
+pub(crate) fn bench(mut args: Vec<OsString>) -> Result<ExitCode> {
+    setup::check()?;
+    args.retain(|arg| arg != "--kernels");
+    let component = build::kernels()?;
+    let selection = [&["build"], &WORKSPACE[..], &["--bin", "kernels"]].concat();
+    run(&mut cargo(&selection))?;
+    replace(Command::new(binary("kernels")).arg(component).args(args))
 }
 
 #[cfg(unix)]
