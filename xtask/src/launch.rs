@@ -22,14 +22,23 @@ pub(crate) fn synth(args: Vec<OsString>) -> Result<ExitCode> {
     replace(Command::new(binary("synth")).args(args))
 }
 
-/// Builds and runs the benchmarks.
-pub(crate) fn bench(mut args: Vec<OsString>) -> Result<ExitCode> {
-    setup::check()?;
-    args.retain(|arg| arg != "--kernels");
-    let component = build::kernels()?;
-    let selection = [&["build"], &WORKSPACE[..], &["--bin", "kernels"]].concat();
-    run(&mut cargo(&selection))?;
-    replace(Command::new(binary("kernels")).arg(component).args(args))
+/// Builds gust and what measures it, and measures: against peers, or, with `--kernels` in front, the kernels alone.
+pub(crate) fn bench(args: Vec<OsString>) -> Result<ExitCode> {
+    match args.split_first() {
+        Some((first, rest)) if first == "--kernels" => {
+            setup::check()?;
+            let component = build::kernels()?;
+            let selection = [&["build"], &WORKSPACE[..], &["--bin", "kernels"]].concat();
+            run(&mut cargo(&selection))?;
+            replace(Command::new(binary("kernels")).arg(component).args(rest))
+        }
+        _ => {
+            setup::check()?;
+            build::engines()?;
+            build::host(&["--bin", "bench", "--bin", "synth"])?;
+            replace(Command::new(binary("bench")).args(args))
+        }
+    }
 }
 
 #[cfg(unix)]

@@ -1,5 +1,7 @@
 //! `gust bench`: how fast a model runs on this machine.
 
+mod serve;
+
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -17,12 +19,13 @@ use super::units::{bytes, count, milliseconds, per_second};
 /// Measure how fast a model runs here
 ///
 /// Reads a prompt of random tokens and generates after it, several times over, and reports medians. One round before
-/// the first that counts warms up the caches.
+/// the first that counts warms up the caches. With --depth, both happen behind that many tokens, which are read once.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   gust bench -m model.gguf
-  gust bench -m model.gguf --prompt-tokens 512 --repeat 10 --json")]
+  gust bench -m model.gguf --prompt-tokens 512 --repeat 10 --json
+  gust bench -m model.gguf --depth 4096 --prompt-tokens 1")]
 pub(super) struct BenchArgs {
     /// Tokens of the prompt
     #[arg(short, long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..))]
@@ -30,6 +33,9 @@ pub(super) struct BenchArgs {
     /// Tokens to generate
     #[arg(short = 'n', long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
     gen_tokens: u32,
+    /// Tokens that the context holds before the prompt
+    #[arg(short, long, value_name = "N", default_value_t = 0)]
+    depth: u32,
     /// Rounds to take the median of
     #[arg(short, long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     repeat: u32,
@@ -39,6 +45,10 @@ pub(super) struct BenchArgs {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+    /// Measure what stdin asks for, line by line: `prefill TOKENS` or `decode TOKENS DEPTH`. The context has room for
+    /// what the other options say
+    #[arg(long, hide_short_help = true, conflicts_with_all = ["json", "repeat"])]
+    serve: bool,
     #[command(flatten)]
     model: ModelArgs,
 }
@@ -51,6 +61,7 @@ struct Report {
     parameters: u64,
     weight_bytes: u64,
     mapped_bytes: u64,
+    depth: u32,
     prompt_tokens: u32,
     gen_tokens: u32,
     repeat: u32,
@@ -71,6 +82,7 @@ struct Round {
 }
 
 pub(super) fn bench(args: &BenchArgs) -> Result<(), Failure> {
+    let start = Instant::now();
     let opened = open(&args.model, Scope::Full)?;
     let info = opened.model.info();
     let context = fitting_context(args, info)?;
@@ -79,11 +91,11 @@ pub(super) fn bench(args: &BenchArgs) -> Result<(), Failure> {
         kv_type: Some(args.kv_type.into()),
     };
     let mut session = opened.model.session(&options)?;
-    let rounds = measure(
-        &mut session,
-        &random_tokens(args.prompt_tokens, info.vocabulary_size),
-        args,
-    )?;
+    if args.serve {
+        return serve::serve(&mut session, info.vocabulary_size, start.elapsed());
+    }
+    let tokens = random_tokens(args.depth + args.prompt_tokens, info.vocabulary_size);
+    let rounds = measure(&mut session, &tokens, args)?;
 
     let prefill = median(rounds.iter().map(|round| round.prefill));
     let decode = median(rounds.iter().map(|round| round.decode));
@@ -97,6 +109,7 @@ pub(super) fn bench(args: &BenchArgs) -> Result<(), Failure> {
         parameters: info.parameters,
         weight_bytes: info.weight_bytes,
         mapped_bytes: info.mapped_bytes,
+        depth: args.depth,
         prompt_tokens: args.prompt_tokens,
         gen_tokens: args.gen_tokens,
         repeat: args.repeat,
@@ -116,25 +129,29 @@ pub(super) fn bench(args: &BenchArgs) -> Result<(), Failure> {
     output.flush()
 }
 
-/// Room for the prompt and what is generated after it.
+/// Room for what is there before, the prompt, and what is generated after it.
 fn fitting_context(args: &BenchArgs, info: &ModelInfo) -> Result<u32, Failure> {
-    match args.prompt_tokens.checked_add(args.gen_tokens) {
+    let parts = [args.depth, args.prompt_tokens, args.gen_tokens];
+    match parts.into_iter().try_fold(0, u32::checked_add) {
         Some(needed) if needed <= info.context_length => Ok(needed),
         _ => Err(Failure::usage(format!(
-            "the rounds: expected at most the model's context of {} tokens, found {} + {}",
-            info.context_length, args.prompt_tokens, args.gen_tokens
+            "the rounds: expected at most the model's context of {} tokens, found {} + {} + {}",
+            info.context_length, args.depth, args.prompt_tokens, args.gen_tokens
         ))
-        .hint("use smaller --prompt-tokens or --gen-tokens")),
+        .hint("use smaller --depth, --prompt-tokens or --gen-tokens")),
     }
 }
 
-fn measure(session: &mut Session, prompt: &[u32], args: &BenchArgs) -> Result<Vec<Round>, Failure> {
+fn measure(session: &mut Session, tokens: &[u32], args: &BenchArgs) -> Result<Vec<Round>, Failure> {
     let progress = Progress::start("measuring");
     let reporter = progress.reporter();
     let handle = session.cancel_handle();
     let _guard = signals::cancels(&handle);
+    let (before, prompt) = tokens.split_at(args.depth as usize);
+    session.feed(before)?;
     let mut rounds = Vec::new();
     for index in 0..=args.repeat {
+        session.truncate(args.depth)?;
         let round = round(session, prompt, args.gen_tokens)?;
         // The first one warms up.
         if index > 0 {
@@ -146,7 +163,6 @@ fn measure(session: &mut Session, prompt: &[u32], args: &BenchArgs) -> Result<Ve
 }
 
 fn round(session: &mut Session, prompt: &[u32], gen_tokens: u32) -> Result<Round, Failure> {
-    session.truncate(0)?;
     session.configure(&GenerationOptions {
         temperature: Some(0.0),
         ignore_end: Some(true),
@@ -229,7 +245,10 @@ fn listing(report: &Report) -> String {
         row(
             "first token",
             format!("{:.1} ms", report.time_to_first_token_ms),
-            format!("after {} tokens", report.prompt_tokens),
+            match report.depth {
+                0 => format!("after {} tokens", report.prompt_tokens),
+                depth => format!("after {} tokens behind {depth}", report.prompt_tokens),
+            },
         ),
         row(
             "prefill",
