@@ -13,6 +13,7 @@ pub mod tokenizer;
 mod kernels;
 pub mod model;
 pub mod quant;
+mod trace;
 
 pub mod chat;
 pub mod engine;

@@ -14,6 +14,7 @@ use crate::bindings::Llm;
 use crate::bindings::exports::gust::llm::engine::{self as wit, Guest};
 use crate::program::Program;
 use crate::state::State;
+use crate::trace::Trace;
 use crate::weights::{Blob, LoadProgress};
 use crate::{Error, LoadOptions, Source, deadline, memory};
 
@@ -32,6 +33,7 @@ struct Running {
     // Before the program: what runs goes before what it is made of.
     store: Store<State>,
     exports: Llm,
+    trace: Option<Trace>,
     program: Arc<Program>,
     limits: Limits,
     /// Why it cannot be called any more.
@@ -67,7 +69,9 @@ impl Instance {
                 program.component.instantiate(store)
             })
         });
-        let exports = program.exports.load(&mut store, &instance?);
+        let instance = instance?;
+        let trace = Trace::of(&mut store, &instance);
+        let exports = program.exports.load(&mut store, &instance);
         let exports = exports.map_err(|error| Error::Component(format!("{error:#}")))?;
         // With more than one memory there is no telling which one an address is in.
         if let (Some(region), true) = (regions.pop(), regions.is_empty()) {
@@ -76,6 +80,7 @@ impl Instance {
         let running = Running {
             store,
             exports,
+            trace,
             program,
             limits,
             ended: None,
@@ -105,6 +110,7 @@ impl Instance {
             program,
             limits,
             ended,
+            ..
         } = running;
         if let Some(reason) = ended {
             return Err(reason.clone());
@@ -132,6 +138,23 @@ impl Instance {
         call: impl FnOnce(&Guest, &mut Store<State>) -> wasmtime::Result<T>,
     ) -> Result<T, Error> {
         self.call(|guest, store| call(guest, store).map(Ok))
+    }
+
+    /// Asks the engine of its own time.
+    pub(crate) fn trace<T>(
+        &self,
+        call: impl FnOnce(&Trace, &mut Store<State>) -> wasmtime::Result<T>,
+    ) -> Result<T, Error> {
+        let mut running = self.lock();
+        let trace = running.trace.take();
+        let answer = match &trace {
+            Some(trace) => self.call_locked(&mut running, |_, store| call(trace, store).map(Ok)),
+            None => Err(Error::Component(
+                "expected an engine that exports gust:llm/trace, found one that cannot tell".into(),
+            )),
+        };
+        running.trace = trace;
+        answer
     }
 
     /// Ends the telling of progress: the model is loaded.

@@ -8,7 +8,7 @@ use wasmtime::component::ResourceAny;
 use crate::bindings::exports::gust::llm::engine as wit;
 use crate::instance::Instance;
 use crate::{
-    ChatMessage, ChatOptions, Error, LoadOptions, MetadataEntry, ModelInfo, Session,
+    ChatMessage, ChatOptions, Error, LoadOptions, MetadataEntry, ModelInfo, OperatorTime, Session,
     SessionOptions, SpecialTokens, TensorEntry, TokenizeOptions, weights,
 };
 
@@ -152,6 +152,23 @@ impl Model {
         let session = instance
             .call(|engine, store| engine.model().call_new_session(store, *resource, options))?;
         Ok(Session::new(self.clone(), session))
+    }
+
+    /// Begins to take the time of the engine's operators, of all sessions of this model, from zero. Until then it costs
+    /// nothing, from then on next to nothing.
+    ///
+    /// # Errors
+    /// [`Error::Component`] where the engine cannot tell, as other components than the embedded one may not.
+    pub fn start_trace(&self) -> Result<(), Error> {
+        self.0.instance.trace(|trace, store| trace.start(store))
+    }
+
+    /// Ends it, and gives the times, in the order in which operators first came up.
+    ///
+    /// # Errors
+    /// As [`start_trace`](Self::start_trace).
+    pub fn stop_trace(&self) -> Result<Vec<OperatorTime>, Error> {
+        self.0.instance.trace(|trace, store| trace.stop(store))
     }
 
     /// Bytes of linear memory that the instance has, mapped weights included.

@@ -101,6 +101,8 @@ fn engine(flavor: &Flavor, features: &str, file: &str) -> Result<PathBuf> {
     command
         .args(["--features", features, "--lib", "--target", WASM, "--"])
         .arg(format!("-Ctarget-feature={}", flavor.features))
+        // Names that tell `dot::<Q4_0>` from `dot::<Q8_0>`, for profiles and `cargo xtask disasm`.
+        .arg("-Csymbol-mangling-version=v0")
         .env("CARGO_ENCODED_RUSTFLAGS", wasm_flags(baseline.features))
         // Keeps the files of both flavors side by side. Without it they share one name, and each build would begin
         // with building the engine again.

@@ -1,6 +1,7 @@
 //! `gust bench`: how fast a model runs on this machine.
 
 mod serve;
+mod trace;
 
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use super::output::{Output, table};
 use super::progress::Progress;
 use super::signals;
 use super::units::{bytes, count, milliseconds, per_second};
+use trace::Trace;
 
 /// Measure how fast a model runs here
 ///
@@ -25,7 +27,9 @@ use super::units::{bytes, count, milliseconds, per_second};
 Examples:
   gust bench -m model.gguf
   gust bench -m model.gguf --prompt-tokens 512 --repeat 10 --json
-  gust bench -m model.gguf --depth 4096 --prompt-tokens 1")]
+  gust bench -m model.gguf --depth 4096 --prompt-tokens 1
+  gust bench -m model.gguf --trace
+  perf record -e cpu-clock -g gust bench -m model.gguf --profile && perf report --no-children")]
 pub(super) struct BenchArgs {
     /// Tokens of the prompt
     #[arg(short, long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..))]
@@ -42,12 +46,15 @@ pub(super) struct BenchArgs {
     /// The number type of cached keys and values
     #[arg(long, value_name = "TYPE", default_value = "f16")]
     kv_type: KvType,
+    /// Then one more round, with the time of each operator
+    #[arg(long)]
+    trace: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
     /// Measure what stdin asks for, line by line: `prefill TOKENS` or `decode TOKENS DEPTH`. The context has room for
     /// what the other options say
-    #[arg(long, hide_short_help = true, conflicts_with_all = ["json", "repeat"])]
+    #[arg(long, hide_short_help = true, conflicts_with_all = ["json", "repeat", "trace"])]
     serve: bool,
     #[command(flatten)]
     model: ModelArgs,
@@ -72,6 +79,8 @@ struct Report {
     decode_tokens_per_second: f64,
     /// Absent where the system does not tell.
     peak_memory_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace: Option<Trace>,
 }
 
 /// One round's times.
@@ -96,6 +105,14 @@ pub(super) fn bench(args: &BenchArgs) -> Result<(), Failure> {
     }
     let tokens = random_tokens(args.depth + args.prompt_tokens, info.vocabulary_size);
     let rounds = measure(&mut session, &tokens, args)?;
+    let peak_memory_bytes = peak_memory();
+    let trace = match args.trace {
+        true => {
+            let prompt = &tokens[args.depth as usize..];
+            Some(trace::trace(&opened.model, &mut session, prompt, args)?)
+        }
+        false => None,
+    };
 
     let prefill = median(rounds.iter().map(|round| round.prefill));
     let decode = median(rounds.iter().map(|round| round.decode));
@@ -118,13 +135,17 @@ pub(super) fn bench(args: &BenchArgs) -> Result<(), Failure> {
         time_to_first_token_ms: milliseconds(median(rounds.iter().map(|round| round.first_token))),
         prefill_tokens_per_second: per_second(args.prompt_tokens.into(), prefill),
         decode_tokens_per_second: per_second(args.gen_tokens.into(), decode),
-        peak_memory_bytes: peak_memory(),
+        peak_memory_bytes,
+        trace,
     };
     let mut output = Output::new();
     if args.json {
         output.json(&report)?;
     } else {
         output.text(&listing(&report))?;
+        if let Some(trace) = &report.trace {
+            output.text(&trace.text())?;
+        }
     }
     output.flush()
 }
@@ -163,31 +184,42 @@ fn measure(session: &mut Session, tokens: &[u32], args: &BenchArgs) -> Result<Ve
 }
 
 fn round(session: &mut Session, prompt: &[u32], gen_tokens: u32) -> Result<Round, Failure> {
-    session.configure(&GenerationOptions {
-        temperature: Some(0.0),
-        ignore_end: Some(true),
-        max_tokens: Some(gen_tokens),
-        ..Default::default()
-    })?;
+    begin_answer(session, gen_tokens)?;
     let start = Instant::now();
     session.feed(prompt)?;
     let prefill = start.elapsed();
-    let mut first_token = prefill;
-    for index in 0..gen_tokens {
-        if let Event::Finished { .. } = session.next_event()? {
-            return Err(Failure::failed(format!(
-                "expected {gen_tokens} tokens, found an end after {index}"
-            )));
-        }
-        if index == 0 {
-            first_token = start.elapsed();
-        }
-    }
+    let mut first_token = None;
+    generate(session, gen_tokens, || {
+        first_token.get_or_insert_with(|| start.elapsed());
+    })?;
     Ok(Round {
         prefill,
-        first_token,
+        first_token: first_token.unwrap_or(prefill),
         decode: start.elapsed() - prefill,
     })
+}
+
+/// An answer of so many of the most probable tokens.
+fn begin_answer(session: &mut Session, tokens: u32) -> Result<(), Failure> {
+    Ok(session.configure(&GenerationOptions {
+        temperature: Some(0.0),
+        ignore_end: Some(true),
+        max_tokens: Some(tokens),
+        ..Default::default()
+    })?)
+}
+
+/// Generates so many tokens, and says `each` time when there is one.
+fn generate(session: &mut Session, tokens: u32, mut each: impl FnMut()) -> Result<(), Failure> {
+    for index in 0..tokens {
+        if let Event::Finished { .. } = session.next_event()? {
+            return Err(Failure::failed(format!(
+                "expected {tokens} tokens, found an end after {index}"
+            )));
+        }
+        each();
+    }
+    Ok(())
 }
 
 /// Tokens from all over the vocabulary, the same ones every time.

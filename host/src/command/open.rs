@@ -28,6 +28,9 @@ pub(super) fn open(args: &ModelArgs, scope: Scope) -> Result<Opened, Failure> {
     if let Some(path) = &args.component {
         builder = builder.component_file(path);
     }
+    if args.profile {
+        builder = builder.perf_map();
+    }
     let engine = builder.build()?;
     let engine_time = start.elapsed();
 

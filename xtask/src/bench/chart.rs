@@ -166,9 +166,10 @@ impl<'a> Panel<'a> {
                 text,
                 "<line class='{class}' x1='{x:.1}' x2='{x:.1}' y1='{first:.1}' y2='{last:.1}'/>"
             );
+            let more = if axis.cuts(ratio) { "+" } else { "" };
             let _ = writeln!(
                 text,
-                "<text class='quiet' text-anchor='middle' x='{x:.1}' y='{:.1}'>{ratio}</text>",
+                "<text class='quiet' text-anchor='middle' x='{x:.1}' y='{:.1}'>{ratio}{more}</text>",
                 last + 17.0
             );
         }
@@ -184,13 +185,21 @@ impl<'a> Panel<'a> {
                 ratios().fold(f64::INFINITY, f64::min),
                 ratios().fold(0.0, f64::max),
             );
-            let range = if rows.len() == 1 {
-                format!("{low:.2}")
-            } else {
-                format!("{low:.2}–{high:.2}")
+            let range = match rows.len() {
+                1 => short(low),
+                _ => format!("{}–{}", short(low), short(high)),
             };
             put(text, WIDTH - 20.0, y + 4.0, "number", &range);
         }
+    }
+}
+
+/// Three digits, or all there are in front of the point.
+fn short(ratio: f64) -> String {
+    match ratio {
+        ..10.0 => format!("{ratio:.2}"),
+        ..100.0 => format!("{ratio:.1}"),
+        _ => format!("{ratio:.0}"),
     }
 }
 
@@ -276,21 +285,37 @@ fn escaped(text: &str) -> String {
 struct Axis {
     low: i32,
     high: i32,
+    /// Whether there are ratios that lie beyond the right end.
+    is_cut: bool,
 }
 
+/// Where the axis ends at the latest, as a power of two: loading is compared in hundreds, all else would be a dot.
+const END: i32 = 4;
+
 impl Axis {
-    /// Wide enough for all ratios, and never without 1/2 to 2.
+    /// Wide enough for all ratios up to its end, and never without 1/2 to 2.
     fn around(ratios: impl Iterator<Item = f64>) -> Self {
-        let mut axis = Self { low: -1, high: 1 };
+        let mut axis = Self {
+            low: -1,
+            high: 1,
+            is_cut: false,
+        };
         for log in ratios.filter(|ratio| *ratio > 0.0).map(f64::log2) {
             axis.low = axis.low.min(log.floor() as i32);
-            axis.high = axis.high.max(log.ceil() as i32);
+            axis.high = axis.high.max(log.ceil() as i32).min(END);
+            axis.is_cut |= log > f64::from(END);
         }
         axis
     }
 
+    /// Whether what is drawn at `ratio` may be more than that.
+    fn cuts(&self, ratio: f64) -> bool {
+        self.is_cut && ratio == 2f64.powi(self.high)
+    }
+
     fn x(&self, ratio: f64) -> f64 {
         let share = (ratio.log2() - f64::from(self.low)) / f64::from(self.high - self.low);
+        let share = share.clamp(0.0, 1.0);
         LEFT + share * (RIGHT - LEFT)
     }
 
@@ -310,6 +335,16 @@ mod tests {
         assert_eq!((axis.low, axis.high), (-2, 3));
         assert_eq!((axis.x(0.25), axis.x(8.0)), (LEFT, RIGHT));
         assert!(axis.x(1.1) > axis.x(1.0) && axis.x(1.0) > axis.x(0.9));
+        assert!(!axis.cuts(8.0));
+    }
+
+    #[test]
+    fn what_is_far_better_lies_at_the_end() {
+        let axis = Axis::around([0.9, 70.0].into_iter());
+        assert_eq!((axis.low, axis.high), (-1, 4));
+        assert_eq!(axis.x(70.0), RIGHT);
+        assert!(axis.cuts(16.0) && !axis.cuts(8.0));
+        assert_eq!([9.999, 70.25, 152.09].map(short), ["10.00", "70.2", "152"]);
     }
 
     #[test]

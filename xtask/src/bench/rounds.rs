@@ -1,5 +1,6 @@
 //! Measuring in turns: in each round everyone does the same once, so that what the machine does besides hits all alike.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
@@ -109,6 +110,8 @@ impl Run<'_> {
     ) -> Result<()> {
         let model = peers::model(group.model, group.ty)?;
         let mut drivers: Vec<(&str, Driver)> = Vec::new();
+        // As drivers say them; what is measured without one is of the same version.
+        let mut versions: BTreeMap<&str, String> = BTreeMap::new();
         for &measure in &group.measures {
             let others = self.others(group, measure);
             let mut participants = Vec::new();
@@ -117,7 +120,7 @@ impl Run<'_> {
                 participants.push(Participant {
                     peer,
                     driver: at.map(|at| drivers.swap_remove(at).1),
-                    version: String::new(),
+                    version: versions.get(peer.name).cloned().unwrap_or_default(),
                     found: Vec::new(),
                     has_failed: false,
                 });
@@ -139,6 +142,7 @@ impl Run<'_> {
                 .collect();
             clock.done(group, measure, &values.join(", "));
             for participant in participants {
+                versions.insert(participant.peer.name, participant.version);
                 if let Some(driver) = participant.driver {
                     drivers.push((participant.peer.name, driver));
                 }

@@ -11,13 +11,13 @@
 use std::io::{BufRead, stdin};
 use std::time::{Duration, Instant};
 
-use gust::{Event, GenerationOptions, Session};
+use gust::Session;
 use serde_json::json;
 
 use super::super::failure::Failure;
 use super::super::output::Output;
 use super::super::units::milliseconds;
-use super::random_tokens;
+use super::{begin_answer, generate, random_tokens};
 
 /// Says that `session`, which took `load` to get, is there, and measures until stdin ends.
 pub(super) fn serve(
@@ -86,22 +86,11 @@ fn decode(
     session.truncate(used.min(depth))?;
     let fill = random_tokens(depth, vocabulary);
     session.feed(&fill[used.min(depth) as usize..])?;
-    session.configure(&GenerationOptions {
-        temperature: Some(0.0),
-        ignore_end: Some(true),
-        max_tokens: Some(tokens + 1),
-        ..Default::default()
-    })?;
+    begin_answer(session, tokens + 1)?;
     // The first needs no pass through the layers, or one that the others do not: it is not counted.
-    session.next_event()?;
+    generate(session, 1, || ())?;
     let start = Instant::now();
-    for index in 0..tokens {
-        if let Event::Finished { .. } = session.next_event()? {
-            return Err(Failure::failed(format!(
-                "expected {tokens} tokens, found an end after {index}"
-            )));
-        }
-    }
+    generate(session, tokens, || ())?;
     Ok(start.elapsed())
 }
 
