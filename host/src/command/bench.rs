@@ -29,7 +29,7 @@ Examples:
   gust bench -m model.gguf --prompt-tokens 512 --repeat 10 --json
   gust bench -m model.gguf --depth 4096 --prompt-tokens 1
   gust bench -m model.gguf --trace
-  perf record -e cpu-clock -g gust bench -m model.gguf --profile && perf report --no-children")]
+  perf record -e cpu-clock -g gust bench -m model.gguf --profile && perf report --no-children --stdio | c++filt")]
 pub(super) struct BenchArgs {
     /// Tokens of the prompt
     #[arg(short, long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..))]

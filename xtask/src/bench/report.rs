@@ -219,7 +219,7 @@ fn conditions(text: &mut String, rows: &[Row]) {
 const KERNELS: &str = "\
 ## Kernels
 
-`cargo xtask bench --kernels`: the engine's own kernels in WebAssembly under Wasmtime, one core, 2,048 columns. What they
+`cargo xtask bench --kernels --save`: the engine's own kernels in WebAssembly under Wasmtime, one core, 2,048 columns. What they
 are compared with is measured by the same program: a loop that only reads, and one that only multiplies and adds
 (`vpmaddubsw` and `vpaddw` in twelve independent chains, 128 bits wide, which is all that WebAssembly has). GB/s are of
 weights as they lie in the file.
@@ -229,8 +229,8 @@ weights as they lie in the file.
 const LIMITS: &str = "\
 ## How it was measured, and what that means
 
-    cargo xtask build && cargo xtask bench
-    cargo xtask bench --kernels
+    cargo xtask bench --kernels --save
+    cargo xtask bench
 
 - In each round everyone measures the same thing once, one after the other, the order turning from round to round; a row
   has the medians. Processes are pinned to the first processors (`taskset`), the browser is not.

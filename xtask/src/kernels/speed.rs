@@ -4,6 +4,7 @@
 //! type, the component and its clock, the table. Measured on one core.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Instant;
 
 use serde::Serialize;
@@ -17,11 +18,12 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 pub(crate) const HELP: &str = "\
 Measures the engine's kernels in WebAssembly, on one core.
 
-Usage: cargo xtask bench --kernels [--only TEXT] [--quick] [--json]
+Usage: cargo xtask bench --kernels [--only TEXT] [--quick] [--json] [--save]
 
   --only TEXT  the types whose names hold this text
   --quick      shorter measurements
   --json       one JSON object on stdout instead of a table
+  --save       writes benches/kernels.txt, too, which becomes a part of RESULTS.md (`cargo xtask bench --report`)
 ";
 
 /// Columns of every matrix: the width of TinyLlama-1.1B and Llama-3.2-1B.
@@ -45,6 +47,7 @@ struct Order {
     file: String,
     only: String,
     json: bool,
+    save: bool,
     pace: Pace,
 }
 
@@ -95,6 +98,7 @@ impl Order {
             file: String::new(),
             only: String::new(),
             json: false,
+            save: false,
             pace: Pace {
                 rounds: 7,
                 seconds: 0.1,
@@ -105,6 +109,7 @@ impl Order {
             match arg.as_str() {
                 "--only" => order.only = args.next().context("`--only` needs a text")?.clone(),
                 "--json" => order.json = true,
+                "--save" => order.save = true,
                 "--quick" => {
                     order.pace = Pace {
                         rounds: 3,
@@ -127,16 +132,25 @@ impl Order {
             bail!("`--only`: no type's name holds `{}`", self.only);
         }
         let ceilings = kernels.ceilings()?;
-        if !self.json {
-            print!("{}", ceilings.text());
-        }
+        let mut text = String::new();
+        let mut say = |part: String| {
+            if !self.json {
+                print!("{part}");
+            }
+            text += &part;
+        };
+        say(ceilings.text());
         let mut types = BTreeMap::new();
         for name in names {
             let speeds = kernels.speeds(name)?;
-            if !self.json {
-                println!("{}", speeds.row(name, &ceilings));
-            }
+            say(speeds.row(name, &ceilings) + "\n");
             types.insert(name.clone(), speeds);
+        }
+        if self.save {
+            let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
+            let file = xtask.parent().unwrap_or(xtask).join("benches/kernels.txt");
+            std::fs::write(&file, text)
+                .with_context(|| format!("cannot write {}", file.display()))?;
         }
         if self.json {
             println!(
