@@ -90,11 +90,11 @@ impl bindings::Guest for Component {
     }
 
     fn multiply(times: u32) {
-        WORK.with_borrow_mut(|work| (0..times).for_each(|_| work.multiply()));
+        WORK.with_borrow_mut(|work| work.multiply(times));
     }
 
     fn quantize(times: u32) {
-        WORK.with_borrow_mut(|work| (0..times).for_each(|_| work.quantize()));
+        WORK.with_borrow_mut(|work| work.quantize(times));
     }
 
     fn read(times: u32) -> u64 {
@@ -168,30 +168,35 @@ impl Work {
         self.x = (0..tokens * cols).map(value).collect();
         self.quads = vec![ActivationQuad::ZERO; tokens * ActivationQuad::per_row(cols)];
         self.out = vec![0.0; tokens * rows];
-        self.quantize();
         Ok((rows as u32, self.matrix.len() as u32))
     }
 
-    fn multiply(&mut self) {
+    fn multiply(&mut self, times: u32) {
         let weights = Rows {
             ty: self.ty,
             cols: self.cols,
             bytes: &self.matrix,
         };
-        let input = Input {
-            x: &self.x,
-            quads: &self.quads,
-        };
-        kernels::matmul(weights, input, black_box(&mut self.out));
-    }
-
-    fn quantize(&mut self) {
-        let rows = self.x.chunks_exact(self.cols);
-        let row_quads = ActivationQuad::per_row(self.cols);
-        for (x, quads) in rows.zip(self.quads.chunks_exact_mut(row_quads)) {
-            kernels::quantize(x, black_box(quads));
+        let input = quantized(&self.x, self.cols, &mut self.quads);
+        for _ in 0..times {
+            kernels::matmul(weights, input, black_box(&mut self.out));
         }
     }
+
+    fn quantize(&mut self, times: u32) {
+        for _ in 0..times {
+            black_box(quantized(&self.x, self.cols, &mut self.quads));
+        }
+    }
+}
+
+/// Rows of activations in both forms.
+fn quantized<'a>(x: &'a [f32], cols: usize, quads: &'a mut [ActivationQuad]) -> Input<'a> {
+    let row_quads = ActivationQuad::per_row(cols);
+    for (x, quads) in x.chunks_exact(cols).zip(quads.chunks_exact_mut(row_quads)) {
+        kernels::quantize(x, quads);
+    }
+    Input { x, quads }
 }
 
 /// Exclusive or of all bytes, eight at a time: as fast as they come. What is left over of 64 is not read.
