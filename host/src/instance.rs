@@ -33,7 +33,6 @@ struct Running {
     // Before the program: what runs goes before what it is made of.
     store: Store<State>,
     exports: Llm,
-    trace: Option<Trace>,
     program: Arc<Program>,
     limits: Limits,
     /// Why it cannot be called any more.
@@ -70,7 +69,7 @@ impl Instance {
             })
         });
         let instance = instance?;
-        let trace = Trace::of(&mut store, &instance);
+        store.data_mut().trace = Trace::of(&mut store, &instance);
         let exports = program.exports.load(&mut store, &instance);
         let exports = exports.map_err(|error| Error::Component(format!("{error:#}")))?;
         // With more than one memory there is no telling which one an address is in.
@@ -80,7 +79,6 @@ impl Instance {
         let running = Running {
             store,
             exports,
-            trace,
             program,
             limits,
             ended: None,
@@ -110,7 +108,6 @@ impl Instance {
             program,
             limits,
             ended,
-            ..
         } = running;
         if let Some(reason) = ended {
             return Err(reason.clone());
@@ -138,23 +135,6 @@ impl Instance {
         call: impl FnOnce(&Guest, &mut Store<State>) -> wasmtime::Result<T>,
     ) -> Result<T, Error> {
         self.call(|guest, store| call(guest, store).map(Ok))
-    }
-
-    /// Asks the engine of its own time.
-    pub(crate) fn trace<T>(
-        &self,
-        call: impl FnOnce(&Trace, &mut Store<State>) -> wasmtime::Result<T>,
-    ) -> Result<T, Error> {
-        let mut running = self.lock();
-        let trace = running.trace.take();
-        let answer = match &trace {
-            Some(trace) => self.call_locked(&mut running, |_, store| call(trace, store).map(Ok)),
-            None => Err(Error::Component(
-                "expected an engine that exports gust:llm/trace, found one that cannot tell".into(),
-            )),
-        };
-        running.trace = trace;
-        answer
     }
 
     /// Ends the telling of progress: the model is loaded.

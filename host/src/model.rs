@@ -3,10 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
+use wasmtime::Store;
 use wasmtime::component::ResourceAny;
 
 use crate::bindings::exports::gust::llm::engine as wit;
 use crate::instance::Instance;
+use crate::state::State;
+use crate::trace::Trace;
 use crate::{
     ChatMessage, ChatOptions, Error, LoadOptions, MetadataEntry, ModelInfo, OperatorTime, Session,
     SessionOptions, SpecialTokens, TensorEntry, TokenizeOptions, weights,
@@ -160,7 +163,7 @@ impl Model {
     /// # Errors
     /// [`Error::Component`] where the engine cannot tell, as other components than the embedded one may not.
     pub fn start_trace(&self) -> Result<(), Error> {
-        self.0.instance.trace(|trace, store| trace.start(store))
+        self.traced(|trace, store| trace.start(store))
     }
 
     /// Ends it, and gives the times, in the order in which operators first came up.
@@ -168,7 +171,21 @@ impl Model {
     /// # Errors
     /// As [`start_trace`](Self::start_trace).
     pub fn stop_trace(&self) -> Result<Vec<OperatorTime>, Error> {
-        self.0.instance.trace(|trace, store| trace.stop(store))
+        self.traced(|trace, store| trace.stop(store))
+    }
+
+    fn traced<T>(
+        &self,
+        call: impl FnOnce(Trace, &mut Store<State>) -> wasmtime::Result<T>,
+    ) -> Result<T, Error> {
+        let answer = self.0.instance.ask(|_, store| {
+            let trace = store.data().trace;
+            trace.map(|trace| call(trace, store)).transpose()
+        })?;
+        answer.ok_or_else(|| {
+            let found = "expected an engine that exports gust:llm/trace, found one that does not";
+            Error::Component(found.into())
+        })
     }
 
     /// Bytes of linear memory that the instance has, mapped weights included.

@@ -8,6 +8,7 @@ use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::memory::Region;
+use crate::trace::Trace;
 use crate::wasi::{self, LastWords};
 use crate::weights::{Blob, LoadProgress};
 
@@ -27,6 +28,8 @@ pub(crate) struct State {
     pub(crate) progress: LoadProgress,
     /// The instance's one memory. Dangling where there is not exactly one, or files cannot be mapped into it.
     pub(crate) region: Weak<Region>,
+    /// Its way to say what it spends its time on, where it has one.
+    pub(crate) trace: Option<Trace>,
     /// The memory that it may use, and has asked for.
     pub(crate) memory: MemoryBudget,
     /// When the present call has to be over.
@@ -44,6 +47,7 @@ impl State {
             model,
             progress,
             region: Weak::new(),
+            trace: None,
             memory: MemoryBudget {
                 limit: memory.unwrap_or(ADDRESSABLE).min(ADDRESSABLE),
                 used: 0,

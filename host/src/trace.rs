@@ -12,6 +12,7 @@ use crate::state::State;
 const INTERFACE: &str = "gust:llm/trace@0.1.0";
 
 /// The functions of an engine that can tell. `None` in an instance of one that cannot.
+#[derive(Clone, Copy)]
 pub(crate) struct Trace {
     start: TypedFunc<(), ()>,
     stop: TypedFunc<(), (Vec<Lap>,)>,
@@ -36,11 +37,11 @@ impl Trace {
         })
     }
 
-    pub(crate) fn start(&self, store: impl AsContextMut) -> wasmtime::Result<()> {
+    pub(crate) fn start(self, store: impl AsContextMut) -> wasmtime::Result<()> {
         self.start.call(store, ())
     }
 
-    pub(crate) fn stop(&self, store: impl AsContextMut) -> wasmtime::Result<Vec<OperatorTime>> {
+    pub(crate) fn stop(self, store: impl AsContextMut) -> wasmtime::Result<Vec<OperatorTime>> {
         let (laps,) = self.stop.call(store, ())?;
         let laps = laps.into_iter().map(|lap| OperatorTime {
             operator: lap.operator,
