@@ -43,7 +43,7 @@ use std::cell::RefCell;
 use std::hint::black_box;
 
 use crate::gguf::TensorType;
-use crate::kernels::{self, ActivationQuad, Input, Rows};
+use crate::kernels::{self, Activations, Rows};
 
 /// Types, and 512 weights of each that are neither subnormal nor infinite.
 const TYPES: [(TensorType, &[u8]); 15] = [
@@ -116,9 +116,9 @@ struct Work {
     cols: usize,
     /// Kept for the next matrix: memory of a component never goes back.
     matrix: Vec<u8>,
-    /// `[tokens, cols]`, in both forms.
+    /// `[tokens, cols]`, as numbers and quantised.
     x: Vec<f32>,
-    quads: Vec<ActivationQuad>,
+    activations: Activations,
     /// `[tokens, rows]`
     out: Vec<f32>,
 }
@@ -130,7 +130,7 @@ impl Default for Work {
             cols: 1,
             matrix: Vec::new(),
             x: Vec::new(),
-            quads: Vec::new(),
+            activations: Activations::default(),
             out: Vec::new(),
         }
     }
@@ -166,7 +166,6 @@ impl Work {
         // Small whole numbers of both signs, none of them twice in a row.
         let value = |i: usize| (i * 37 % 101) as f32 - 50.0;
         self.x = (0..tokens * cols).map(value).collect();
-        self.quads = vec![ActivationQuad::ZERO; tokens * ActivationQuad::per_row(cols)];
         self.out = vec![0.0; tokens * rows];
         Ok((rows as u32, self.matrix.len() as u32))
     }
@@ -177,7 +176,8 @@ impl Work {
             cols: self.cols,
             bytes: &self.matrix,
         };
-        let input = quantized(&self.x, self.cols, &mut self.quads);
+        let reader = [self.ty].into_iter();
+        let input = self.activations.quantize(&self.x, self.cols, reader);
         for _ in 0..times {
             kernels::matmul(weights, input, black_box(&mut self.out));
         }
@@ -185,18 +185,10 @@ impl Work {
 
     fn quantize(&mut self, times: u32) {
         for _ in 0..times {
-            black_box(quantized(&self.x, self.cols, &mut self.quads));
+            let reader = [self.ty].into_iter();
+            black_box(self.activations.quantize(&self.x, self.cols, reader));
         }
     }
-}
-
-/// Rows of activations in both forms.
-fn quantized<'a>(x: &'a [f32], cols: usize, quads: &'a mut [ActivationQuad]) -> Input<'a> {
-    let row_quads = ActivationQuad::per_row(cols);
-    for (x, quads) in x.chunks_exact(cols).zip(quads.chunks_exact_mut(row_quads)) {
-        kernels::quantize(x, quads);
-    }
-    Input { x, quads }
 }
 
 /// Exclusive or of all bytes, eight at a time: as fast as they come. What is left over of 64 is not read.
