@@ -10,7 +10,7 @@
 mod bindings {
     wit_bindgen::generate!({
         path: "../wit",
-        world: "llm",
+        world: "llm-traced",
     });
     use super::Component;
     export!(Component);
@@ -23,12 +23,14 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use bindings::exports::gust::llm::engine as wit;
+use bindings::exports::gust::llm::trace as wit_trace;
 
 use crate::chat::{self, Origin};
 use crate::engine::{Model, Scope};
 use crate::model::Mapping;
 use crate::session::Session;
 use crate::tokenizer::{EncodeOptions, SpecialTokens};
+use crate::trace;
 use imports::{Instances, Weights};
 
 struct Component;
@@ -50,6 +52,22 @@ impl wit::Guest for Component {
         let blob = Weights::open(&name)?;
         let model = Model::load(&blob, scope, mapping, Rc::new(Instances::new()))?;
         Ok(wit::Model::new(ModelHandle(Rc::new(model))))
+    }
+}
+
+impl wit_trace::Guest for Component {
+    fn start() {
+        trace::start();
+    }
+
+    fn stop() -> Vec<wit_trace::Lap> {
+        let laps = trace::stop().into_iter();
+        laps.map(|lap| wit_trace::Lap {
+            operator: lap.operator.to_owned(),
+            calls: lap.calls,
+            nanoseconds: lap.time.as_nanos() as u64,
+        })
+        .collect()
     }
 }
 

@@ -13,6 +13,7 @@ pub mod tokenizer;
 mod kernels;
 pub mod model;
 pub mod quant;
+mod trace;
 
 pub mod chat;
 pub mod engine;
@@ -21,7 +22,9 @@ pub mod session;
 mod stop;
 
 // Natively there is nothing to export to, and the attempt does not link.
-#[cfg(target_arch = "wasm32")]
+#[cfg(all(target_arch = "wasm32", feature = "bench"))]
+mod bench;
+#[cfg(all(target_arch = "wasm32", not(feature = "bench")))]
 mod component;
 
 #[cfg(all(test, not(target_arch = "wasm32")))]

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::{fmt, fs};
 
 use crate::ensemble::Ensemble;
-use crate::program::{Interruption, Program};
+use crate::program::{Interruption, Profiling, Program};
 use crate::weights::Blob;
 use crate::{Error, LoadOptions, Model, Scope, Source, cache, threads};
 
@@ -20,6 +20,7 @@ pub struct Engine(Arc<Shared>);
 struct Shared {
     component: Cow<'static, [u8]>,
     cache_dir: Option<PathBuf>,
+    profiling: Profiling,
     on_compile: Option<Box<dyn Fn() + Send + Sync>>,
     program: Arc<Program>,
     /// Of a component that is not the embedded one: itself again, such that it can be interrupted anywhere. Compiled
@@ -53,6 +54,7 @@ impl Engine {
         EngineBuilder {
             component: Component::Bytes(Cow::Borrowed(EMBEDDED)),
             cache_dir: cache::default_dir(),
+            profiling: Profiling::default(),
             on_compile: None,
         }
     }
@@ -103,6 +105,7 @@ impl Engine {
         let made = Program::new(
             &self.0.component,
             Interruption::AtLoops,
+            self.0.profiling,
             self.0.cache_dir.as_deref(),
             || self.0.on_compile.iter().for_each(|listener| listener()),
         )?;
@@ -129,6 +132,7 @@ impl fmt::Debug for Engine {
 pub struct EngineBuilder {
     component: Component,
     cache_dir: Option<PathBuf>,
+    profiling: Profiling,
     on_compile: Option<Box<dyn Fn() + Send + Sync>>,
 }
 
@@ -157,6 +161,13 @@ impl EngineBuilder {
         self
     }
 
+    /// Writes `/tmp/perf-PID.map`, from which Linux's `perf` learns the names of the engine's functions. Where the system
+    /// has no such thing, [`build`](Self::build) fails.
+    pub fn perf_map(mut self) -> Self {
+        self.profiling = Profiling::PerfMap;
+        self
+    }
+
     /// Called when the component has to be compiled, which may take seconds. At most twice, and once for the embedded
     /// one: the first load with a limit on the time of a call compiles others again, so that they can be interrupted.
     pub fn on_compile(mut self, listener: impl Fn() + Send + Sync + 'static) -> Self {
@@ -173,6 +184,7 @@ impl EngineBuilder {
         let EngineBuilder {
             component,
             cache_dir,
+            profiling,
             on_compile,
         } = self;
         let component = match component {
@@ -184,6 +196,7 @@ impl EngineBuilder {
         let program = Program::new(
             &component,
             Interruption::AtImports,
+            profiling,
             cache_dir.as_deref(),
             || {
                 on_compile.iter().for_each(|listener| listener());
@@ -192,6 +205,7 @@ impl EngineBuilder {
         Ok(Engine(Arc::new(Shared {
             component,
             cache_dir,
+            profiling,
             on_compile,
             program: Arc::new(program),
             interruptible: Mutex::new(None),

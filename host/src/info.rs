@@ -1,4 +1,6 @@
-//! What a model says of itself, and what a session has used.
+//! What a model says of itself, what a session has used, and what the time was spent on.
+
+use std::time::Duration;
 
 /// What a model says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,4 +78,15 @@ pub struct Usage {
     pub drafted: u64,
     /// Of those, the tokens that were chosen.
     pub accepted: u64,
+}
+
+/// What one operator of an engine took, over all layers and tokens (see [`Model::stop_trace`](crate::Model::stop_trace)).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OperatorTime {
+    /// What it computes: GGUF's name of the weights where there are some, such as `ffn_gate`.
+    pub operator: String,
+    /// How many times it was computed: once for each layer and batch.
+    pub calls: u64,
+    /// In all.
+    pub time: Duration,
 }

@@ -12,6 +12,7 @@ use crate::bindings::Llm;
 use crate::bindings::exports::gust::llm::engine::{self as wit, Guest};
 use crate::program::Program;
 use crate::state::State;
+use crate::trace::Trace;
 use crate::{CancelHandle, Error, Limits, deadline, memory};
 
 /// What Rust writes after a panic's message, and what cannot be done in here.
@@ -44,7 +45,9 @@ impl Instance {
                 program.component.instantiate(store)
             })
         });
-        let exports = program.exports.load(&mut store, &instance?);
+        let instance = instance?;
+        store.data_mut().trace = Trace::of(&mut store, &instance);
+        let exports = program.exports.load(&mut store, &instance);
         let exports = exports.map_err(|error| Error::Component(format!("{error:#}")))?;
         // With more than one memory there is no telling which one an address is in.
         if let (Some(region), true) = (regions.pop(), regions.is_empty()) {

@@ -53,6 +53,7 @@ mod session;
 mod source;
 mod state;
 mod threads;
+mod trace;
 mod utf8;
 mod wasi;
 mod weights;
@@ -61,7 +62,7 @@ pub use cancel::CancelHandle;
 pub use engine::{Engine, EngineBuilder};
 pub use error::{Error, Mismatch};
 pub use event::{Candidate, Event, FinishReason, Token};
-pub use info::{MetadataEntry, ModelInfo, TensorEntry, Usage};
+pub use info::{MetadataEntry, ModelInfo, OperatorTime, TensorEntry, Usage};
 pub use model::Model;
 pub use options::{
     ChatMessage, ChatOptions, GenerationOptions, KvType, Limits, LoadOptions, Mapping, Progress,

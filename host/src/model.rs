@@ -9,8 +9,9 @@ use wasmtime::component::ResourceAny;
 use crate::bindings::exports::gust::llm::engine as wit;
 use crate::ensemble::{Answer, Ensemble, Handle};
 use crate::state::State;
+use crate::trace::Trace;
 use crate::{
-    ChatMessage, ChatOptions, Error, LoadOptions, MetadataEntry, ModelInfo, Session,
+    ChatMessage, ChatOptions, Error, LoadOptions, MetadataEntry, ModelInfo, OperatorTime, Session,
     SessionOptions, SpecialTokens, TensorEntry, TokenizeOptions, weights,
 };
 
@@ -166,6 +167,40 @@ impl Model {
             session.set_draft_model(draft)?;
         }
         Ok(session)
+    }
+
+    /// Begins to take the time of the engine's operators, of all sessions of this model, from zero. Until then it costs
+    /// nothing, from then on next to nothing.
+    ///
+    /// # Errors
+    /// [`Error::Component`] where the engine cannot tell, as other components than the embedded one may not.
+    pub fn start_trace(&self) -> Result<(), Error> {
+        self.traced(|trace, store| trace.start(store))
+    }
+
+    /// Ends it, and gives the times, in the order in which operators first came up.
+    ///
+    /// # Errors
+    /// As [`start_trace`](Self::start_trace).
+    pub fn stop_trace(&self) -> Result<Vec<OperatorTime>, Error> {
+        self.traced(|trace, store| trace.stop(store))
+    }
+
+    fn traced<T>(
+        &self,
+        call: impl FnOnce(Trace, &mut Store<State>) -> wasmtime::Result<T>,
+    ) -> Result<T, Error> {
+        let Shared {
+            ensemble, handle, ..
+        } = &*self.0;
+        let answer = ensemble.ask(handle, |_, store, _| {
+            let trace = store.data().trace;
+            trace.map(|trace| call(trace, store)).transpose().map(Ok)
+        })?;
+        answer.ok_or_else(|| {
+            let found = "expected an engine that exports gust:llm/trace, found one that does not";
+            Error::Component(found.into())
+        })
     }
 
     /// Bytes of linear memory that the instances have, mapped weights included.

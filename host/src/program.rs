@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use wasmtime::component::{HasSelf, InstancePre, Linker};
-use wasmtime::{Config, OptLevel};
+use wasmtime::{Config, OptLevel, ProfilingStrategy};
 
 use crate::bindings::{LlmIndices, gust::llm};
 use crate::deadline::Ticker;
@@ -32,17 +32,27 @@ pub(crate) enum Interruption {
     AtLoops,
 }
 
+/// Who is told where compiled functions are.
+#[derive(Clone, Copy, Default)]
+pub(crate) enum Profiling {
+    #[default]
+    Off,
+    /// Linux's `perf`, through `/tmp/perf-PID.map`.
+    PerfMap,
+}
+
 impl Program {
     /// Compiles `component`, or takes it from the cache in `cache_dir`.
     pub(crate) fn new(
         component: &[u8],
         interruption: Interruption,
+        profiling: Profiling,
         cache_dir: Option<&Path>,
         on_compile: impl FnOnce(),
     ) -> Result<Program, Error> {
         let unusable = |error: wasmtime::Error| Error::Component(format!("{error:#}"));
         check_kind(component)?;
-        let engine = wasmtime::Engine::new(&config(interruption)).map_err(unusable)?;
+        let engine = wasmtime::Engine::new(&config(interruption, profiling)).map_err(unusable)?;
         let compiled =
             cache::compiled(&engine, component, cache_dir, on_compile).map_err(unusable)?;
         let component_type = compiled.component_type();
@@ -80,11 +90,16 @@ fn check_kind(component: &[u8]) -> Result<(), Error> {
     )))
 }
 
-fn config(interruption: Interruption) -> Config {
+fn config(interruption: Interruption, profiling: Profiling) -> Config {
     let mut config = Config::new();
     config
         .cranelift_opt_level(OptLevel::Speed)
         .wasm_relaxed_simd(true)
+        // Not part of what the code is: what comes from the cache is told of, too.
+        .profiler(match profiling {
+            Profiling::Off => ProfilingStrategy::None,
+            Profiling::PerfMap => ProfilingStrategy::PerfMap,
+        })
         .epoch_interruption(interruption == Interruption::AtLoops)
         // A trap's message is for people; addresses in a component without names tell them nothing.
         .wasm_backtrace_max_frames(None);

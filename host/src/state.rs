@@ -11,6 +11,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use crate::CancelHandle;
 use crate::collective::Member;
 use crate::memory::Region;
+use crate::trace::Trace;
 use crate::wasi::{self, LastWords};
 use crate::weights::{Blob, LoadProgress};
 
@@ -32,6 +33,8 @@ pub(crate) struct State {
     pub(crate) progress: LoadProgress,
     /// The instance's one memory. Dangling where there is not exactly one, or files cannot be mapped into it.
     pub(crate) region: Weak<Region>,
+    /// Its way to say what it spends its time on, where it has one.
+    pub(crate) trace: Option<Trace>,
     /// The memory that it may use, and has asked for.
     pub(crate) memory: MemoryBudget,
     /// Its place among the instances that compute together.
@@ -62,6 +65,7 @@ impl State {
             draft,
             progress,
             region: Weak::new(),
+            trace: None,
             memory,
             member,
             deadline: None,

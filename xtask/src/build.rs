@@ -39,11 +39,15 @@ pub(crate) fn all() -> Result<()> {
 /// Builds the engine in both flavors.
 pub(crate) fn engines() -> Result<()> {
     for flavor in &FLAVORS {
-        run(&mut engine(flavor))?;
-        let built = target().join(WASM).join("engine/gust_engine.wasm");
-        copy_if_changed(&built, &target().join("engine").join(flavor.file))?;
+        engine(flavor, "", flavor.file)?;
     }
     Ok(())
+}
+
+/// Builds the engine's kernels as a component of their own, in the way that the engine is built. Gives the file.
+pub(crate) fn kernels() -> Result<PathBuf> {
+    let [relaxed, ..] = &FLAVORS;
+    engine(relaxed, "bench", "gust-kernels.wasm")
 }
 
 /// Builds the host, and what else is asked for of [`WORKSPACE`], such as `["--bin", "synth"]`. Then compiles the
@@ -88,18 +92,26 @@ pub(crate) fn wasm_flags(features: &str) -> String {
     flags
 }
 
+/// Builds the engine's package with these features of cargo's, as `file` in `target/engine`.
+///
 /// The dependencies are built once, for the baseline; only the engine itself gets the flavor's features.
-fn engine(flavor: &Flavor) -> Command {
+fn engine(flavor: &Flavor, features: &str, file: &str) -> Result<PathBuf> {
     let [.., baseline] = &FLAVORS;
     let mut command = cargo(&["rustc", "--profile", "engine", "--package", "gust-engine"]);
     command
-        .args(["--lib", "--target", WASM, "--"])
+        .args(["--features", features, "--lib", "--target", WASM, "--"])
         .arg(format!("-Ctarget-feature={}", flavor.features))
+        // Names that tell `dot::<Q4_0>` from `dot::<Q8_0>`, for profiles and `cargo xtask disasm`.
+        .arg("-Csymbol-mangling-version=v0")
         .env("CARGO_ENCODED_RUSTFLAGS", wasm_flags(baseline.features))
         // Keeps the files of both flavors side by side. Without it they share one name, and each build would begin
         // with building the engine again.
         .env("__CARGO_DEFAULT_LIB_METADATA", "engine");
-    command
+    run(&mut command)?;
+    let built = target().join(WASM).join("engine/gust_engine.wasm");
+    let file = target().join("engine").join(file);
+    copy_if_changed(&built, &file)?;
+    Ok(file)
 }
 
 /// Leaves the file alone where the bytes are the same: the host is built again when it changes.

@@ -5,8 +5,9 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
 
-use crate::build;
-use crate::process::{WORKSPACE, binary, cargo, run};
+use crate::build::{self, FLAVORS};
+use crate::process::{WORKSPACE, binary, cargo, run, target};
+use crate::setup;
 
 /// Builds, then runs the command `gust`.
 pub(crate) fn gust(args: Vec<OsString>) -> Result<ExitCode> {
@@ -19,6 +20,39 @@ pub(crate) fn synth(args: Vec<OsString>) -> Result<ExitCode> {
     let selection = [&["build"], &WORKSPACE[..], &["--bin", "synth"]].concat();
     run(&mut cargo(&selection))?;
     replace(Command::new(binary("synth")).args(args))
+}
+
+/// Builds gust and what measures it, and measures: against peers, or, with `--kernels` in front, the kernels alone.
+pub(crate) fn bench(args: Vec<OsString>) -> Result<ExitCode> {
+    setup::check()?;
+    if let Some((first, rest)) = args.split_first()
+        && first == "--kernels"
+    {
+        let component = build::kernels()?;
+        return kernels("speed", [&[component.into()], rest].concat());
+    }
+    build::engines()?;
+    build::host(&["--bin", "bench", "--bin", "synth"])?;
+    replace(Command::new(binary("bench")).args(args))
+}
+
+/// Builds the engine and prints the machine code of its functions.
+pub(crate) fn disasm(mut args: Vec<OsString>) -> Result<ExitCode> {
+    setup::check()?;
+    build::engines()?;
+    if !args.iter().any(|arg| arg == "--component") {
+        let [relaxed, ..] = &FLAVORS;
+        let component = target().join("engine").join(relaxed.file);
+        args.extend(["--component".into(), component.into()]);
+    }
+    kernels("disasm", args)
+}
+
+/// Builds and runs what looks into the kernels.
+fn kernels(command: &str, args: Vec<OsString>) -> Result<ExitCode> {
+    let selection = [&["build"], &WORKSPACE[..], &["--bin", "kernels"]].concat();
+    run(&mut cargo(&selection))?;
+    replace(Command::new(binary("kernels")).arg(command).args(args))
 }
 
 #[cfg(unix)]

@@ -21,6 +21,15 @@ pub(crate) fn all() -> Result<()> {
             clippy.args(["--lib", "--tests", "--target", WASM, "--", "-Dwarnings"]);
             run(clippy.env("CARGO_ENCODED_RUSTFLAGS", wasm_flags(flavor.features)))
         })?;
+        step(
+            &format!("clippy, {WASM} {}, kernels", flavor.features),
+            || {
+                let mut clippy = cargo(&["clippy", "--release", "--package", "gust-engine"]);
+                clippy.args(["--features", "bench", "--lib", "--target", WASM]);
+                clippy.args(["--", "-Dwarnings"]);
+                run(clippy.env("CARGO_ENCODED_RUSTFLAGS", wasm_flags(flavor.features)))
+            },
+        )?;
     }
     step("documentation", || {
         let selection = [&["doc"], &WORKSPACE[..], &["--no-deps"]].concat();

@@ -25,6 +25,8 @@ Commands:
   gust [ARGS]   builds, then `gust ARGS`: cargo xtask gust inspect
   lint          formatting, clippy (native and WebAssembly) and documentation, warnings as errors
   setup         adds the Rust target wasm32-wasip2 if it is missing, looks for a C compiler
+  bench [ARGS]  measures gust and its peers; with --kernels, the kernels alone; see `cargo xtask bench --help`
+  disasm NAME   the machine code of the engine's functions; see `cargo xtask disasm --help`
   synth [ARGS]  writes a GGUF of random weights in the dimensions of a real model; see `cargo xtask synth --help`
   help          prints this
 
@@ -42,7 +44,10 @@ fn main() -> ExitCode {
         true => "help".into(),
         false => args.remove(0),
     };
-    let takes_args = matches!(command.to_str(), Some("run" | "gust" | "synth"));
+    let takes_args = matches!(
+        command.to_str(),
+        Some("run" | "gust" | "synth" | "bench" | "disasm")
+    );
     if !takes_args && let Some(arg) = args.first() {
         return match arg.to_str() {
             Some("-h" | "--help") => help(),
@@ -57,6 +62,8 @@ fn main() -> ExitCode {
         Some("run") => launch::gust([vec!["run".into()], args].concat()),
         Some("gust") => launch::gust(args),
         Some("synth") => launch::synth(args),
+        Some("bench") => launch::bench(args),
+        Some("disasm") => launch::disasm(args),
         Some("build") => build::all().map(|()| ExitCode::SUCCESS),
         Some("setup") => setup::check().map(|()| ExitCode::SUCCESS),
         Some("test") => test::all(),

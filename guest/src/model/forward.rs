@@ -18,6 +18,7 @@ use crate::blob::Blob;
 use crate::error::{Result, reserve};
 use crate::gguf::Gguf;
 use crate::kernels::{self, Activations, Input};
+use crate::trace;
 
 /// Tokens that are computed at once: enough to use each weight many times, few enough to be done soon.
 pub const BATCH: usize = 32;
@@ -145,12 +146,14 @@ impl Transformer {
             scratch,
             group,
         } = self;
+        trace::begin();
         let n_embd = config.n_embd;
         scratch.x.resize(tokens.len() * n_embd, 0.0);
         for (x, &token) in scratch.x.chunks_exact_mut(n_embd).zip(tokens) {
             weights.token_embd.row(token as usize, x);
         }
         rope.prepare(position, tokens.len());
+        trace::lap("token_embd");
         for (l, layer) in weights.layers.iter().enumerate() {
             let mut block = Block {
                 config,
@@ -197,6 +200,7 @@ impl Transformer {
     /// # Errors
     /// `aborted` when another instance of the group is gone.
     pub fn logits_of(&mut self, hidden: &[f32], out: &mut Vec<f32>) -> Result<()> {
+        trace::begin();
         let (config, scratch) = (&self.config, &mut self.scratch);
         let n_tokens = hidden.len() / config.n_embd;
         norm_rows(
@@ -205,15 +209,18 @@ impl Transformer {
             config.rms_eps,
             &mut scratch.normed,
         );
+        trace::lap("output_norm");
         let input = quantized(
             &scratch.normed,
             &mut scratch.activations,
             [&*self.weights.output],
         );
+        trace::lap("quantize");
         scratch
             .own_logits
             .resize(n_tokens * self.share.vocab.len(), 0.0);
         kernels::matmul(self.weights.output.rows(), input, &mut scratch.own_logits);
+        trace::lap("output");
         out.resize(n_tokens * config.n_vocab, 0.0);
         let size = self.group.size();
         let share = |rank| Share::new(config, rank, size).vocab;
@@ -223,7 +230,9 @@ impl Transformer {
             config.n_vocab,
             share,
             out,
-        )
+        )?;
+        trace::lap("gather");
+        Ok(())
     }
 }
 
@@ -256,16 +265,21 @@ impl Block<'_> {
         } = *self.config;
 
         norm_rows(&s.x, &layer.attn_norm, rms_eps, &mut s.normed);
+        trace::lap("attn_norm");
         let readers = [
             &layer.attn_q.weight,
             &layer.attn_k.weight,
             &layer.attn_v.weight,
         ];
         let input = quantized(&s.normed, &mut s.activations, readers);
+        trace::lap("quantize");
         let n_tokens = s.x.len() / n_embd;
         layer.attn_q.apply(n_tokens, input, &mut s.q);
+        trace::lap("attn_q");
         layer.attn_k.apply(n_tokens, input, &mut s.k);
+        trace::lap("attn_k");
         layer.attn_v.apply(n_tokens, input, &mut s.v);
+        trace::lap("attn_v");
         norm_heads(
             &mut s.q,
             layer.attn_q_norm.as_deref(),
@@ -295,6 +309,7 @@ impl Block<'_> {
                 rope.rotate(t, query);
             }
         }
+        trace::lap("rope");
         let queries = Queries {
             position,
             n_tokens,
@@ -307,6 +322,7 @@ impl Block<'_> {
             let (q, out) = (&s.q[first..], &mut s.own_heads[first..]);
             s.attention.attend(layout, head, queries, q, out);
         }
+        trace::lap("attention");
 
         s.heads.resize(n_tokens * n_heads * head_dim, 0.0);
         let (config, size) = (self.config, self.group.size());
@@ -321,8 +337,11 @@ impl Block<'_> {
             heads,
             &mut s.heads,
         )?;
+        trace::lap("gather");
         let input = quantized(&s.heads, &mut s.activations, [&layer.attn_output.weight]);
+        trace::lap("quantize");
         layer.attn_output.apply(n_tokens, input, &mut s.own_delta);
+        trace::lap("attn_output");
         self.add_delta()
     }
 
@@ -333,18 +352,26 @@ impl Block<'_> {
         let n_tokens = s.x.len() / n_embd;
 
         norm_rows(&s.x, &layer.ffn_norm, self.config.rms_eps, &mut s.normed);
+        trace::lap("ffn_norm");
         let readers = [&layer.ffn_gate.weight, &layer.ffn_up.weight];
         let input = quantized(&s.normed, &mut s.activations, readers);
+        trace::lap("quantize");
         layer.ffn_gate.apply(n_tokens, input, &mut s.gate);
+        trace::lap("ffn_gate");
         layer.ffn_up.apply(n_tokens, input, &mut s.up);
+        trace::lap("ffn_up");
         kernels::swiglu(&mut s.gate, &s.up);
+        trace::lap("swiglu");
 
         s.hidden.resize(n_tokens * n_ff, 0.0);
         let (config, size) = (self.config, self.group.size());
         let ff = |rank| Share::new(config, rank, size).ff;
         gather_columns(self.group, &mut s.gate, n_ff, ff, &mut s.hidden)?;
+        trace::lap("gather");
         let input = quantized(&s.hidden, &mut s.activations, [&layer.ffn_down.weight]);
+        trace::lap("quantize");
         layer.ffn_down.apply(n_tokens, input, &mut s.own_delta);
+        trace::lap("ffn_down");
         self.add_delta()
     }
 
@@ -361,9 +388,11 @@ impl Block<'_> {
             embd,
             &mut s.delta,
         )?;
+        trace::lap("gather");
         for (x, delta) in s.x.iter_mut().zip(&s.delta) {
             *x += delta;
         }
+        trace::lap("residual");
         Ok(())
     }
 }

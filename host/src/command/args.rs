@@ -32,6 +32,10 @@ pub(super) struct ModelArgs {
     /// The time that one call into the engine may take (a load, a chunk of a prompt, a token)
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
     pub(super) call_timeout: Option<Duration>,
+    /// Let Linux's perf name the engine's functions, through /tmp/perf-PID.map: perf record -e cpu-clock -g gust bench
+    /// --profile, then perf report
+    #[arg(long, hide_short_help = true)]
+    pub(super) profile: bool,
 }
 
 impl ModelArgs {

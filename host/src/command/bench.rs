@@ -1,5 +1,8 @@
 //! `gust bench`: how fast a model runs on this machine.
 
+mod serve;
+mod trace;
+
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -13,16 +16,20 @@ use super::output::{Output, table};
 use super::progress::Progress;
 use super::signals;
 use super::units::{bytes, count, milliseconds, per_second};
+use trace::Trace;
 
 /// Measure how fast a model runs here
 ///
 /// Reads a prompt of random tokens and generates after it, several times over, and reports medians. One round before
-/// the first that counts warms up the caches.
+/// the first that counts warms up the caches. With --depth, both happen behind that many tokens, which are read once.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   gust bench -m model.gguf
-  gust bench -m model.gguf --prompt-tokens 512 --repeat 10 --json")]
+  gust bench -m model.gguf --prompt-tokens 512 --repeat 10 --json
+  gust bench -m model.gguf --depth 4096 --prompt-tokens 1
+  gust bench -m model.gguf --trace
+  perf record -e cpu-clock -g gust bench -m model.gguf --profile && perf report --no-children --stdio | c++filt")]
 pub(super) struct BenchArgs {
     /// Tokens of the prompt
     #[arg(short, long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..))]
@@ -30,6 +37,9 @@ pub(super) struct BenchArgs {
     /// Tokens to generate
     #[arg(short = 'n', long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
     gen_tokens: u32,
+    /// Tokens that the context holds before the prompt
+    #[arg(short, long, value_name = "N", default_value_t = 0)]
+    depth: u32,
     /// Rounds to take the median of
     #[arg(short, long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     repeat: u32,
@@ -39,9 +49,16 @@ pub(super) struct BenchArgs {
     /// Speculative decoding by prompt look-up, at most N tokens at a time. Random tokens say nothing of what it gains
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=31))]
     lookup: u32,
+    /// Then one more round, with the time of each operator
+    #[arg(long)]
+    trace: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+    /// Measure what stdin asks for, line by line: `prefill TOKENS` or `decode TOKENS DEPTH`. The context has room for
+    /// what the other options say
+    #[arg(long, hide_short_help = true, conflicts_with_all = ["json", "repeat", "trace"])]
+    serve: bool,
     #[command(flatten)]
     model: ModelArgs,
 }
@@ -55,6 +72,7 @@ struct Report {
     weight_bytes: u64,
     mapped_bytes: u64,
     threads: usize,
+    depth: u32,
     prompt_tokens: u32,
     gen_tokens: u32,
     repeat: u32,
@@ -65,6 +83,8 @@ struct Report {
     decode_tokens_per_second: f64,
     /// Absent where the system does not tell.
     peak_memory_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace: Option<Trace>,
 }
 
 /// One round's times.
@@ -75,6 +95,7 @@ struct Round {
 }
 
 pub(super) fn bench(args: &BenchArgs) -> Result<(), Failure> {
+    let start = Instant::now();
     let opened = open(&args.model, Scope::Full)?;
     let info = opened.model.info();
     let context = fitting_context(args, info)?;
@@ -83,11 +104,19 @@ pub(super) fn bench(args: &BenchArgs) -> Result<(), Failure> {
         kv_type: Some(args.kv_type.into()),
     };
     let mut session = opened.model.session(&options)?;
-    let rounds = measure(
-        &mut session,
-        &random_tokens(args.prompt_tokens, info.vocabulary_size),
-        args,
-    )?;
+    if args.serve {
+        return serve::serve(&mut session, info.vocabulary_size, start.elapsed());
+    }
+    let tokens = random_tokens(args.depth + args.prompt_tokens, info.vocabulary_size);
+    let rounds = measure(&mut session, &tokens, args)?;
+    let peak_memory_bytes = peak_memory();
+    let trace = match args.trace {
+        true => {
+            let prompt = &tokens[args.depth as usize..];
+            Some(trace::trace(&opened.model, &mut session, prompt, args)?)
+        }
+        false => None,
+    };
 
     let prefill = median(rounds.iter().map(|round| round.prefill));
     let decode = median(rounds.iter().map(|round| round.decode));
@@ -102,6 +131,7 @@ pub(super) fn bench(args: &BenchArgs) -> Result<(), Failure> {
         weight_bytes: info.weight_bytes,
         mapped_bytes: info.mapped_bytes,
         threads: opened.model.threads(),
+        depth: args.depth,
         prompt_tokens: args.prompt_tokens,
         gen_tokens: args.gen_tokens,
         repeat: args.repeat,
@@ -110,36 +140,44 @@ pub(super) fn bench(args: &BenchArgs) -> Result<(), Failure> {
         time_to_first_token_ms: milliseconds(median(rounds.iter().map(|round| round.first_token))),
         prefill_tokens_per_second: per_second(args.prompt_tokens.into(), prefill),
         decode_tokens_per_second: per_second(args.gen_tokens.into(), decode),
-        peak_memory_bytes: peak_memory(),
+        peak_memory_bytes,
+        trace,
     };
     let mut output = Output::new();
     if args.json {
         output.json(&report)?;
     } else {
         output.text(&listing(&report))?;
+        if let Some(trace) = &report.trace {
+            output.text(&trace.text())?;
+        }
     }
     output.flush()
 }
 
-/// Room for the prompt and what is generated after it.
+/// Room for what is there before, the prompt, and what is generated after it.
 fn fitting_context(args: &BenchArgs, info: &ModelInfo) -> Result<u32, Failure> {
-    match args.prompt_tokens.checked_add(args.gen_tokens) {
+    let parts = [args.depth, args.prompt_tokens, args.gen_tokens];
+    match parts.into_iter().try_fold(0, u32::checked_add) {
         Some(needed) if needed <= info.context_length => Ok(needed),
         _ => Err(Failure::usage(format!(
-            "the rounds: expected at most the model's context of {} tokens, found {} + {}",
-            info.context_length, args.prompt_tokens, args.gen_tokens
+            "the rounds: expected at most the model's context of {} tokens, found {} + {} + {}",
+            info.context_length, args.depth, args.prompt_tokens, args.gen_tokens
         ))
-        .hint("use smaller --prompt-tokens or --gen-tokens")),
+        .hint("use smaller --depth, --prompt-tokens or --gen-tokens")),
     }
 }
 
-fn measure(session: &mut Session, prompt: &[u32], args: &BenchArgs) -> Result<Vec<Round>, Failure> {
+fn measure(session: &mut Session, tokens: &[u32], args: &BenchArgs) -> Result<Vec<Round>, Failure> {
     let progress = Progress::start("measuring");
     let reporter = progress.reporter();
     let handle = session.cancel_handle();
     let _guard = signals::cancels(&handle);
+    let (before, prompt) = tokens.split_at(args.depth as usize);
+    session.feed(before)?;
     let mut rounds = Vec::new();
     for index in 0..=args.repeat {
+        session.truncate(args.depth)?;
         let round = round(session, prompt, args)?;
         // The first one warms up.
         if index > 0 {
@@ -152,33 +190,43 @@ fn measure(session: &mut Session, prompt: &[u32], args: &BenchArgs) -> Result<Ve
 
 fn round(session: &mut Session, prompt: &[u32], args: &BenchArgs) -> Result<Round, Failure> {
     let gen_tokens = args.gen_tokens;
-    session.truncate(0)?;
-    session.configure(&GenerationOptions {
-        temperature: Some(0.0),
-        ignore_end: Some(true),
-        max_tokens: Some(gen_tokens),
-        lookup: Some(args.lookup),
-        ..Default::default()
-    })?;
+    begin_answer(session, gen_tokens, args.lookup)?;
     let start = Instant::now();
     session.feed(prompt)?;
     let prefill = start.elapsed();
-    let mut first_token = prefill;
-    for index in 0..gen_tokens {
-        if let Event::Finished { .. } = session.next_event()? {
-            return Err(Failure::failed(format!(
-                "expected {gen_tokens} tokens, found an end after {index}"
-            )));
-        }
-        if index == 0 {
-            first_token = start.elapsed();
-        }
-    }
+    let mut first_token = None;
+    generate(session, gen_tokens, || {
+        first_token.get_or_insert_with(|| start.elapsed());
+    })?;
     Ok(Round {
         prefill,
-        first_token,
+        first_token: first_token.unwrap_or(prefill),
         decode: start.elapsed() - prefill,
     })
+}
+
+/// An answer of so many of the most probable tokens.
+fn begin_answer(session: &mut Session, tokens: u32, lookup: u32) -> Result<(), Failure> {
+    Ok(session.configure(&GenerationOptions {
+        temperature: Some(0.0),
+        ignore_end: Some(true),
+        max_tokens: Some(tokens),
+        lookup: Some(lookup),
+        ..Default::default()
+    })?)
+}
+
+/// Generates so many tokens, and says `each` time when there is one.
+fn generate(session: &mut Session, tokens: u32, mut each: impl FnMut()) -> Result<(), Failure> {
+    for index in 0..tokens {
+        if let Event::Finished { .. } = session.next_event()? {
+            return Err(Failure::failed(format!(
+                "expected {tokens} tokens, found an end after {index}"
+            )));
+        }
+        each();
+    }
+    Ok(())
 }
 
 /// Tokens from all over the vocabulary, the same ones every time.
@@ -237,7 +285,10 @@ fn listing(report: &Report) -> String {
         row(
             "first token",
             format!("{:.1} ms", report.time_to_first_token_ms),
-            format!("after {} tokens", report.prompt_tokens),
+            match report.depth {
+                0 => format!("after {} tokens", report.prompt_tokens),
+                depth => format!("after {} tokens behind {depth}", report.prompt_tokens),
+            },
         ),
         row(
             "prefill",

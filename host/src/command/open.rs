@@ -38,6 +38,9 @@ pub(super) fn open_with_draft(
     if let Some(path) = &args.component {
         builder = builder.component_file(path);
     }
+    if args.profile {
+        builder = builder.perf_map();
+    }
     let engine = builder.build()?;
     let engine_time = start.elapsed();
 

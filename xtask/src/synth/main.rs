@@ -28,6 +28,7 @@ Usage: cargo xtask synth MODEL --type TYPE [-o FILE] [--seed N]
   MODEL        tinyllama-1.1b, llama-3.2-1b, qwen2.5-0.5b or llama-2-7b
   --type TYPE  q4_0, q8_0 or q4_k
   -o FILE      where to; default: target/synth/MODEL-TYPE.gguf
+  --context N  tokens of context in the metadata; default: the model's own
   --seed N     another seed gives other weights; default: 0
 ";
 
@@ -58,12 +59,14 @@ struct Order {
     model: &'static Model,
     ty: TensorType,
     seed: u64,
+    context: Option<u32>,
     path: PathBuf,
 }
 
 impl Order {
     fn parse(args: &[String]) -> Result<Self> {
         let (mut model, mut ty, mut path, mut seed) = (None, None, None, 0);
+        let mut context = None;
         let mut args = args.iter();
         while let Some(arg) = args.next() {
             let mut value = || {
@@ -73,6 +76,9 @@ impl Order {
             match arg.as_str() {
                 "--type" => ty = Some(value()?.to_lowercase()),
                 "-o" | "--output" => path = Some(PathBuf::from(value()?)),
+                "--context" => {
+                    context = Some(value()?.parse().context("`--context` needs a number")?);
+                }
                 "--seed" => seed = value()?.parse().context("`--seed` needs a whole number")?,
                 flag if flag.starts_with('-') => bail!("unknown option `{flag}`"),
                 name if model.is_none() => model = Some(name.to_owned()),
@@ -100,6 +106,7 @@ impl Order {
             model,
             ty,
             seed,
+            context,
             path,
         })
     }
@@ -127,7 +134,7 @@ fn write(order: &Order) -> Result<()> {
 
 fn stream(order: &Order, mut file: File) -> io::Result<()> {
     let mut writer = Writer::default();
-    order.model.metadata(&mut writer, order.ty);
+    order.model.metadata(&mut writer, order.ty, order.context);
     let tensors = order.model.tensors(order.ty);
     let sizes: Vec<u64> = tensors
         .iter()

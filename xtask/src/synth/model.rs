@@ -147,8 +147,8 @@ pub(crate) enum Content {
 }
 
 impl Model {
-    /// Adds all metadata. `ty` is the type of most matrices.
-    pub(crate) fn metadata(&self, writer: &mut Writer, ty: TensorType) {
+    /// Adds all metadata. `ty` is the type of most matrices, `n_ctx` a context in place of the model's own.
+    pub(crate) fn metadata(&self, writer: &mut Writer, ty: TensorType, n_ctx: Option<u32>) {
         let arch = self.arch;
         let file_type: u32 = match ty {
             TensorType::Q4_0 => 2,
@@ -162,7 +162,10 @@ impl Model {
             .metadata("general.file_type", file_type)
             .metadata("general.quantization_version", 2)
             .metadata(&format!("{arch}.block_count"), self.n_layers as u32)
-            .metadata(&format!("{arch}.context_length"), self.n_ctx)
+            .metadata(
+                &format!("{arch}.context_length"),
+                n_ctx.unwrap_or(self.n_ctx),
+            )
             .metadata(&format!("{arch}.embedding_length"), self.n_embd as u32)
             .metadata(&format!("{arch}.feed_forward_length"), self.n_ff as u32)
             .metadata(&format!("{arch}.attention.head_count"), self.n_heads as u32)

@@ -1,0 +1,232 @@
+//! The kernels as a component of their own, to be measured from outside (feature `bench`): what
+//! `cargo xtask bench --kernels` runs in place of the engine, built with the engine's flags.
+//!
+//! It has no clock: the host prepares some work, asks for a number of turns of it, and times the call. In the order of
+//! use: the world, the work ([`Work`]), and the two ceilings that kernels are compared with, [`read`] and
+//! [`multiply_add`]. They are here so that they run under the same compiler.
+
+#[allow(unsafe_code, reason = "generated: lifting and lowering at the border")]
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    reason = "generated from the text below"
+)]
+mod bindings {
+    wit_bindgen::generate!({
+        inline: "
+            package gust:bench;
+
+            world kernels {
+                /// The types of weights that there are kernels for.
+                export types: func() -> list<string>;
+                /// Makes a matrix of at least one row and about this many bytes, and inputs for `tokens` rows of
+                /// activations. Gives the matrix's rows and bytes.
+                export prepare: func(ty: string, cols: u32, bytes: u32, tokens: u32) -> result<tuple<u32, u32>, string>;
+                /// Multiplies the matrix with the inputs, so many times.
+                export multiply: func(times: u32);
+                /// Quantises the inputs, so many times.
+                export quantize: func(times: u32);
+                /// Reads the matrix's bytes and does next to nothing with them, so many times.
+                export read: func(times: u32) -> u64;
+                /// Multiplies and adds small integers in registers; gives how many multiplications there were.
+                export multiply-add: func(times: u32) -> u64;
+            }
+        ",
+    });
+    use super::Component;
+    export!(Component);
+}
+
+use core::arch::wasm32::*;
+use std::cell::RefCell;
+use std::hint::black_box;
+
+use crate::gguf::TensorType;
+use crate::kernels::{self, Activations, Rows};
+
+/// Types, and 512 weights of each that are neither subnormal nor infinite.
+const TYPES: [(TensorType, &[u8]); 15] = [
+    (TensorType::Q4_0, include_bytes!("quant/testdata/Q4_0.bin")),
+    (TensorType::Q4_1, include_bytes!("quant/testdata/Q4_1.bin")),
+    (TensorType::Q5_0, include_bytes!("quant/testdata/Q5_0.bin")),
+    (TensorType::Q5_1, include_bytes!("quant/testdata/Q5_1.bin")),
+    (TensorType::Q8_0, include_bytes!("quant/testdata/Q8_0.bin")),
+    (TensorType::Q2_K, include_bytes!("quant/testdata/Q2_K.bin")),
+    (TensorType::Q3_K, include_bytes!("quant/testdata/Q3_K.bin")),
+    (TensorType::Q4_K, include_bytes!("quant/testdata/Q4_K.bin")),
+    (TensorType::Q5_K, include_bytes!("quant/testdata/Q5_K.bin")),
+    (TensorType::Q6_K, include_bytes!("quant/testdata/Q6_K.bin")),
+    (
+        TensorType::IQ4_NL,
+        include_bytes!("quant/testdata/IQ4_NL.bin"),
+    ),
+    (
+        TensorType::IQ4_XS,
+        include_bytes!("quant/testdata/IQ4_XS.bin"),
+    ),
+    // 0.5 and 1.
+    (TensorType::F16, &[0x00, 0x38, 0x00, 0x3c]),
+    (TensorType::BF16, include_bytes!("quant/testdata/BF16.bin")),
+    (TensorType::F32, &[0, 0, 0x00, 0x3f, 0, 0, 0x80, 0x3f]),
+];
+
+struct Component;
+
+thread_local! {
+    static WORK: RefCell<Work> = RefCell::default();
+}
+
+impl bindings::Guest for Component {
+    fn types() -> Vec<String> {
+        let names = TYPES.iter().map(|(ty, _)| ty.name().to_owned());
+        names.collect()
+    }
+
+    fn prepare(ty: String, cols: u32, bytes: u32, tokens: u32) -> Result<(u32, u32), String> {
+        WORK.with_borrow_mut(|work| {
+            work.prepare(&ty, cols as usize, bytes as usize, tokens as usize)
+        })
+    }
+
+    fn multiply(times: u32) {
+        WORK.with_borrow_mut(|work| work.multiply(times));
+    }
+
+    fn quantize(times: u32) {
+        WORK.with_borrow_mut(|work| work.quantize(times));
+    }
+
+    fn read(times: u32) -> u64 {
+        WORK.with_borrow(|work| {
+            (0..times)
+                .map(|_| read(&work.matrix))
+                .fold(0, |all, x| all ^ x)
+        })
+    }
+
+    fn multiply_add(times: u32) -> u64 {
+        multiply_add(times)
+    }
+}
+
+/// One product at a time.
+struct Work {
+    ty: TensorType,
+    cols: usize,
+    /// Kept for the next matrix: memory of a component never goes back.
+    matrix: Vec<u8>,
+    /// `[tokens, cols]`, as numbers and quantised.
+    x: Vec<f32>,
+    activations: Activations,
+    /// `[tokens, rows]`
+    out: Vec<f32>,
+}
+
+impl Default for Work {
+    fn default() -> Self {
+        Self {
+            ty: TensorType::F32,
+            cols: 1,
+            matrix: Vec::new(),
+            x: Vec::new(),
+            activations: Activations::default(),
+            out: Vec::new(),
+        }
+    }
+}
+
+impl Work {
+    fn prepare(
+        &mut self,
+        ty: &str,
+        cols: usize,
+        bytes: usize,
+        tokens: usize,
+    ) -> Result<(u32, u32), String> {
+        let found = TYPES.iter().find(|(candidate, _)| candidate.name() == ty);
+        let &(ty, sample) = found.ok_or_else(|| format!("there is no kernel for type {ty}"))?;
+        let block = ty.block_len() as usize;
+        if cols == 0 || !cols.is_multiple_of(block.max(32)) {
+            return Err(format!(
+                "{}: expected columns in whole blocks, found {cols}",
+                ty.name()
+            ));
+        }
+        let row_bytes = cols / block * ty.block_bytes() as usize;
+        let rows = (bytes / row_bytes).max(1);
+        (self.ty, self.cols) = (ty, cols);
+        self.matrix.clear();
+        self.matrix.reserve_exact(rows * row_bytes);
+        while self.matrix.len() < rows * row_bytes {
+            let left = rows * row_bytes - self.matrix.len();
+            self.matrix
+                .extend_from_slice(&sample[..left.min(sample.len())]);
+        }
+        // Small whole numbers of both signs, none of them twice in a row.
+        let value = |i: usize| (i * 37 % 101) as f32 - 50.0;
+        self.x = (0..tokens * cols).map(value).collect();
+        self.out = vec![0.0; tokens * rows];
+        Ok((rows as u32, self.matrix.len() as u32))
+    }
+
+    fn multiply(&mut self, times: u32) {
+        let weights = Rows {
+            ty: self.ty,
+            cols: self.cols,
+            bytes: &self.matrix,
+        };
+        let reader = [self.ty].into_iter();
+        let input = self.activations.quantize(&self.x, self.cols, reader);
+        for _ in 0..times {
+            kernels::matmul(weights, input, black_box(&mut self.out));
+        }
+    }
+
+    fn quantize(&mut self, times: u32) {
+        for _ in 0..times {
+            let reader = [self.ty].into_iter();
+            black_box(self.activations.quantize(&self.x, self.cols, reader));
+        }
+    }
+}
+
+/// Exclusive or of all bytes, eight at a time: as fast as they come. What is left over of 64 is not read.
+fn read(bytes: &[u8]) -> u64 {
+    let mut sums = [i64x2_splat(0); 4];
+    for line in bytes.as_chunks::<64>().0 {
+        for (sum, part) in sums.iter_mut().zip(line.as_chunks::<16>().0) {
+            let half = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| part[at + i]));
+            *sum = v128_xor(*sum, u64x2(half(0), half(8)));
+        }
+    }
+    let sum = v128_xor(v128_xor(sums[0], sums[1]), v128_xor(sums[2], sums[3]));
+    u64x2_extract_lane::<0>(sum) ^ u64x2_extract_lane::<1>(sum)
+}
+
+/// Twelve independent chains of one relaxed 8-bit dot product (`vpmaddubsw` on x86) and one 16-bit addition (`vpaddw`),
+/// all in registers: more chains than the two instructions have cycles of latency, so that nothing waits. No kernel on
+/// 8-bit integers that adds up in 16 bits does more multiplications in a second. Gives their number.
+fn multiply_add(times: u32) -> u64 {
+    const CHAINS: usize = 12;
+    let mut sums = [i16x8_splat(black_box(1)); CHAINS];
+    let (weights, step) = (i8x16_splat(black_box(7)), i16x8_splat(black_box(3)));
+    for _ in 0..times {
+        for sum in &mut sums {
+            *sum = i16x8_add(dot_i7(*sum, weights), step);
+        }
+    }
+    black_box(sums.map(|sum| i16x8_extract_lane::<0>(sum)));
+    u64::from(times) * CHAINS as u64 * 16
+}
+
+#[cfg(target_feature = "relaxed-simd")]
+fn dot_i7(a: v128, b: v128) -> v128 {
+    i16x8_relaxed_dot_i8x16_i7x16(a, b)
+}
+
+/// Without relaxed-simd: the same number of multiplications, 16 bits wide.
+#[cfg(not(target_feature = "relaxed-simd"))]
+fn dot_i7(a: v128, b: v128) -> v128 {
+    i16x8_add(i16x8_extmul_low_i8x16(a, b), i16x8_extmul_high_i8x16(a, b))
+}

@@ -1,0 +1,52 @@
+//! What rows say of where they come from: the version of gust, the machine.
+
+use std::process::Command;
+
+use crate::peers::output;
+use crate::root;
+
+/// The commit, and `+` behind it where files differ from it.
+pub(crate) fn gust_version() -> String {
+    let git = |args: &[&str]| output(Command::new("git").args(args).current_dir(root()));
+    let commit = git(&["rev-parse", "--short", "HEAD"]).unwrap_or_default();
+    // Results of an earlier run are no change of the program.
+    let changed = git(&[
+        "status",
+        "--porcelain",
+        "--",
+        "guest",
+        "host",
+        "wit",
+        "Cargo.lock",
+    ]);
+    let mark = if changed.is_ok_and(|list| !list.trim().is_empty()) {
+        "+"
+    } else {
+        ""
+    };
+    format!("{}{mark}", commit.trim())
+}
+
+/// Processor, system, memory.
+pub(crate) fn machine() -> String {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let field = |text: &str, name: &str| {
+        let line = text.lines().find(|line| line.starts_with(name));
+        let value = line.and_then(|line| line.split_once(':'));
+        value.map_or(String::new(), |(_, value)| value.trim().to_owned())
+    };
+    let cpu = read("/proc/cpuinfo");
+    let kib: f64 = field(&read("/proc/meminfo"), "MemTotal")
+        .trim_end_matches(" kB")
+        .parse()
+        .unwrap_or(0.0);
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    format!(
+        "{} (family {} model {}), {processors} processors, {:.0} GiB, Linux {}",
+        field(&cpu, "model name"),
+        field(&cpu, "cpu family"),
+        field(&cpu, "model\t"),
+        kib / 1_048_576.0,
+        read("/proc/sys/kernel/osrelease").trim()
+    )
+}
