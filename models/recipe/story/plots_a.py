@@ -24,7 +24,7 @@ CAUSES = {  # how the thing got lost: kinds of thing it fits | hint | reveal | b
 }
 
 LOST = {
-    "ask": ["a {kind} and a lost {obj}", "a {kind} who loses {aobj}", "a lost {obj}", "a {kind} called {Hn} who lost {his} {obj}"],
+    "ask": ["a {kind} and a lost {obj}", "a {trait} {kind} and a lost {obj}", "a {kind} who loses {aobj}", "a lost {obj}", "a {kind} called {Hn} who lost {his} {obj}"],
     "trouble": "I have lost my [{look}|] {obj}|My {obj} is gone|I cannot find my [{look}|] {obj}",
     "paragraphs": [
         [("opening", 1), (b.DAILY, .5), (b.TREASURE, 1), (b.USE, .4)],
@@ -52,7 +52,7 @@ LOST = {
 }
 
 STUCK = {
-    "ask": ["a {kind} and a {obj} in a high place", "a {kind} whose {obj} gets stuck", "a {obj} that is stuck"],
+    "ask": ["a {kind} and a stuck {obj}", "a {kind} and a {obj} in a high place", "a {kind} whose {obj} gets stuck", "a {obj} that is stuck"],
     "trouble": "My {obj} is stuck {high}|I cannot reach my {obj}|My {obj} is {high}",
     "paragraphs": [
         [("opening", 1), (b.DAILY, .5), (b.TREASURE, 1), (b.USE, .4)],
@@ -74,7 +74,7 @@ STUCK = {
 }
 
 BROKEN = {
-    "ask": ["a {kind} and a broken {obj}", "a {kind} who breaks {aobj}", "a broken {obj}"],
+    "ask": ["a {kind} and a broken {obj}", "a {trait} {kind} and a broken {obj}", "a {kind} who breaks {aobj}", "a broken {obj}"],
     "trouble": "My {obj} is broken|I have broken my [{look}|] {obj}|I broke the {obj} that my {giver} gave me",
     "paragraphs": [
         [("opening", 1), (b.DAILY, .5), (b.TREASURE, 1), (b.USE, .5)],
@@ -124,7 +124,7 @@ QUARREL = {
 }
 
 FINDER = {
-    "ask": ["a {kind} who finds {aobj}", "a {kind} who gives back a {obj}", "an honest {kind} and a {obj}"],
+    "ask": ["a {kind} who finds {aobj}", "a {kind} and a [found|forgotten] {obj}", "a {kind} who gives back a {obj}", "an honest {kind} and a {obj}"],
     "trouble": "I found this {look} {obj}",
     "paragraphs": [
         [("opening", 1), (b.DAILY, .8)],

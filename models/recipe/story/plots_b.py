@@ -29,7 +29,7 @@ ERRAND = {
 }
 
 LEARN = {
-    "ask": ["a {kind} who learns to {use}", "a {kind} who does not give up", "a {kind} with a new {obj}"],
+    "ask": ["a {kind} who learns to {use}", "a {kind} and {his} new {obj}", "a {kind} who does not give up", "a {kind} with a new {obj}"],
     "trouble": "I got a new {obj}, but I cannot {use}|I want to {use}, but I [do not know how|always fail]|I will never learn to {use}",
     "paragraphs": [
         [("opening", 1), (b.DAILY, .5), (["[For {his} birthday|One day|At the fair], {his} {donor} gave {him} {aobj}.", "{He} got {aobj} from {his} {donor}.", "{He} had a new {obj}, {look} and fine."], 1)],
@@ -50,7 +50,7 @@ LEARN = {
 }
 
 TRUTH = {
-    "ask": ["a {kind} who tells the truth about a {obj}", "a {kind} who breaks {his} friend's {obj}", "a {kind}, a lie and a {obj}"],
+    "ask": ["a {kind} who tells the truth about a {obj}", "a {kind} and a borrowed {obj}", "a {kind} who breaks {his} friend's {obj}", "a {kind}, a lie and a {obj}"],
     "trouble": "I broke it",
     "paragraphs": [
         [("opening", 1), (b.DAILY, .6), (["{His} friend {Fn} was a {ftrait} {fkind} who had {aobj}.", "{He} had a friend, a {ftrait} {fkind} [named|called] {Fn}. {Fn} owned {aobj}."], 1)],
@@ -74,7 +74,7 @@ TRUTH = {
 
 ASTRAY = {
     "things": "nv",
-    "ask": ["a {kind} who gets lost", "a {kind} who loses the way and has a {obj}", "a {kind} lost {at} with {aobj}"],
+    "ask": ["a {kind} who gets lost", "a lost {kind} and a {obj}", "a {kind} who loses the way and has a {obj}", "a {kind} lost {at} with {aobj}"],
     "trouble": "I am lost, and all I have is this {obj}|I do not know the way home|I walked too far with my {obj}",
     "paragraphs": [
         [("opening", 1), (b.DAILY, .4), (b.TREASURE, 1), (b.USE, .4)],
@@ -95,7 +95,7 @@ ASTRAY = {
 }
 
 GIFT = {
-    "ask": ["a {kind} who gives away {his} {obj}", "a birthday gift", "a {kind} who has a {obj} as a gift", "a {kind}, a birthday and {aobj}"],
+    "ask": ["a {kind} who gives away {his} {obj}", "a {kind} and a birthday {obj}", "a birthday gift", "a {kind} who has a {obj} as a gift", "a {kind}, a birthday and {aobj}"],
     "trouble": "I have no gift for {Fn}",
     "paragraphs": [
         [("opening", 1), (b.DAILY, .4), (b.TREASURE, 1), (["{His} best friend was {Fn}, a {ftrait} {fkind}.", "{He} had a good friend: {Fn}, the {ftrait} {fkind}."], 1)],
