@@ -26,6 +26,8 @@ def main() -> None:
     parser.add_argument("--files", nargs="*", default=["gust-stories-q8_0.gguf", "gust-stories-q4_0.gguf"],
                         help="to evaluate")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--gust", type=Path, default=Path(__file__).parents[2] / "target" / "release" / "gust",
+                        help="the built command, for check")
     parser.add_argument("--no-compile", dest="compiled", action="store_false")
     args = parser.parse_args()
     if args.step == "corpus":
@@ -45,7 +47,7 @@ def main() -> None:
     elif args.step == "check":
         from .check import check
 
-        check(args.work, args.out)
+        check(args.work, args.out, args.gust)
     else:
         from .evaluate import evaluate
 

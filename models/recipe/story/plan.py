@@ -48,7 +48,7 @@ def any_name(rng: random.Random) -> tuple[str, str]:
         return name, "he" if name in world.HE else "she"
     if draw < 0.8:
         return rng.choice(world.OTHER_HE if he == "he" else world.OTHER_SHE), he
-    return "".join(rng.choices(world.SYLLABLES.split(), k=rng.choice([1, 2]))).capitalize() + rng.choice(world.ENDINGS), he
+    return "".join(rng.choices(world.SYLLABLES, k=rng.choice([1, 2]))).capitalize() + rng.choice(world.ENDINGS), he
 
 
 def draw(rng: random.Random, plot: str, allowed: str = "", renamed: int = 0) -> Plan:
@@ -118,11 +118,14 @@ FREE = {
     "ran": "[ran|hurried|walked|skipped|rushed|trotted|marched|crept|wandered]",
     "said": "[said|answered|replied|whispered|called|cried]",
     "slowly": "[slowly|quickly|carefully|quietly|at once|bravely|softly|gently]",
-    "junk": "[a sleepy|an old|a cross|a fat|a small|a wet|a rusty|a surprised] [beetle|nail|toad|worm|sock|spider|leaf|shoe|tin|"
+    "junk": "[a sleepy|an old|a cross|a fat|a small|a wet|a rusty|a surprised] [beetle|nail|toad|worm|sock|spider|leaf|shoe|"
+            "tin|"
                   "caterpillar|acorn|bone|moth|cork|snail shell]",
-    "food": "[warm|sweet|fresh|hot|tasty|crunchy] [bread|soup|pie|cake|pancakes|apples|berries|porridge|cookies|plums|nuts|honey]",
+    "food": "[warm|sweet|fresh|hot|tasty|crunchy] [bread|soup|pie|cake|pancakes|apples|berries|porridge|cookies|plums|nuts|"
+            "honey]",
     "animalsound": "[birds sang|bees hummed|leaves rustled|frogs croaked|crickets chirped|clouds drifted by|rain fell|"
                    "sun shone|wind blew|doves cooed]",
-    "smalltask": "[pick berries|watch the ducks|chase a butterfly|smell the roses|eat a sandwich|tie {his} shoe|look at a rainbow|"
+    "smalltask": "[pick berries|watch the ducks|chase a butterfly|smell the roses|eat a sandwich|tie {his} shoe|"
+                 "look at a rainbow|"
                  "feed the birds|climb a tree|talk to a snail|count the clouds|drink from the stream]",
 }

@@ -59,9 +59,11 @@ REQUESTS = [
 ]
 NAMED_REQUESTS = [
     "Tell me a story about a {kind} [named|called] {Hn}.", "[Tell|Write] me a story about {Hn}[| the {kind}].",
-    "Tell me a story about a {trait} {kind} [named|called] {Hn}.", "Tell me a story about a {kind} [named|called] {Hn} and {his} {obj}.",
+    "Tell me a story about a {trait} {kind} [named|called] {Hn}.",
+    "Tell me a story about a {kind} [named|called] {Hn} and {his} {obj}.",
     "[Tell|Write] me a story about {Hn} the {kind} and [a {obj}|{aobj}].", "Tell me a story about {Hn} and {aobj}.",
-    "Tell me a story about a {kind} and a {obj}. The {kind} is called {Hn}.", "A story about a {kind} [named|called] {Hn}, please.",
+    "Tell me a story about a {kind} and a {obj}. The {kind} is called {Hn}.",
+    "A story about a {kind} [named|called] {Hn}, please.",
     "Tell me a story about {story}.", "[Please tell|Can you tell|Write] me a story about {story}.",
 ]
 BOTH_NAMED_REQUESTS = [
