@@ -132,9 +132,9 @@ QUARREL = {
             "two friends and {aobj}"],
     "trouble": "It is mine",
     "paragraphs": [
-        [("opening", 1), (b.DAILY, .5), (["{His} best friend was a {ftrait} {fkind} [named|called] {Fn}.",
-                                          "{He} often played with {Fn}, a {ftrait} {fkind}.",
-           "Next door lived {Fn}, a {ftrait} {fkind}."], 1)],
+        [("opening", 1), (b.DAILY, .5),
+         (["{His} best friend was a {ftrait} {fkind} [named|called] {Fn}.",
+           "{He} often played with {Fn}, a {ftrait} {fkind}.", "Next door lived {Fn}, a {ftrait} {fkind}."], 1)],
         [(["{day}, the two friends found {aobj} {spot}.", "{day}, {Hn} and {Fn} were {at}. There, {spot}, lay {aobj}!",
            "{day}, they [looked|peeked] {spot} and saw {aobj}."], 1),
          (["\"I saw it first!\" [cried|said] {Hn}. \"No, I did!\" [cried|said] {Fn}.",
