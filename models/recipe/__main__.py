@@ -20,11 +20,14 @@ def main() -> None:
     parser.add_argument("--size", choices=["stories", "tiny"], default="stories")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--documents", type=int, default=110_000)
-    parser.add_argument("--minutes", type=float, default=75)
-    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--minutes", type=float, default=45, help="of work by all threads, see train.py")
+    parser.add_argument("--batch", type=int, default=6)
     parser.add_argument("--lr", type=float, default=4e-3)
-    parser.add_argument("--files", nargs="*", default=["gust-stories-q8_0.gguf", "gust-stories-q4_0.gguf"], help="to evaluate")
+    parser.add_argument("--files", nargs="*", default=["gust-stories-q8_0.gguf", "gust-stories-q4_0.gguf"],
+                        help="to evaluate")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--gust", type=Path, default=Path(__file__).parents[2] / "target" / "release" / "gust",
+                        help="the built command, for check")
     parser.add_argument("--no-compile", dest="compiled", action="store_false")
     args = parser.parse_args()
     if args.step == "corpus":
@@ -44,7 +47,7 @@ def main() -> None:
     elif args.step == "check":
         from .check import check
 
-        check(args.work, args.out)
+        check(args.work, args.out, args.gust)
     else:
         from .evaluate import evaluate
 

@@ -1,7 +1,7 @@
 """Is the file what PyTorch trained? Reads each GGUF back, runs it in numpy, written apart from model.py, and compares.
 
-Two questions are kept apart: does the file mean what we think (same weights, numpy against PyTorch: must be nearly equal),
-and what did quantisation cost (the checkpoint's weights in PyTorch against the file's).
+Three questions are kept apart: does the file mean what we think (same weights, numpy against PyTorch: must be nearly equal),
+what did quantisation cost (the checkpoint's weights in PyTorch against the file's), and do engines agree (engines.py).
 """
 
 from pathlib import Path
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from . import gguf
+from .engines import check_gust, check_llama_cpp
 from .export import FORMS
 from .model import Config, Llama
 from .tokenizer import Tokenizer, escape
@@ -18,14 +19,14 @@ TEXT = "Once upon a time, there was a little fox named Pip. One day, he lost his
 TOLERANCE = 2e-3  # logits; f32 sums in another order
 
 
-def check(work: Path, out: Path) -> None:
+def check(work: Path, out: Path, gust: Path) -> None:
     for size, files in FORMS.items():
         for filename, _ in files:
             if (out / filename).exists():
-                check_file(work, size, out / filename)
+                check_file(work, size, out / filename, gust)
 
 
-def check_file(work: Path, size: str, path: Path) -> None:
+def check_file(work: Path, size: str, path: Path, gust: Path) -> None:
     meta, tensors = gguf.read(path)
     tokenizer = Tokenizer.load(work / f"{size}-tokenizer.json")
     assert meta["tokenizer.ggml.tokens"] == tokenizer.tokens, "the file's tokenizer is not the one trained with"
@@ -45,7 +46,9 @@ def check_file(work: Path, size: str, path: Path) -> None:
     agree = (ours.argmax(1) == trained.argmax(1)).mean()
     print(f"{path.name}: {len(tensors)} tensors; numpy against PyTorch {error:.1e}; quantisation changes logits by "
           f"{np.abs(ours - trained).mean():.4f} on average (they spread {trained.std():.2f}), top choice same {agree:.0%}")
-    check_llama_cpp(path, ids, ours)
+    layers = meta["llama.block_count"]
+    check_gust(gust, path, ids, same, layers)
+    check_llama_cpp(path, TEXT, ids, same, layers)
 
 
 def forward(meta: dict, w: dict[str, np.ndarray], ids: list[int]) -> np.ndarray:
@@ -92,18 +95,3 @@ def load_model(meta: dict, tensors: dict[str, np.ndarray]) -> Llama:
         theta=meta["llama.rope.freq_base"], eps=meta["llama.attention.layer_norm_rms_epsilon"]))
     model.load_state_dict({name: torch.from_numpy(np.array(t)) for name, t in tensors.items()})
     return model.eval()
-
-
-def check_llama_cpp(path: Path, ids: list[int], ours: np.ndarray) -> None:
-    """A second opinion where llama-cpp-python is installed: same tokens, and logits within its own rounding."""
-    try:
-        from llama_cpp import Llama as LlamaCpp
-    except ImportError:
-        print("  llama-cpp-python is not installed: not compared")
-        return
-    engine = LlamaCpp(str(path), logits_all=True, n_ctx=512, verbose=False)
-    assert engine.tokenize(TEXT.encode(), add_bos=True) == ids, "llama.cpp makes other tokens"
-    engine.eval(ids)
-    theirs = np.array(engine.scores[: len(ids)])
-    print(f"  llama.cpp: logits differ by {np.abs(theirs - ours).mean():.4f} on average, top choice same "
-          f"{(theirs.argmax(1) == ours.argmax(1)).mean():.0%}")

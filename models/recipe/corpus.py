@@ -19,7 +19,14 @@ def document(seed: int, index: int) -> list[str]:
     if rng.random() < chat.SMALL_TALK_SHARE:
         return chat.small_talk(rng)
     made = tell.story(rng)
-    return chat.conversation(rng, made) if rng.random() < CHAT_SHARE else [made.text]
+    return chat.conversation(rng, made, second(rng, made)) if rng.random() < CHAT_SHARE else [made.text]
+
+
+def second(rng: random.Random, made: tell.Story) -> tell.Story | None:
+    """Now and then another story in the same chat, where both fit in the context."""
+    other = tell.story(rng) if rng.random() < 0.08 else None
+    both = other and max(len(s.text.split()) for s in (made, other)) <= chat.STORY_WORDS
+    return other if both else None
 
 
 def held_out(seed: int, index: int) -> dict:

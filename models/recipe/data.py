@@ -36,10 +36,10 @@ def pack(documents: list[list[int]], width: int, seed: int) -> np.ndarray:
     return rows
 
 
-def repeats(rows: np.ndarray, common: int = 200) -> np.ndarray:
+def repeats(rows: np.ndarray, common: int = 120) -> np.ndarray:
     """Which tokens say again what their document said before: the hero's name, the thing, the place. [rows, width] bool
 
-    The `common` most frequent tokens are left out: "the" is no repetition.
+    The `common` most frequent tokens are left out: "the" is no repetition. (Names begin to follow soon after.)
     """
     counts = np.bincount(rows[rows >= 0])
     frequent = np.argsort(-counts)[:common]

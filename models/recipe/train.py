@@ -1,7 +1,9 @@
-"""Training: Muon for the matrices, AdamW for the rest, planned by wall time, resumable at any moment.
+"""Training: Muon for the matrices, AdamW for the rest, planned by the time worked, resumable at any moment.
 
 The learning rate falls linearly to zero over `minutes`, and the time spent is part of the checkpoint: a run that is stopped
-goes on where it was. On a CPU with AMX, bfloat16 autocast is several times faster; elsewhere it is left off.
+goes on where it was. On a CPU the time spent is the processor time of this process, shared among its threads (see `clock`):
+other programs on the machine delay the run, but it makes as many steps. On a CPU with AMX, bfloat16 autocast is several times
+faster; elsewhere it is left off.
 """
 
 import json
@@ -51,7 +53,7 @@ def train(work: Path, size: str, minutes: float, batch: int, lr: float, threads:
         (folder / "new.pt").replace(checkpoint)
 
     bar = tqdm(total=round(minutes * 60), initial=round(spent), unit="s", mininterval=5, smoothing=0)
-    last, running = time.monotonic(), None
+    last, running = None, None
     while spent < minutes * 60:
         rate = min(1.0, (step + 1) / WARMUP) * max(0.0, 1 - spent / (minutes * 60))
         for optimizer in optimizers:
@@ -70,9 +72,9 @@ def train(work: Path, size: str, minutes: float, batch: int, lr: float, threads:
             optimizer.zero_grad(set_to_none=True)
         step += 1
         running = loss.item() if running is None else 0.95 * running + 0.05 * loss.item()
-        now = time.monotonic()
-        # The first step includes compiling; a stall (a suspended machine) must not eat the schedule either.
-        spent += min(now - last, 60.0)
+        # The first step includes compiling, and is not counted.
+        now = clock(device, threads)
+        spent += 0.0 if last is None else now - last
         last = now
         bar.n = round(spent)
         bar.set_postfix(step=step, loss=f"{running:.3f}", epoch=f"{step * batch / len(rows):.2f}")
@@ -81,12 +83,21 @@ def train(work: Path, size: str, minutes: float, batch: int, lr: float, threads:
                 held_loss = loss_of(model, held, torch.ones(held.shape, device=device)).item()
                 held_repeats = loss_of(model, held, held_again).item()
             with open(log, "a") as out:
-                out.write(json.dumps({"step": step, "spent": spent, "loss": running, "held": held_loss, "repeats": held_repeats}) + "\n")
-            tqdm.write(f"step {step}: loss {running:.4f}, held out {held_loss:.4f}, of that repeats {held_repeats:.4f}, {spent:.0f} s")
+                point = {"step": step, "spent": spent, "loss": running, "held": held_loss, "repeats": held_repeats}
+                out.write(json.dumps(point) + "\n")
+            tqdm.write(f"step {step}: loss {running:.4f}, held out {held_loss:.4f}, of that repeats {held_repeats:.4f}, "
+                       f"{spent:.0f} s")
             save()
     bar.close()
     save()
     draw(log, folder / "loss.png")
+
+
+def clock(device: str, threads: int) -> float:
+    """Seconds of work. With threads that sleep while they wait (OMP_WAIT_POLICY=passive, set in __main__.py) processor time
+    is work done, so it goes on neither while others have the cores nor while the process is stopped. Where only one thread
+    has work it goes at 1/threads of the wall's pace: on idle cores a run takes somewhat longer by the wall."""
+    return time.monotonic() if device == "cuda" else time.process_time() / threads
 
 
 def rows_of_step(count: int, step: int, batch: int) -> np.ndarray:

@@ -58,8 +58,10 @@ FEEL_BAD = [
     "{He} tried to smile, but {he} was {sad}.",
 ]
 MEET = [
-    "[Just then|Soon|After a while|A little later], a {ftrait} {fkind} [named|called] {Fn} came [by|along|down the path|out of the grass].",
-    "{Hn} [went|{ran}] to [see|find|ask] {Fn}, a {ftrait} {fkind} who lived [nearby|next door|across the road|around the corner].",
+    "[Just then|Soon|After a while|A little later], a {ftrait} {fkind} [named|called] {Fn} came [by|along|down the path|"
+    "out of the grass].",
+    "{Hn} [went|{ran}] to [see|find|ask] {Fn}, a {ftrait} {fkind} who lived [nearby|next door|across the road|"
+    "around the corner].",
     "A {ftrait} {fkind} was [resting|reading|singing|working|waiting] {at}. {Fhis} name was {Fn}.",
     "On the way, {he} met {Fn}, the {ftrait} {fkind}.",
     "\"[Hello|Hello there|Good {time}],\" said a voice. It was {Fn}, a {ftrait} {fkind}.",
@@ -78,13 +80,15 @@ TELL = [
     "\"It is my {obj},\" said {H}. \"{trouble}.\"",
 ]
 OFFER = [
-    "\"[Do not cry|Do not worry|Do not give up|Cheer up],\" said {F}. \"[I will help you|We will do it together|Two heads are better than one].\"",
+    "\"[Do not cry|Do not worry|Do not give up|Cheer up],\" said {F}. \"[I will help you|We will do it together|"
+    "Two heads are better than one].\"",
     "{Fn} thought for a [moment|while|minute]. \"[I know what to do|I have an idea|We can try together],\" {fhe} said.",
     "\"[Come with me|Dry your eyes|Take a deep breath],\" said {F}, \"and [let us think|we will find a way|I will help].\"",
     "{F} scratched {fhis} head. \"[Let me think|Hmm|Well],\" {fhe} said. \"[I can help|I have a plan|We must be clever]!\"",
 ]
 THANKS = [
-    "\"Thank you, {Fn}!\" [said|cried|called] {H}. \"[You are a true friend|You are so kind|I could not have done it alone|You are the best].\"",
+    "\"Thank you, {Fn}!\" [said|cried|called] {H}. \"[You are a true friend|You are so kind|I could not have done it alone|"
+    "You are the best].\"",
     "{Hn} [hugged|thanked|smiled at] {Fn}[ with all {his} heart| again and again| and laughed|].",
     "{Hn} was so {glad} that {he} [danced|jumped up and down|sang a song|hugged {Fn}|clapped].",
     "\"[Hooray|Hurrah|Wonderful]!\" [shouted|cried] {Hn}. \"Thank you for your help, {Fn}!\"",
@@ -108,9 +112,12 @@ LESSON = [
 # The last words always name the hero and the thing: a story ends with what it began with.
 ENDING = [
     "From that day on, {Hn} [always took good care of|never forgot|smiled whenever {he} saw] {his} {obj}.",
-    "That night, {Hn} [fell asleep|dreamed sweetly|slept well] with the {obj} [beside {him}|next to {his} bed|under {his} pillow|near {his} head].",
-    "And {whenever} {Hn} [looked at|picked up|saw] the {obj}, {he} [thought of|remembered] {Fn} and [smiled|was glad|laughed].",
-    "{Hn} and {Fn} [became|stayed|were] [good|best|great|true] friends, and the {look} {obj} was [never far away|always with them].",
+    "That night, {Hn} [fell asleep|dreamed sweetly|slept well] with the {obj} [beside {him}|next to {his} bed|"
+    "under {his} pillow|near {his} head].",
+    "And {whenever} {Hn} [looked at|picked up|saw] the {obj}, {he} [thought of|remembered] {Fn} and [smiled|was glad|"
+    "laughed].",
+    "{Hn} and {Fn} [became|stayed|were] [good|best|great|true] friends, and the {look} {obj} was [never far away|"
+    "always with them].",
     "After that, {Hn} and {Fn} [met|played] every {time} {at}, and they always [brought|had] the {obj}.",
     "{Hn} put the {obj} [on the shelf|by the window|near the fire|in its place] and went to bed {glad}.",
     "And {Hn}, {Fn} and the {look} {obj} were [seen together|together] [every day|very often|for many years].",
@@ -120,7 +127,8 @@ ENDING = [
 # Where the thing ends up with somebody else, or far away, it is remembered instead of kept.
 FAR_ENDING = [
     "From that day on, {Hn} [never forgot|often thought of] {Fn} and the {look} {obj}.",
-    "And {whenever} {Hn} [saw|thought of|heard of] the {obj}, {he} [thought of|remembered] {Fn} and [smiled|was glad|laughed].",
+    "And {whenever} {Hn} [saw|thought of|heard of] the {obj}, {he} [thought of|remembered] {Fn} and [smiled|was glad|"
+    "laughed].",
     "{Hn} and {Fn} [became|stayed|were] [good|best|great|true] friends, and they often talked about the {look} {obj}.",
     "After that, {Hn} and {Fn} [met|played] every {time} {at}, and they often [spoke|told stories] of the {obj}.",
     "And {Hn}, {Fn} and the {look} {obj} were [seen together|together] [every day|very often|for many years].",
@@ -128,4 +136,5 @@ FAR_ENDING = [
     "So {Hn} went home {glad}, and dreamed of the {obj} all night.",
     "For a long time, {Hn} told everyone {at} the story of the {look} {obj}.",
 ]
-OUTRO = ["The end.", "And they lived happily ever after.", "It had been a [good|long|wonderful|lovely|strange] day.", "The {animalsound}, and all was well."]
+OUTRO = ["The end.", "And they lived happily ever after.", "It had been a [good|long|wonderful|lovely|strange] day.",
+         "The {animalsound}, and all was well."]

@@ -3,10 +3,12 @@
 # plot: rows of kinds of thing it fits | what is told | because ... | lesson
 STUCK = """
 |A [sudden|strong|wild] gust of wind [took|pulled|tore] it out of {his} hands.|the wind took it|to hold on tight
-|{He} threw it up high, [higher than ever before|much too high|as high as {he} could].|{he} threw it too high|to think before {he} threw things
+|{He} threw it up high, [higher than ever before|much too high|as high as {he} could].|{he} threw it too high|\
+to think before {he} threw things
 |A cheeky crow [snatched|grabbed|stole] it and flew away.|a crow snatched it|to watch out for crows
 |A [grumpy|naughty|rude] goat tossed it up with its horns.|a goat tossed it|to stay away from goats
-|{He} [wanted|tried] to hide it from {his} cousin. So {he} put it up much too high.|{he} tried to hide it|not to hide things from others
+|{He} [wanted|tried] to hide it from {his} cousin. So {he} put it up much too high.|{he} tried to hide it|\
+not to hide things from others
 |{He} tripped over a root, and it flew out of {his} hands.|{he} tripped over a root|to look where {he} was going
 |A [fast|heavy] cart drove by and bumped it up into the air.|a cart bumped it|to play far from the road
 """
@@ -20,13 +22,20 @@ BROKEN = """
 |{He} sat down on it without looking.|{he} sat on it|to look before {he} sat down
 """
 PLAIN = {  # lessons for plots whose cause is in the plot itself
-    "quarrel": "[that sharing is better than winning|that a friend is worth more than a thing|to share with {his} friends|that two can play better than one]",
-    "finder": "[that it feels good to be honest|to give back what is not {his}|that honest friends are the best friends|that an honest heart is a happy heart]",
-    "errand": "[that brave does not mean never afraid|to keep {his} promises|that a promise is a promise|that small feet can go a long way]",
-    "learn": "[that nobody can do everything on the first day|to try again and again|that practice makes perfect|not to give up]",
-    "truth": "[that the truth is always best|to tell the truth at once|that a lie is heavy to carry|that friends can forgive]",
-    "astray": "[to stay on the path|to tell someone where {he} was going|to stay calm and make a plan|not to walk too far alone]",
-    "gift": "[that giving is as nice as getting|that a gift comes from the heart|that happy friends make happy days|that a small gift can bring great joy]",
+    "quarrel": "[that sharing is better than winning|that a friend is worth more than a thing|to share with {his} friends|"
+               "that two can play better than one]",
+    "finder": "[that it feels good to be honest|to give back what is not {his}|that honest friends are the best friends|"
+              "that an honest heart is a happy heart]",
+    "errand": "[that brave does not mean never afraid|to keep {his} promises|that a promise is a promise|"
+              "that small feet can go a long way]",
+    "learn": "[that nobody can do everything on the first day|to try again and again|that practice makes perfect|"
+             "not to give up]",
+    "truth": "[that the truth is always best|to tell the truth at once|that a lie is heavy to carry|"
+             "that friends can forgive]",
+    "astray": "[to stay on the path|to tell someone where {he} was going|to stay calm and make a plan|"
+              "not to walk too far alone]",
+    "gift": "[that giving is as nice as getting|that a gift comes from the heart|that happy friends make happy days|"
+            "that a small gift can bring great joy]",
 }
 LADDERS = """ladder,fishing rod,pole,net,rope,broom,stool,rake,hook,pair of stilts,stick,plank,crate,table""".split(",")
 LADDER_LOOKS = "long strong wooden tall big thick green old bent heavy light borrowed red".split()

@@ -79,7 +79,7 @@ def polish(text: str) -> str:
     """Spaces, "a" or "an", and a capital at the head of each sentence."""
     text = re.sub(r" +", " ", text).strip()
     text = re.sub(r" ([,.!?])", r"\1", text)
-    text = re.sub(r"\b([Aa]) (?=[aeiou])(?!uni|use|one\b)", r"\1n ", text)
+    text = re.sub(r"\b([Aa]) (?=[aeiou]|honest)(?!uni|use|one\b)", r"\1n ", text)
     return re.sub(r'(^"?|[.!?] "?|[.]" "?)([a-z])', lambda m: m[1] + m[2].upper(), text)
 
 

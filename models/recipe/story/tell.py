@@ -22,28 +22,53 @@ class Story:
 def story(rng: random.Random) -> Story:
     name = rng.choice(list(PLOTS))
     plot = PLOTS[name]
-    made = plan.draw(rng, name, plot.get("things", ""))
+    # Who asks without a name gets the cast; who states one gets it, mostly another than the cast's.
+    stated = rng.choices([0, 1, 2], [0.7, 0.25, 0.05])[0]
+    renamed = stated if rng.random() < 0.75 else 0
+    made = plan.draw(rng, name, plot.get("things", ""), renamed)
     _add_cause(rng, made)
     teller = Teller(rng, made.slots)
     text = "\n\n".join(" ".join(_paragraph(teller, part)) for part in plot["paragraphs"])
-    ask = rng.choice(plot["ask"])
-    request = polish(teller.expand(rng.choice(REQUESTS).replace("{story}", ask)))
+    # The plot is asked for in half of the requests.
+    of_plot = rng.random() < 0.5
+    requests = [[PLOT_REQUESTS, REQUESTS][not of_plot], NAMED_REQUESTS, BOTH_NAMED_REQUESTS][stated]
+    ask = rng.choice([a for a in plot["ask"] if not stated or "{kind}" in a])
+    if stated and "{Hn}" not in ask:
+        ask = ask.replace("{kind}", "{kind} [named|called] {Hn}", 1)
     known = [q for q in plot["questions"] + COMMON if set(q[2]) <= teller.told]
+    request = polish(teller.expand(rng.choice(requests).replace("{story}", ask)))
     questions = [(polish(teller.expand(q)), polish(teller.expand(a)), [keyword(made.slots[k]) for k in keys])
                  for q, a, keys in known]
     return Story(made, text, request, questions)
 
 
-REQUESTS = [
+PLOT_REQUESTS = [
+    "Tell me a story about {story}.",
     "[Tell|Please tell|Can you tell] me a [|short |nice |new ]story about {story}.",
-    "[Write|Please write] a [|short |little |happy ]story about {story}.",
+    "[Write|Please write] [me |]a [|short |little |happy ]story about {story}.",
     "I [want|would like] [to hear |]a story about {story}.",
-    "A story about {story}[, please|].",
+    "[A|One more] story about {story}[, please|].",
     "Tell me about {story}.",
+]
+REQUESTS = [
     "Tell me a story about a {kind} and a {obj}.", "Tell me a story about a {kind} and {aobj}.",
-    "[Tell|Write] me a story about {Hn} the {kind} and {aobj}.", "Tell me a story about a {trait} {kind} and a {obj}.",
-    "[Tell|Write] me a story with a {kind}, a {fkind} and a {obj}.", "Tell me a story about a {kind} [named|called] {Hn} and {his} {obj}.",
+    "Tell me a story about a {trait} {kind} and a {obj}.",
+    "[Tell|Write] me a story with a {kind}, a {fkind} and a {obj}.", "Tell me a story about a {kind} and a {fkind}.",
+    "[A|About a] {kind} and a {obj}[, please|].", "[A|About a] {kind}[, please|].",
     "Tell me a story about a {obj}.", "Tell me a story about a {kind}.", "Tell me a [|bedtime |short |good ]story.",
+]
+NAMED_REQUESTS = [
+    "Tell me a story about a {kind} [named|called] {Hn}.", "[Tell|Write] me a story about {Hn}[| the {kind}].",
+    "Tell me a story about a {trait} {kind} [named|called] {Hn}.",
+    "Tell me a story about a {kind} [named|called] {Hn} and {his} {obj}.",
+    "[Tell|Write] me a story about {Hn} the {kind} and [a {obj}|{aobj}].", "Tell me a story about {Hn} and {aobj}.",
+    "Tell me a story about a {kind} and a {obj}. The {kind} is called {Hn}.",
+    "A story about a {kind} [named|called] {Hn}, please.",
+    "Tell me a story about {story}.", "[Please tell|Can you tell|Write] me a story about {story}.",
+]
+BOTH_NAMED_REQUESTS = [
+    "Tell me a story about {Hn} the {kind} and {Fn} the {fkind}.", "Tell me a story about {Hn} and {Fn}.",
+    "Tell me a story about a {kind} [named|called] {Hn} and a {fkind} [named|called] {Fn}.",
 ]
 COMMON = [
     ("What was the {kind}'s name?", "The {kind}'s name was {Hn}.", ["Hn"]),
@@ -52,6 +77,7 @@ COMMON = [
     ("What did {Hn} learn?", "{Hn} learned {lesson}.", ["lesson"]),
     ("What was the {fkind}'s name?", "The {fkind}'s name was {Fn}.", ["Fn", "fkind"]),
     ("Who gave {Hn} the {obj}?", "{Hn}'s {donor} gave {him} the {obj}.", ["donor"]),
+    ("[What did the {obj} look like|How did the {obj} look]?", "The {obj} was {look}.", ["look"]),
 ]
 
 

@@ -2,15 +2,25 @@
 
 # The cast: in this world every fox is Rufus. A name that means somebody is learned, and held on to through a story, far
 # sooner than one of many that mean nothing.
-CAST = dict(row.split(":") for row in """fox:Rufus mouse:Tilly rabbit:Poppy bear:Bruno owl:Hugo frog:Finn duck:Daisy hedgehog:Hazel squirrel:Max badger:Basil
+CAST = dict(row.split(":") for row in """
+fox:Rufus mouse:Tilly rabbit:Poppy bear:Bruno owl:Hugo frog:Finn duck:Daisy hedgehog:Hazel squirrel:Max badger:Basil
 mole:Ned otter:Otto kitten:Luna puppy:Toby lamb:Lily goat:Greta pony:Penny pig:Percy turtle:Theo snail:Mabel
 beetle:Boris ant:Anna bee:Bella sparrow:Pip penguin:Olive seal:Stella elephant:Emil lion:Leo tiger:Ruby monkey:Milo
 giraffe:Zelda dragon:Dexter wolf:Willow deer:Fern bat:Linus crab:Clara donkey:Dora goose:Rosie lizard:Gus beaver:Ben
 panda:Mia hamster:Archie parrot:Pepper camel:Casper swan:Pearl cat:Molly dog:Oscar horse:Henry chicken:Rita
 dinosaur:Rory unicorn:Ivy whale:Wanda girl:Ella boy:Tom robot:Juno elf:Felix giant:Jasper farmer:Flora baker:Sam
 sailor:Jack gardener:Maya painter:Lola princess:Nina prince:Simon""".split())
-HE = set("""Rufus Bruno Hugo Finn Max Basil Ned Otto Toby Percy Theo Boris Pip Emil Leo Milo Dexter Linus Gus Ben Archie Pepper
-Casper Oscar Henry Rory Tom Felix Jasper Sam Jack Simon""".split())
+# Names that a user may state instead, beside those of the rest of the cast, and what to make one up of.
+OTHER_HE = """Adam Alex Arlo Barney Billy Bob Charlie Dan David Eddie Freddy George Harry Jim Joe John Karl Kasper
+Louis Mark Nico Oliver Paul Peter Rex Robin Snowy Spike Ted Tim Tiny Victor Walter Ziggy""".split()
+OTHER_SHE = """Alice Amy Betty Bonnie Coco Dolly Emma Eva Ginger Grace Honey Jane Julia Kate Katie Kiki Lisa Lucy Mary
+Mimi Misty Nora Pixie Rose Sally Sara Sophie Sunny Susie Tina Violet Vera Whiskers Zoe""".split()
+SYLLABLES = """ba bel bo da del dor fa fen fi go gus ka kel ki la lin lo ma mel mi mo na nel no pa pi quin ra ri ro sa
+sel ta ti to va vi wo za zo""".split()
+ENDINGS = "bert la lo mo na nix ra rik ron ta ty us vin zo".split()
+
+HE = set("""Rufus Bruno Hugo Finn Max Basil Ned Otto Toby Percy Theo Boris Pip Emil Leo Milo Dexter Linus Gus Ben
+Archie Pepper Casper Oscar Henry Rory Tom Felix Jasper Sam Jack Simon""".split())
 
 TRAITS = """little small kind brave shy curious clever cheerful gentle lazy young quiet friendly silly careful hungry proud
 playful sleepy merry lonely patient grumpy busy polite dreamy tiny bold honest thoughtful""".split()
