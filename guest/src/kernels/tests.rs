@@ -113,7 +113,7 @@ macro_rules! battery {
 
             attention::battery!($implementation);
 
-            fn check_dot<F: kernels::Dot>(bytes: &[u8]) {
+            fn check_dot<F: kernels::Dot + crate::kernels::scalar::Dot>(bytes: &[u8]) {
                 let blocks = F::blocks(bytes);
                 for len in [1, 2, 3, 5, blocks.len() / 2] {
                     check_rows::<F>(blocks, len.clamp(1, blocks.len()));
@@ -121,7 +121,10 @@ macro_rules! battery {
             }
 
             /// Rows of `len` blocks, which begin at different places of `blocks`.
-            fn check_rows<F: kernels::Dot>(blocks: &[F::Block], len: usize) {
+            fn check_rows<F: kernels::Dot + crate::kernels::scalar::Dot>(
+                blocks: &[F::Block],
+                len: usize,
+            ) {
                 let block = F::TYPE.block_len() as usize;
                 let rows: [_; TILE] =
                     std::array::from_fn(|i| &blocks[(blocks.len() - len) * i / TILE..][..len]);

@@ -234,7 +234,9 @@ impl Count {
             ..Self::default()
         };
         for Instruction { text, .. } in code {
-            let accesses = text.contains('[') && !text.starts_with("lea");
+            // Behind `<` is the name of where a jump goes, which has brackets of its own.
+            let operands = text.split('<').next().unwrap_or(text);
+            let accesses = operands.contains('[') && !text.starts_with("lea");
             count.vector += usize::from(text.contains("xmm"));
             count.calls += usize::from(text.starts_with("call"));
             if accesses && (text.contains("[rsp") || text.contains("[rbp")) {

@@ -63,7 +63,7 @@ fn shares(times: Vec<OperatorTime>, all: Duration) -> Vec<Share> {
         operator: time.operator,
         calls: time.calls,
         milliseconds: milliseconds(time.time),
-        share: time.time.as_secs_f64() / all.as_secs_f64().max(f64::MIN_POSITIVE),
+        share: milliseconds(time.time) / milliseconds(all).max(f64::MIN_POSITIVE),
     };
     times.into_iter().chain([rest]).map(share).collect()
 }
