@@ -81,7 +81,8 @@ impl Run<'_> {
             let mut measures = std::mem::take(&mut group.measures);
             measures.retain(|measure| {
                 let others = self.others(group, *measure);
-                !others.is_empty() && !(self.order.missing && is_known(group, measure))
+                let is_done = self.order.missing && is_known(group, measure);
+                !others.is_empty() && !is_done
             });
             group.measures = measures;
         }

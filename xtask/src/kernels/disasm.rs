@@ -290,7 +290,7 @@ mod tests {
         let dot = &functions[0];
         assert_eq!(dot.name, "wasm[0]::function[7]::dot");
         assert_eq!(dot.code[2].text, "vpaddw xmm1,xmm1,XMMWORD PTR [rdi+rax*1]");
-        assert_eq!(innermost(&dot.code), [2..5]);
+        assert_eq!(innermost(&dot.code), vec![Range { start: 2, end: 5 }]);
         let all = Count {
             all: 7,
             vector: 2,
