@@ -15,6 +15,11 @@ use fast::{Dot, Load};
 /// first-level cache together with a tile of activations.
 const PANEL: usize = 16;
 
+/// Places of a matrix that one token's rows are read from in turn. Hardware reads memory ahead page by page: a single stream
+/// gives it one page to work on, and the arithmetic waits. `cargo xtask bench --kernels` compares what comes from memory
+/// with what comes from the cache.
+const STREAMS: usize = 2 * TILE;
+
 /// Rows of a weight matrix, one after the other.
 #[derive(Clone, Copy)]
 pub(crate) struct Rows<'a> {
@@ -91,11 +96,9 @@ impl<'a, F: Dot> Matrix<'a, F> {
 
     /// One token of a tile; `out` is `[n_rows]`.
     ///
-    /// The four rows that are computed together come from the four quarters of the matrix. So memory is read in four
-    /// streams, and more of it is under way at a time: hardware fetches ahead by page, and one stream gives it one page to
-    /// work on.
+    /// The rows come from [`STREAMS`] parts of the matrix in turn.
     fn multiply_token(&self, tiles: &[F::Tile], token: usize, out: &mut [f32]) {
-        let quarter = out.len() / TILE;
+        let part = out.len() / STREAMS;
         let mut compute = |r: [usize; TILE]| {
             let rows = r.map(|r| self.row(r));
             let sums = F::dot4(FourRows::<F> { rows, tiles, token });
@@ -103,17 +106,15 @@ impl<'a, F: Dot> Matrix<'a, F> {
                 out[r] = sum;
             }
         };
-        for r in 0..quarter {
-            let rows: [usize; TILE] = std::array::from_fn(|i| i * quarter + r);
-            for r in rows {
-                self.fetch(r + 1);
+        for r in 0..part {
+            for first in (0..STREAMS).step_by(TILE) {
+                compute(std::array::from_fn(|i| (first + i) * part + r));
             }
-            compute(rows);
         }
-        // The rows that are left over, fewer than four: the last one stands in for those that are missing.
-        let left = TILE * quarter..self.n_rows();
-        if let Some(last) = left.clone().next_back() {
-            compute(std::array::from_fn(|i| last.min(left.start + i)));
+        // The rows that are left over: the last one stands in for those that are missing to the last four.
+        let left = STREAMS * part..self.n_rows();
+        for first in left.clone().step_by(TILE) {
+            compute(std::array::from_fn(|i| (first + i).min(left.end - 1)));
         }
     }
 
