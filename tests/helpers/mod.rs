@@ -3,4 +3,5 @@
 pub(crate) mod command;
 pub(crate) mod parrot;
 pub(crate) mod random;
+pub mod stock;
 pub(crate) mod workspace;
