@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::process::Stdio;
 
-use gust_tests::{Parrot, gust, workspace};
+use gust_tests::{Parrot, find, gust, masked, phrase, workspace};
 
 /// All commands that take a model.
 const WITH_MODEL: [&str; 7] = [
@@ -196,28 +196,28 @@ fn a_closed_pipe_ends_the_command_quietly() {
 
 #[test]
 fn middleware_stands_around_the_engine() {
-    let story = ["run", "-n", "30", "-t", "0", "Once upon a time"];
+    let prompt = "Once upon a time";
+    let story = ["run", "-n", "60", "-t", "0", prompt];
     let whole = gust(story).run().success();
+    let phrase = phrase(&whole, prompt);
     let mut list = tempfile::NamedTempFile::new().expect("a temporary file");
-    writeln!(list, "PANDA").expect("room for it");
+    writeln!(list, "{}", phrase.to_ascii_uppercase()).expect("room for it");
     let list = list.path().to_str().expect("UTF-8");
 
     let stopped = gust(story)
         .args(["--with", "filter", "--filter-list", list])
         .run()
         .success();
-    let before = whole.split("panda").next().unwrap_or_default();
-    assert_eq!(stopped.trim_end(), before.trim_end());
-    let masked = gust(story)
+    let before = &whole[..find(&whole, &phrase).expect("it is there")];
+    assert_eq!(stopped, format!("{before}\n"));
+    let hidden = gust(story)
         .args(["--with", "filter,log", "--filter-list", list])
         .env("GUST_FILTER_ACTION", "mask")
         .run();
-    let audit = masked
-        .stderr
-        .lines()
-        .filter(|line| line.starts_with("gust-audit "));
-    assert!(audit.count() >= 3, "{}", masked.stderr);
-    assert_eq!(masked.success(), whole.replace("panda", "[...]"));
+    let audit = |line: &&str| line.starts_with("gust-audit ");
+    let audited = hidden.stderr.lines().filter(audit).count();
+    assert!(audited >= 3, "{}", hidden.stderr);
+    assert_eq!(hidden.success(), masked(&whole, &phrase, "[...]"));
 
     gust(story)
         .args(["--with", "filter"])

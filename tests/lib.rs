@@ -5,6 +5,7 @@ mod helpers;
 
 pub use helpers::command::{Ended, Gust, gust};
 pub use helpers::parrot::{Parrot, ParrotFile};
+pub use helpers::phrase::{find, masked, phrase};
 pub use helpers::random::Random;
 pub use helpers::stock;
 pub use helpers::workspace::{engine_component, golden, shared, shared_json, workspace};

@@ -36,16 +36,16 @@ fn load(builder: EngineBuilder, limits: Limits) -> Result<Model, Error> {
 fn a_chain_filters_and_its_weights_are_mapped() {
     let alone = load(Engine::builder(), Limits::default()).expect("a model");
     let text = answer(&alone).expect("an answer");
-    assert!(text.contains(" a "), "{text}");
+    assert!(text.contains('e'), "{text}");
     let builder = Engine::builder()
         .with(Middleware::Filter)
         .with(Middleware::Jitter)
-        .variable("GUST_FILTER", " a \n")
+        .variable("GUST_FILTER", " e \n")
         .variable("GUST_FILTER_ACTION", "mask")
         .variable("GUST_JITTER_MS", "1");
     let chain = load(builder, Limits::default()).expect("a model");
     // Phrases are trimmed.
-    let masked = text.replace(['a', 'A'], "[...]");
+    let masked = text.replace(['e', 'E'], "[...]");
     assert_eq!(answer(&chain).expect("an answer"), masked);
     // Three memories, and the pages are in the engine's.
     assert_eq!(chain.info().mapped_bytes, alone.info().mapped_bytes);
