@@ -1,9 +1,9 @@
 //! What every middleware has in common: an engine that passes each call on to the engine that it wraps.
 //!
-//! A middleware implements [`Middleware`] for what it keeps of one session, overrides the calls that it cares about, and
+//! A middleware implements `Middleware` for what it keeps of one session, overrides the calls that it cares about, and
 //! writes `gust_middleware::export!(ItsName)`. Everything else goes through unchanged. Imported and exported records are
 //! one Rust type each (`merge_structurally_equal_types`), so that a new field of the contract needs nothing here, and a new
-//! function the two places that name them all: [`Middleware`] and `forward`.
+//! function the two places that name them all: `Middleware` and `forward`.
 //!
 //! Natively this crate is empty: there is nothing in it but a component's border.
 

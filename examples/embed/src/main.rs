@@ -53,5 +53,6 @@ fn main() -> Result<()> {
         std::io::stdout().write_all(&token.bytes)?;
         std::io::stdout().flush()?;
     }
-    Ok(println!())
+    println!();
+    Ok(())
 }
