@@ -1,6 +1,6 @@
 //! `wasi:cli/run` over an engine: continues a prompt and streams to stdout, as `gust run` does.
 //!
-//! [`options`] reads the command line; `run` loads, feeds and prints.
+//! `options` reads the command line; `run` loads, feeds and prints.
 
 #[cfg(any(target_arch = "wasm32", test))]
 mod options;
