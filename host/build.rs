@@ -1,6 +1,6 @@
-//! Finds the two files that are embedded: the compiled-to-WebAssembly engine and the model that ships.
+//! Finds the files that are embedded: the compiled-to-WebAssembly engine, the middlewares, and the model that ships.
 //!
-//! Both are made before the host is built, by `cargo xtask build` and by the recipe in `models/`. A missing one ends
+//! All are made before the host is built, by `cargo xtask build` and by the recipe in `models/`. A missing one ends
 //! the build with what to do about it.
 
 use std::env;
@@ -14,6 +14,13 @@ fn main() {
         workspace.join("target/engine/gust-engine.wasm"),
         "the engine component is missing; run `cargo xtask build`, which builds it first",
     );
+    for name in ["filter", "jitter", "log"] {
+        embed(
+            &format!("GUST_{}_COMPONENT", name.to_uppercase()),
+            workspace.join(format!("target/adapters/{name}.wasm")),
+            "a middleware is missing; run `cargo xtask build`, which builds it first",
+        );
+    }
     embed(
         "GUST_EMBED_MODEL",
         workspace.join("models/gust-stories-q8_0.gguf"),

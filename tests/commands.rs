@@ -1,9 +1,9 @@
 //! What the smaller commands print: data on stdout, in a form that programs read, and nothing that harms a terminal.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::process::Stdio;
 
-use gust_tests::{Parrot, gust};
+use gust_tests::{Parrot, find, gust, masked, phrase, workspace};
 
 /// All commands that take a model.
 const WITH_MODEL: [&str; 7] = [
@@ -192,4 +192,57 @@ fn a_closed_pipe_ends_the_command_quietly() {
         assert_eq!(ended.status.code(), Some(0), "{ended:?}");
         assert_eq!(String::from_utf8_lossy(&ended.stderr), "");
     }
+}
+
+#[test]
+fn middleware_stands_around_the_engine() {
+    let prompt = "Once upon a time";
+    let story = ["run", "-n", "60", "-t", "0", prompt];
+    let whole = gust(story).run().success();
+    let phrase = phrase(&whole, prompt);
+    let mut list = tempfile::NamedTempFile::new().expect("a temporary file");
+    writeln!(list, "{}", phrase.to_ascii_uppercase()).expect("room for it");
+    let list = list.path().to_str().expect("UTF-8");
+
+    let stopped = gust(story)
+        .args(["--with", "filter", "--filter-list", list])
+        .run()
+        .success();
+    let before = &whole[..find(&whole, &phrase).expect("it is there")];
+    assert_eq!(stopped, format!("{before}\n"));
+    let hidden = gust(story)
+        .args(["--with", "filter,log", "--filter-list", list])
+        .env("GUST_FILTER_ACTION", "mask")
+        .run();
+    let audit = |line: &&str| line.starts_with("gust-audit ");
+    let audited = hidden.stderr.lines().filter(audit).count();
+    assert!(audited >= 3, "{}", hidden.stderr);
+    assert_eq!(hidden.success(), masked(&whole, &phrase, "[...]"));
+
+    gust(story)
+        .args(["--with", "filter"])
+        .run()
+        .fails(2, &["GUST_FILTER"]);
+    gust(story)
+        .args(["--with", "filter", "--filter-list", "/none"])
+        .run()
+        .fails(2, &["/none"]);
+}
+
+/// The mock needs no model and knows none; its sentence is in `examples/plugin/mock`.
+#[test]
+fn engine_and_middleware_can_be_swapped() {
+    let adapter = |name: &str| {
+        let path = workspace().join("target/adapters").join(name);
+        path.to_str().expect("UTF-8").to_owned()
+    };
+    let (mock, shout) = (adapter("example-mock.wasm"), adapter("example-shout.wasm"));
+    let said = gust(["run", "--component", &mock, "Hello"]).run().success();
+    assert_eq!(said, "Hello, said the mock, and nothing more.\n");
+    let with = format!("filter,{shout}");
+    let said = gust(["run", "--component", &mock, "--with", &with, "Hello"])
+        .env("GUST_FILTER", "nothing")
+        .run()
+        .success();
+    assert_eq!(said, "Hello, SAID THE MOCK, AND \n");
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use gust_tests::engine_component;
+use gust_tests::{engine_component, stock};
 use wasmparser::{ComponentExternalKind, Parser, Payload, Validator, WasmFeatures};
 
 const RELAXED: &str = "gust-engine.wasm";
@@ -53,6 +53,41 @@ fn it_exports_the_engine_and_what_it_spends_its_time_on() {
             BTreeSet::from(["engine", "trace"].map(|name| format!("gust:llm/{name}@0.1.0"))),
             "{file}"
         );
+    }
+}
+
+/// What `cargo xtask compose` makes runs in any host: its imports are WASI's, and of them no sockets.
+#[test]
+fn composed_components_import_nothing_but_wasi() {
+    for (name, export) in [
+        ("gust-solo", "gust:llm/engine@0.1.0"),
+        ("gust", "wasi:cli/run@0.2."),
+        ("gust-http", "wasi:http/incoming-handler@0.2."),
+    ] {
+        for flavor in ["", "-baseline"] {
+            let file = format!("components/{name}{flavor}.wasm");
+            let bytes = stock::built(&file);
+            let (imports, exports) = interfaces(&bytes);
+            for import in &imports {
+                let wasi = import.starts_with("wasi:") && import.contains("@0.2.");
+                assert!(
+                    wasi && !import.contains("sockets"),
+                    "{file} imports {import}"
+                );
+            }
+            // The library also has the engine's own way to say what it spends its time on.
+            let others: Vec<_> = exports
+                .iter()
+                .filter(|name| !name.starts_with("gust:llm/trace@"))
+                .collect();
+            assert!(
+                matches!(others[..], [only] if only.starts_with(export)),
+                "{file} exports {exports:?}"
+            );
+            let wasm2 = WasmFeatures::WASM2 | WasmFeatures::COMPONENT_MODEL;
+            let takes = refusal(&bytes, wasm2).is_none();
+            assert_eq!(takes, flavor == "-baseline", "{file} without relaxed SIMD");
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::{fmt, fs};
 
 use crate::ensemble::Ensemble;
+use crate::middleware::{self, Middleware, Surroundings};
 use crate::program::{Interruption, Profiling, Program};
 use crate::weights::Blob;
 use crate::{Error, LoadOptions, Model, Scope, Source, cache, threads};
@@ -19,6 +20,7 @@ pub struct Engine(Arc<Shared>);
 
 struct Shared {
     component: Cow<'static, [u8]>,
+    surroundings: Surroundings,
     cache_dir: Option<PathBuf>,
     profiling: Profiling,
     on_compile: Option<Box<dyn Fn() + Send + Sync>>,
@@ -53,6 +55,8 @@ impl Engine {
     pub fn builder() -> EngineBuilder {
         EngineBuilder {
             component: Component::Bytes(Cow::Borrowed(EMBEDDED)),
+            middleware: Vec::new(),
+            variables: Vec::new(),
             cache_dir: cache::default_dir(),
             profiling: Profiling::default(),
             on_compile: None,
@@ -104,6 +108,7 @@ impl Engine {
         }
         let made = Program::new(
             &self.0.component,
+            &self.0.surroundings,
             Interruption::AtLoops,
             self.0.profiling,
             self.0.cache_dir.as_deref(),
@@ -131,6 +136,8 @@ impl fmt::Debug for Engine {
 #[must_use]
 pub struct EngineBuilder {
     component: Component,
+    middleware: Vec<Middleware>,
+    variables: Vec<(String, String)>,
     cache_dir: Option<PathBuf>,
     profiling: Profiling,
     on_compile: Option<Box<dyn Fn() + Send + Sync>>,
@@ -151,6 +158,29 @@ impl EngineBuilder {
     /// This component, in its binary form, which exports `gust:llm/engine`. Default: the one built with this library.
     pub fn component_bytes(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.component = Component::Bytes(Cow::Owned(bytes.into()));
+        self
+    }
+
+    /// Puts a middleware around the engine; the next goes around this one.
+    ///
+    /// ```
+    /// use gust::{Engine, LoadOptions, Middleware};
+    ///
+    /// let engine = Engine::builder()
+    ///     .with(Middleware::Filter)
+    ///     .variable("GUST_FILTER", "a phrase\nanother one")
+    ///     .build()?;
+    /// let model = engine.load(gust::SHIPPED_MODEL, &LoadOptions::default())?;
+    /// # Ok::<(), gust::Error>(())
+    /// ```
+    pub fn with(mut self, middleware: Middleware) -> Self {
+        self.middleware.push(middleware);
+        self
+    }
+
+    /// An environment variable that the middleware sees, and what it is around. An engine alone has none.
+    pub fn variable(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.variables.push((name.into(), value.into()));
         self
     }
 
@@ -183,6 +213,8 @@ impl EngineBuilder {
     pub fn build(self) -> Result<Engine, Error> {
         let EngineBuilder {
             component,
+            middleware,
+            variables,
             cache_dir,
             profiling,
             on_compile,
@@ -193,8 +225,17 @@ impl EngineBuilder {
                 Error::Component(format!("reading {}: {error}", path.display()))
             })?),
         };
+        let component = middleware::around(component, &middleware)?;
+        let surroundings = match middleware.is_empty() {
+            true => Surroundings::default(),
+            false => Surroundings {
+                variables,
+                for_middleware: true,
+            },
+        };
         let program = Program::new(
             &component,
+            &surroundings,
             Interruption::AtImports,
             profiling,
             cache_dir.as_deref(),
@@ -204,6 +245,7 @@ impl EngineBuilder {
         )?;
         Ok(Engine(Arc::new(Shared {
             component,
+            surroundings,
             cache_dir,
             profiling,
             on_compile,

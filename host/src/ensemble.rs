@@ -68,7 +68,9 @@ impl Ensemble {
                 rank,
             };
             let (model, draft) = (model.clone(), draft.clone());
-            let state = State::new(model, draft, progress.of(rank), memory.clone(), member);
+            let progress = progress.of(rank);
+            let surroundings = &program.surroundings;
+            let state = State::new(model, draft, progress, memory.clone(), member, surroundings);
             Instance::new(program.clone(), state, options.limits)
         };
         let stage = Stage {

@@ -40,7 +40,7 @@ impl Instance {
         if program.ticker.is_some() {
             deadline::enforce(&mut store);
         }
-        let (instance, mut regions) = memory::observe(|| {
+        let (instance, regions) = memory::observe(|| {
             run(&mut store, &program, limits, |store| {
                 program.component.instantiate(store)
             })
@@ -49,10 +49,7 @@ impl Instance {
         store.data_mut().trace = Trace::of(&mut store, &instance);
         let exports = program.exports.load(&mut store, &instance);
         let exports = exports.map_err(|error| Error::Component(format!("{error:#}")))?;
-        // With more than one memory there is no telling which one an address is in.
-        if let (Some(region), true) = (regions.pop(), regions.is_empty()) {
-            store.data_mut().region = region;
-        }
+        store.data_mut().regions = regions;
         Ok(Instance {
             store,
             exports,

@@ -46,6 +46,7 @@ mod info;
 mod instance;
 #[cfg_attr(not(target_os = "linux"), path = "memory_copied.rs")]
 mod memory;
+mod middleware;
 mod model;
 mod options;
 mod program;
@@ -63,6 +64,7 @@ pub use engine::{Engine, EngineBuilder};
 pub use error::{Error, Mismatch};
 pub use event::{Candidate, Event, FinishReason, Token};
 pub use info::{MetadataEntry, ModelInfo, OperatorTime, TensorEntry, Usage};
+pub use middleware::Middleware;
 pub use model::Model;
 pub use options::{
     ChatMessage, ChatOptions, GenerationOptions, KvType, Limits, LoadOptions, Mapping, Progress,

@@ -183,6 +183,12 @@ impl Region {
         Ok(())
     }
 
+    /// Whether this byte is in it.
+    pub(crate) fn holds(&self, byte: *const u8) -> bool {
+        let offset = byte.addr().checked_sub(self.start);
+        offset.is_some_and(|offset| (offset as u64) < self.size())
+    }
+
     /// Bytes that are accessible.
     pub(crate) fn size(&self) -> u64 {
         self.size.load(Ordering::Relaxed) as u64

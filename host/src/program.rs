@@ -9,8 +9,9 @@ use wasmtime::{Config, OptLevel, ProfilingStrategy};
 
 use crate::bindings::{LlmIndices, gust::llm};
 use crate::deadline::Ticker;
+use crate::middleware::Surroundings;
 use crate::state::State;
-use crate::{Error, cache, wasi};
+use crate::{Error, cache, wasi, weights};
 
 /// A component that instances can be made of.
 pub(crate) struct Program {
@@ -19,6 +20,8 @@ pub(crate) struct Program {
     pub(crate) exports: LlmIndices,
     /// Whether instances of it can compute together.
     pub(crate) is_collective: bool,
+    /// What its instances have around them.
+    pub(crate) surroundings: Surroundings,
     /// Present where calls can be ended at loops.
     pub(crate) ticker: Option<Ticker>,
 }
@@ -45,6 +48,7 @@ impl Program {
     /// Compiles `component`, or takes it from the cache in `cache_dir`.
     pub(crate) fn new(
         component: &[u8],
+        surroundings: &Surroundings,
         interruption: Interruption,
         profiling: Profiling,
         cache_dir: Option<&Path>,
@@ -59,7 +63,8 @@ impl Program {
         let is_collective = component_type
             .imports(&engine)
             .any(|(name, _)| name.starts_with("gust:llm/collective@"));
-        let component = link(&engine).and_then(|linker| linker.instantiate_pre(&compiled));
+        let component =
+            link(&engine, surroundings).and_then(|linker| linker.instantiate_pre(&compiled));
         let component = component.map_err(unusable)?;
         let exports = LlmIndices::new(&component).map_err(unusable)?;
         let ticker = match interruption {
@@ -73,6 +78,7 @@ impl Program {
             component,
             exports,
             is_collective,
+            surroundings: surroundings.clone(),
             ticker,
         })
     }
@@ -112,10 +118,11 @@ fn config(interruption: Interruption, profiling: Profiling) -> Config {
 }
 
 /// What a component may import.
-fn link(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<State>> {
+fn link(engine: &wasmtime::Engine, surroundings: &Surroundings) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
-    wasi::add_to_linker(&mut linker)?;
+    wasi::add_to_linker(&mut linker, surroundings)?;
     llm::weights::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
+    weights::add_open(&mut linker)?;
     llm::collective::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
     Ok(linker)
 }

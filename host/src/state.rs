@@ -11,6 +11,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use crate::CancelHandle;
 use crate::collective::Member;
 use crate::memory::Region;
+use crate::middleware::Surroundings;
 use crate::trace::Trace;
 use crate::wasi::{self, LastWords};
 use crate::weights::{Blob, LoadProgress};
@@ -31,8 +32,10 @@ pub(crate) struct State {
     pub(crate) draft: Option<Blob>,
     /// Told what of them was taken.
     pub(crate) progress: LoadProgress,
-    /// The instance's one memory. Dangling where there is not exactly one, or files cannot be mapped into it.
-    pub(crate) region: Weak<Region>,
+    /// The memories of the instance that files can be mapped into. A composed component has one for each of its parts.
+    pub(crate) regions: Vec<Weak<Region>>,
+    /// Of them, the one whose owner opens a blob right now.
+    pub(crate) opener: Weak<Region>,
     /// Its way to say what it spends its time on, where it has one.
     pub(crate) trace: Option<Trace>,
     /// The memory that it may use, and has asked for.
@@ -57,30 +60,32 @@ impl State {
         progress: LoadProgress,
         memory: MemoryBudget,
         member: Member,
+        surroundings: &Surroundings,
     ) -> Self {
-        let last_words = LastWords::default();
+        // The members of a group say the same; one of them is heard.
+        let last_words = LastWords::new(surroundings.for_middleware && member.rank == 0);
         State {
             table: ResourceTable::new(),
             model,
             draft,
             progress,
-            region: Weak::new(),
+            regions: Vec::new(),
+            opener: Weak::new(),
             trace: None,
             memory,
             member,
             deadline: None,
             cancel: None,
             was_cancelled: false,
-            wasi: wasi::context(&last_words),
+            wasi: wasi::context(&last_words, surroundings),
             last_words,
         }
     }
 
     /// Whether the model's file was cut short and the engine has read zeros in place of its end.
     pub(crate) fn file_was_cut(&self) -> bool {
-        self.region
-            .upgrade()
-            .is_some_and(|region| region.file_was_cut())
+        let mut regions = self.regions.iter().filter_map(Weak::upgrade);
+        regions.any(|region| region.file_was_cut())
     }
 }
 

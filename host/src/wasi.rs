@@ -4,28 +4,37 @@
 //! the last words on standard error: the message of a panic. Sockets are not even defined, so that a component which
 //! wants any is refused. Clocks and random numbers are the system's, but there is no waiting: a call ends when it is done,
 //! or when its time is over.
+//!
+//! [Middleware](crate::Middleware) has a little more: the environment variables that it was given, a standard error that
+//! is passed on, and it may wait, though no longer than the call may take.
 
 use std::collections::VecDeque;
+use std::io::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use wasmtime::StoreContextMut;
 use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream, WasiCli, WasiCliView};
 use wasmtime_wasi::clocks::{WasiClocks, WasiClocksView};
 use wasmtime_wasi::filesystem::{WasiFilesystem, WasiFilesystemView};
 use wasmtime_wasi::p2::bindings::{self, sync};
-use wasmtime_wasi::p2::{DynPollable, OutputStream, Pollable, StreamResult};
+use wasmtime_wasi::p2::{DynPollable, OutputStream, Pollable, StreamResult, subscribe};
 use wasmtime_wasi::random::WasiRandom;
 use wasmtime_wasi::{WasiCtx, WasiView};
 
+use crate::middleware::Surroundings;
 use crate::state::State;
 
 /// How much of standard error is kept: enough for a message and a backtrace.
 const LAST_WORDS: usize = 8 * 1024;
 
 /// Defines what a component may import of WASI.
-pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+pub(crate) fn add_to_linker(
+    linker: &mut Linker<State>,
+    surroundings: &Surroundings,
+) -> wasmtime::Result<()> {
     bindings::io::error::add_to_linker::<_, Io>(linker, |state| state.ctx().table)?;
     sync::io::poll::add_to_linker::<_, Io>(linker, |state| state.ctx().table)?;
     sync::io::streams::add_to_linker::<_, Io>(linker, |state| state.ctx().table)?;
@@ -40,7 +49,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
     bindings::cli::terminal_stdout::add_to_linker::<_, WasiCli>(linker, State::cli)?;
     bindings::cli::terminal_stderr::add_to_linker::<_, WasiCli>(linker, State::cli)?;
     bindings::clocks::wall_clock::add_to_linker::<_, WasiClocks>(linker, State::clocks)?;
-    add_clock_without_waiting(linker)?;
+    add_clock(linker, surroundings.for_middleware)?;
     bindings::random::random::add_to_linker::<_, WasiRandom>(linker, |state| {
         state.ctx().ctx.random()
     })?;
@@ -54,21 +63,49 @@ pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
     sync::filesystem::types::add_to_linker::<_, WasiFilesystem>(linker, State::filesystem)
 }
 
-/// `wasi:clocks/monotonic-clock`, but for the functions that wait: a host that sleeps cannot end a call.
-fn add_clock_without_waiting(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    type Pollable = Resource<DynPollable>;
+/// `wasi:clocks/monotonic-clock`. For an engine, without the functions that wait: a host that sleeps cannot end a call. For
+/// middleware, they wait until the call's deadline at the most.
+fn add_clock(linker: &mut Linker<State>, may_wait: bool) -> wasmtime::Result<()> {
+    type Answer = wasmtime::Result<(Resource<DynPollable>,)>;
     let start = Instant::now();
     let mut clock = linker.instance("wasi:clocks/monotonic-clock@0.2.12")?;
     clock.func_wrap("now", move |_, ()| {
         Ok((u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX),))
     })?;
     clock.func_wrap("resolution", |_, ()| Ok((1_u64,)))?;
-    for name in ["subscribe-instant", "subscribe-duration"] {
-        clock.func_wrap(name, |_, (_,): (u64,)| -> wasmtime::Result<(Pollable,)> {
-            Err(wasmtime::format_err!("an engine has nothing to wait for"))
-        })?;
+    for (name, origin) in [
+        ("subscribe-instant", Some(start)),
+        ("subscribe-duration", None),
+    ] {
+        clock.func_wrap(
+            name,
+            move |mut store: StoreContextMut<'_, State>, (nanoseconds,): (u64,)| -> Answer {
+                if !may_wait {
+                    return Err(wasmtime::format_err!("an engine has nothing to wait for"));
+                }
+                let state = store.data_mut();
+                let origin = origin.unwrap_or_else(Instant::now);
+                let due = origin.checked_add(Duration::from_nanos(nanoseconds));
+                let wait = Wait(due.into_iter().chain(state.deadline).min());
+                let wait = state.table.push(wait)?;
+                Ok((subscribe(&mut state.table, wait)?,))
+            },
+        )?;
     }
     Ok(())
+}
+
+/// Ready at this time; never without one.
+struct Wait(Option<Instant>);
+
+#[wasmtime_wasi::async_trait]
+impl Pollable for Wait {
+    async fn ready(&mut self) {
+        match self.0 {
+            Some(due) => tokio::time::sleep_until(due.into()).await,
+            None => std::future::pending().await,
+        }
+    }
 }
 
 /// What `wasi:io` works on.
@@ -79,18 +116,33 @@ impl HasData for Io {
 }
 
 /// A WASI of its own for one instance, whose standard error goes to `stderr`.
-pub(crate) fn context(stderr: &LastWords) -> WasiCtx {
-    WasiCtx::builder().stderr(stderr.clone()).build()
+pub(crate) fn context(stderr: &LastWords, surroundings: &Surroundings) -> WasiCtx {
+    WasiCtx::builder()
+        .stderr(stderr.clone())
+        .envs(&surroundings.variables)
+        .build()
 }
 
 /// The end of what a component wrote to standard error. Clones share it.
 #[derive(Clone, Default)]
-pub(crate) struct LastWords(Arc<Mutex<VecDeque<u8>>>);
+pub(crate) struct LastWords {
+    kept: Arc<Mutex<VecDeque<u8>>>,
+    /// Whether it is passed on to this program's own.
+    passed_on: bool,
+}
 
 impl LastWords {
+    /// Nothing yet. Whether what comes is passed on as well.
+    pub(crate) fn new(passed_on: bool) -> Self {
+        LastWords {
+            kept: Arc::default(),
+            passed_on,
+        }
+    }
+
     /// Takes what there is.
     pub(crate) fn take(&self) -> String {
-        let bytes = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let bytes = std::mem::take(&mut *self.kept.lock().unwrap_or_else(PoisonError::into_inner));
         String::from_utf8_lossy(&Vec::from(bytes)).trim().to_owned()
     }
 }
@@ -114,7 +166,11 @@ impl StdoutStream for LastWords {
 
 impl OutputStream for LastWords {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.passed_on {
+            // Whether anybody reads it is no matter of the component's.
+            let _ = std::io::stderr().write_all(&bytes);
+        }
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let excess = (kept.len() + bytes.len())
             .saturating_sub(LAST_WORDS)
             .min(kept.len());

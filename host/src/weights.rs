@@ -7,13 +7,14 @@
 
 use std::fs::File;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
-use wasmtime::component::Resource;
+use wasmtime::StoreContextMut;
+use wasmtime::component::{Linker, Resource, WasmStr};
 
 use crate::bindings::gust::llm::weights::{Host, HostBlob, WeightsError};
-use crate::memory::MapError;
+use crate::memory::{MapError, Region};
 use crate::state::State;
 use crate::{Error, Progress, ProgressFn, Source};
 
@@ -31,6 +32,8 @@ pub(crate) const DRAFT: &str = "draft";
 pub struct Blob {
     data: Data,
     size: u64,
+    /// The memory that it is mapped into: the opener's. Dangling where that is not known, or not possible.
+    region: Weak<Region>,
 }
 
 #[derive(Clone)]
@@ -49,12 +52,14 @@ impl Blob {
                 return Ok(Blob {
                     size: bytes.len() as u64,
                     data: Data::Static(bytes),
+                    region: Weak::new(),
                 });
             }
             Source::Bytes(bytes) => {
                 return Ok(Blob {
                     size: bytes.len() as u64,
                     data: Data::Bytes(bytes),
+                    region: Weak::new(),
                 });
             }
         };
@@ -80,6 +85,7 @@ impl Blob {
         Ok(Blob {
             data: Data::File(Arc::new(file)),
             size,
+            region: Weak::new(),
         })
     }
 
@@ -181,12 +187,42 @@ impl LoadProgress {
     }
 }
 
+/// Defines `open` such that the blob knows whose it is.
+///
+/// A composed component has a memory for each of its parts, and `map-pages` says an address in the caller's. A call does
+/// not say who the caller is, but its string does: it lies in the caller's memory. A part that gives its blob to another
+/// lends it its own memory too, and nothing else.
+pub(crate) fn add_open(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    let open = |mut store: StoreContextMut<'_, State>, (name,): (WasmStr,)| {
+        let name = name.to_str(&store)?;
+        let state = store.data();
+        let holds = |region: &&Weak<Region>| {
+            let region = region.upgrade();
+            !name.is_empty() && region.is_some_and(|region| region.holds(name.as_ptr()))
+        };
+        let region = state.regions.iter().find(holds).cloned();
+        let name = name.into_owned();
+        let state = store.data_mut();
+        state.opener = region.unwrap_or_default();
+        Ok((Host::open(state, name)?,))
+    };
+    linker.allow_shadowing(true);
+    let mut weights = linker.instance("gust:llm/weights@0.1.0")?;
+    weights.func_wrap("open", open)?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
 impl Host for State {
     fn open(&mut self, name: String) -> wasmtime::Result<Result<Resource<Blob>, WeightsError>> {
         let blob = match (&*name, &self.draft) {
             (NAME, _) => self.model.clone(),
             (DRAFT, Some(draft)) => draft.clone(),
             _ => return Ok(Err(WeightsError::NotFound(name))),
+        };
+        let blob = Blob {
+            region: std::mem::take(&mut self.opener),
+            ..blob
         };
         Ok(Ok(self.table.push(blob)?))
     }
@@ -228,7 +264,7 @@ impl HostBlob for State {
     ) -> wasmtime::Result<Result<(), WeightsError>> {
         self.in_time()?;
         let blob = self.table.get(&blob)?;
-        let (Data::File(file), Some(region)) = (&blob.data, self.region.upgrade()) else {
+        let (Data::File(file), Some(region)) = (&blob.data, blob.region.upgrade()) else {
             return Ok(Err(WeightsError::Unsupported));
         };
         let mapped = region.map_file(file, blob.size, offset, length, address);

@@ -2,5 +2,7 @@
 
 pub(crate) mod command;
 pub(crate) mod parrot;
+pub(crate) mod phrase;
 pub(crate) mod random;
+pub mod stock;
 pub(crate) mod workspace;

@@ -1,4 +1,4 @@
-//! The build: two engines for WebAssembly, then the host with the first of them inside.
+//! The build: two engines for WebAssembly and the adapters, then the host with the first of the engines inside.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -29,11 +29,51 @@ pub(crate) const FLAVORS: [Flavor; 2] = [
     },
 ];
 
+/// The adapters and the examples of such: each is the package `gust-NAME` and becomes `target/adapters/NAME.wasm`.
+const ADAPTERS: [&str; 9] = [
+    "weights-fs",
+    "solo",
+    "command",
+    "http",
+    "filter",
+    "jitter",
+    "log",
+    "example-mock",
+    "example-shout",
+];
+
+/// Selects the adapters for a cargo call.
+pub(crate) fn adapter_packages() -> impl Iterator<Item = String> {
+    let of = |name| ["--package".to_owned(), format!("gust-{name}")];
+    ADAPTERS.into_iter().flat_map(of)
+}
+
 /// Sets up and builds everything that is shipped.
 pub(crate) fn all() -> Result<()> {
+    components()?;
+    host(&[])
+}
+
+/// Sets up and builds everything in WebAssembly.
+pub(crate) fn components() -> Result<()> {
     setup::check()?;
     engines()?;
-    host(&[])
+    adapters()
+}
+
+/// Builds the adapters, for hosts of either flavor: they hold no kernels.
+fn adapters() -> Result<()> {
+    run(wasm_cargo(&["build"]).args(adapter_packages()))?;
+    for name in ADAPTERS {
+        let built = target().join(WASM).join("engine");
+        // A library's file has the name of a module; a program's that of the program.
+        let library = built.join(format!("gust_{}.wasm", name.replace('-', "_")));
+        let program = built.join(format!("gust-{name}.wasm"));
+        let built = [library, program].into_iter().find(|path| path.is_file());
+        let built = built.with_context(|| format!("cargo made no component of `{name}`"))?;
+        copy_if_changed(&built, &target().join(format!("adapters/{name}.wasm")))?;
+    }
+    Ok(())
 }
 
 /// Builds the engine in both flavors.
@@ -50,11 +90,13 @@ pub(crate) fn kernels() -> Result<PathBuf> {
     engine(relaxed, "bench", "gust-kernels.wasm")
 }
 
-/// Builds the host, and what else is asked for of [`WORKSPACE`], such as `["--bin", "synth"]`. Then compiles the
-/// engine into the user's cache, so that the first run starts at once.
+/// Builds the host, and what else is asked for of [`WORKSPACE`], such as `["--bin", "synth"]`. Then puts the composed
+/// components together, and compiles the engine into the user's cache, so that the first run starts at once.
 pub(crate) fn host(more: &[&str]) -> Result<()> {
-    let selection = [&["build"], &WORKSPACE[..], &["--bin", "gust"], more].concat();
+    let programs = ["--bin", "gust", "--bin", "compose"];
+    let selection = [&["build"], &WORKSPACE[..], &programs, more].concat();
     run(&mut cargo(&selection))?;
+    run(Command::new(binary("compose")).stdout(Stdio::null()))?;
     let warm_up = Command::new(binary("gust"))
         .arg("inspect")
         .stdin(Stdio::null())
@@ -96,22 +138,30 @@ pub(crate) fn wasm_flags(features: &str) -> String {
 ///
 /// The dependencies are built once, for the baseline; only the engine itself gets the flavor's features.
 fn engine(flavor: &Flavor, features: &str, file: &str) -> Result<PathBuf> {
-    let [.., baseline] = &FLAVORS;
-    let mut command = cargo(&["rustc", "--profile", "engine", "--package", "gust-engine"]);
+    let mut command = wasm_cargo(&["rustc", "--package", "gust-engine"]);
     command
-        .args(["--features", features, "--lib", "--target", WASM, "--"])
+        .args(["--features", features, "--lib", "--"])
         .arg(format!("-Ctarget-feature={}", flavor.features))
         // Names that tell `dot::<Q4_0>` from `dot::<Q8_0>`, for profiles and `cargo xtask disasm`.
-        .arg("-Csymbol-mangling-version=v0")
-        .env("CARGO_ENCODED_RUSTFLAGS", wasm_flags(baseline.features))
-        // Keeps the files of both flavors side by side. Without it they share one name, and each build would begin
-        // with building the engine again.
-        .env("__CARGO_DEFAULT_LIB_METADATA", "engine");
+        .arg("-Csymbol-mangling-version=v0");
     run(&mut command)?;
     let built = target().join(WASM).join("engine/gust_engine.wasm");
     let file = target().join("engine").join(file);
     copy_if_changed(&built, &file)?;
     Ok(file)
+}
+
+/// `cargo ARGS` for what is shipped in WebAssembly.
+fn wasm_cargo(args: &[&str]) -> Command {
+    let [.., baseline] = &FLAVORS;
+    let mut command = cargo(args);
+    command
+        .args(["--profile", "engine", "--target", WASM])
+        .env("CARGO_ENCODED_RUSTFLAGS", wasm_flags(baseline.features))
+        // Keeps the files of both flavors side by side. Without it they share one name, and each build would begin
+        // with building the engine again.
+        .env("__CARGO_DEFAULT_LIB_METADATA", "engine");
+    command
 }
 
 /// Leaves the file alone where the bytes are the same: the host is built again when it changes.

@@ -31,7 +31,7 @@ pub(crate) fn bench(args: Vec<OsString>) -> Result<ExitCode> {
         let component = build::kernels()?;
         return kernels("speed", [&[component.into()], rest].concat());
     }
-    build::engines()?;
+    build::components()?;
     build::host(&["--bin", "bench", "--bin", "synth"])?;
     replace(Command::new(binary("bench")).args(args))
 }
@@ -53,6 +53,14 @@ fn kernels(command: &str, args: Vec<OsString>) -> Result<ExitCode> {
     let selection = [&["build"], &WORKSPACE[..], &["--bin", "kernels"]].concat();
     run(&mut cargo(&selection))?;
     replace(Command::new(binary("kernels")).arg(command).args(args))
+}
+
+/// Builds the components and puts them together.
+pub(crate) fn compose(args: Vec<OsString>) -> Result<ExitCode> {
+    build::components()?;
+    let selection = [&["build"], &WORKSPACE[..], &["--bin", "compose"]].concat();
+    run(&mut cargo(&selection))?;
+    replace(Command::new(binary("compose")).args(args))
 }
 
 #[cfg(unix)]

@@ -4,13 +4,13 @@ use anyhow::Result;
 
 use crate::build::{self, FLAVORS, wasm_flags};
 use crate::process::{WORKSPACE, cargo, run, step};
-use crate::setup::{self, WASM};
+use crate::setup::WASM;
 
 /// Runs all of it, and ends at the first that fails.
 pub(crate) fn all() -> Result<()> {
     step("rustfmt", || run(&mut cargo(&["fmt", "--all", "--check"])))?;
-    // The host embeds the engine when it is checked, too.
-    step("engines", || setup::check().and_then(|()| build::engines()))?;
+    // The host embeds components when it is checked, too.
+    step("components", build::components)?;
     step("clippy, native", || {
         let selection = [&["clippy"], &WORKSPACE[..], &["--all-targets"]].concat();
         run(cargo(&selection).args(["--", "-Dwarnings"]))
@@ -31,6 +31,14 @@ pub(crate) fn all() -> Result<()> {
             },
         )?;
     }
+    step(&format!("clippy, {WASM}, adapters"), || {
+        let mut clippy = cargo(&["clippy", "--release", "--target", WASM]);
+        clippy
+            .args(build::adapter_packages())
+            .args(["--", "-Dwarnings"]);
+        let [.., baseline] = &FLAVORS;
+        run(clippy.env("CARGO_ENCODED_RUSTFLAGS", wasm_flags(baseline.features)))
+    })?;
     step("documentation", || {
         let selection = [&["doc"], &WORKSPACE[..], &["--no-deps"]].concat();
         run(cargo(&selection).env("RUSTDOCFLAGS", "-Dwarnings"))

@@ -19,21 +19,24 @@ Builds, runs and tests gust.
 Usage: cargo xtask COMMAND [ARGS]
 
 Commands:
-  run [ARGS]    builds, then `gust run ARGS`: cargo xtask run \"Once upon a time\"
-  test          sets up, builds, runs every test: native, in WebAssembly, end to end
-  build         builds both engines and the host: target/release/gust
-  gust [ARGS]   builds, then `gust ARGS`: cargo xtask gust inspect
-  lint          formatting, clippy (native and WebAssembly) and documentation, warnings as errors
-  setup         adds the Rust target wasm32-wasip2 if it is missing, looks for a C compiler
-  bench [ARGS]  measures gust and its peers; with --kernels, the kernels alone; see `cargo xtask bench --help`
-  disasm NAME   the machine code of the engine's functions; see `cargo xtask disasm --help`
-  synth [ARGS]  writes a GGUF of random weights in the dimensions of a real model; see `cargo xtask synth --help`
-  help          prints this
+  run [ARGS]      builds, then `gust run ARGS`: cargo xtask run \"Once upon a time\"
+  test            sets up, builds, runs every test: native, in WebAssembly, end to end
+  build           builds both engines, the adapters and the host: target/release/gust
+  compose [ARGS]  puts engine and adapters together; see `cargo xtask compose --help`
+  gust [ARGS]     builds, then `gust ARGS`: cargo xtask gust inspect
+  lint            formatting, clippy (native and WebAssembly) and documentation, warnings as errors
+  setup           adds the Rust target wasm32-wasip2 if it is missing, looks for a C compiler
+  bench [ARGS]    measures gust and its peers; with --kernels, the kernels alone; see `cargo xtask bench --help`
+  disasm NAME     the machine code of the engine's functions; see `cargo xtask disasm --help`
+  synth [ARGS]    writes a GGUF of random weights in the dimensions of a real model; see `cargo xtask synth --help`
+  help            prints this
 
 Built are:
   target/release/gust                      the command, with the engine inside
   target/engine/gust-engine.wasm           the engine, for hosts with relaxed-simd
   target/engine/gust-engine-baseline.wasm  the engine, for hosts with simd128 only
+  target/adapters/*.wasm                   what can be put around, under and above an engine
+  target/components/*.wasm                 engine and adapters in one component (compose)
 
 Exit status: that of the program that was run; 1 if a step failed; 2 for wrong usage.
 ";
@@ -46,7 +49,7 @@ fn main() -> ExitCode {
     };
     let takes_args = matches!(
         command.to_str(),
-        Some("run" | "gust" | "synth" | "bench" | "disasm")
+        Some("run" | "gust" | "synth" | "bench" | "disasm" | "compose")
     );
     if !takes_args && let Some(arg) = args.first() {
         return match arg.to_str() {
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
         Some("synth") => launch::synth(args),
         Some("bench") => launch::bench(args),
         Some("disasm") => launch::disasm(args),
+        Some("compose") => launch::compose(args),
         Some("build") => build::all().map(|()| ExitCode::SUCCESS),
         Some("setup") => setup::check().map(|()| ExitCode::SUCCESS),
         Some("test") => test::all(),

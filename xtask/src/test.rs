@@ -8,12 +8,11 @@ use anyhow::{Context, Result};
 
 use crate::build::{self, FLAVORS, wasm_flags};
 use crate::process::{WORKSPACE, binary, cargo, step};
-use crate::setup::{self, WASM};
+use crate::setup::WASM;
 
 /// Sets up, builds, tests. Gives success if every test passed.
 pub(crate) fn all() -> Result<ExitCode> {
-    step("set-up", setup::check)?;
-    step("engines", build::engines)?;
+    step("components", build::components)?;
     step("host", || build::host(&["--bin", "wasm-test-runner"]))?;
 
     let mut sum = Tally::default();

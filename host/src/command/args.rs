@@ -20,6 +20,12 @@ pub(super) struct ModelArgs {
     /// Another engine: a component that exports gust:llm/engine
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) component: Option<PathBuf>,
+    /// Middleware around the engine, the innermost first: filter, jitter, log, or components' files
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub(super) with: Vec<gust::Middleware>,
+    /// The phrases of `--with filter`, one on a line; GUST_FILTER_ACTION=mask masks them instead of stopping
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "with")]
+    pub(super) filter_list: Option<PathBuf>,
     /// Copy the weights into the engine instead of mapping the file
     #[arg(long)]
     pub(super) no_mmap: bool,

@@ -41,6 +41,12 @@ pub(super) fn open_with_draft(
     if args.profile {
         builder = builder.perf_map();
     }
+    for middleware in &args.with {
+        builder = builder.with(middleware.clone());
+    }
+    for (name, value) in variables(args)? {
+        builder = builder.variable(name, value);
+    }
     let engine = builder.build()?;
     let engine_time = start.elapsed();
 
@@ -74,4 +80,24 @@ pub(super) fn open_with_draft(
         engine_time,
         load_time: start.elapsed() - engine_time,
     })
+}
+
+/// The settings of the middlewares: those of this program's environment, and the list of phrases.
+fn variables(args: &ModelArgs) -> Result<Vec<(String, String)>, Failure> {
+    const OURS: [&str; 3] = ["GUST_FILTER", "GUST_JITTER", "GUST_LOG"];
+    let is_ours = |name: &str| OURS.iter().any(|ours| name.starts_with(ours));
+    let texts = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let mut variables: Vec<_> = texts.filter(|(name, _)| is_ours(name)).collect();
+    if let Some(path) = &args.filter_list {
+        let phrases = std::fs::read_to_string(path).map_err(|error| {
+            Failure::usage(format!(
+                "the list of phrases {} cannot be read: {error}",
+                path.display()
+            ))
+        })?;
+        variables.retain(|(name, _)| name != "GUST_FILTER");
+        variables.push(("GUST_FILTER".to_owned(), phrases));
+    }
+    Ok(variables)
 }

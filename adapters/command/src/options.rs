@@ -1,0 +1,209 @@
+//! The command line: the flags of `gust run` that make sense here, under the same names.
+
+/// What `--help` prints.
+pub(crate) const HELP: &str = "\
+Continues a prompt. Prints it and then its continuation, as it comes.
+
+Usage: gust.wasm -m MODEL [OPTIONS] [PROMPT]
+
+The model is a GGUF file in a folder that the host opens: wasmtime run --dir models gust.wasm -m models/FILE.
+Without PROMPT it is read from stdin, without its last line break.
+
+  -m, --model FILE            the model [default: the environment variable GUST_MODEL]
+      --no-echo               do not print the prompt in front of its continuation
+      --chat                  the prompt is a question to the model's chat template
+  -c, --context TOKENS        room for this many tokens [default: the model's, at most 4096]
+  -n, --max-tokens N          at most this many tokens [default: until the model ends or the context is full]
+      --stop TEXT             end before this text would appear; may be given several times
+      --ignore-eos            go on after the model has ended its text
+  -t, --temperature T         0 always takes the most probable token [default: 0.8]
+      --top-k K               keep the K most probable tokens; 0 keeps all [default: 40]
+      --top-p P               keep the fewest tokens whose probabilities sum to P [default: 0.95]
+      --min-p P               keep tokens at least P times as probable as the best [default: 0.05]
+      --typical-p P           locally typical sampling with mass P [default: 1, off]
+      --repeat-penalty X      divide the logits of recent tokens [default: 1, off]
+      --frequency-penalty X   subtract once per occurrence of a recent token [default: 0]
+      --presence-penalty X    subtract once from each recent token [default: 0]
+      --penalty-window N      how many of the last tokens count as recent [default: 64]
+  -s, --seed N                the same seed gives the same text [default: drawn]
+  -h, --help                  print this
+
+Exit status: 0, or 1 with a line on stderr that says what went wrong.
+";
+
+/// What the command line asks for. What is absent has the engine's default.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Options {
+    pub(crate) help: bool,
+    pub(crate) model: Option<String>,
+    pub(crate) prompt: Option<String>,
+    pub(crate) no_echo: bool,
+    pub(crate) chat: bool,
+    pub(crate) context: Option<u32>,
+    pub(crate) max_tokens: Option<u32>,
+    pub(crate) stop: Vec<String>,
+    pub(crate) ignore_eos: bool,
+    pub(crate) temperature: Option<f32>,
+    pub(crate) top_k: Option<u32>,
+    pub(crate) top_p: Option<f32>,
+    pub(crate) min_p: Option<f32>,
+    pub(crate) typical_p: Option<f32>,
+    pub(crate) repeat_penalty: Option<f32>,
+    pub(crate) frequency_penalty: Option<f32>,
+    pub(crate) presence_penalty: Option<f32>,
+    pub(crate) penalty_window: Option<u32>,
+    pub(crate) seed: Option<u64>,
+}
+
+/// Reads the arguments behind the program's name.
+///
+/// # Errors
+/// What is wrong with them, in words.
+pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Result<Options, String> {
+    let mut options = Options::default();
+    let mut args = args.into_iter();
+    let mut only_prompt = false;
+    while let Some(arg) = args.next() {
+        if only_prompt || arg == "-" || !arg.starts_with('-') {
+            if let Some(prompt) = options.prompt.replace(arg) {
+                return Err(format!(
+                    "expected one prompt, found a second after `{prompt}`; put it in quotes"
+                ));
+            }
+            continue;
+        }
+        let (flag, attached) = match arg.split_once('=') {
+            Some((flag, value)) if arg.starts_with("--") => (flag, Some(value.to_owned())),
+            _ => (arg.as_str(), None),
+        };
+        let mut value = Value {
+            flag,
+            next: attached.or_else(|| takes_value(flag).then(|| args.next()).flatten()),
+        };
+        match flag {
+            "--" => only_prompt = true,
+            "-h" | "--help" => options.help = true,
+            "--no-echo" => options.no_echo = true,
+            "--chat" => options.chat = true,
+            "--ignore-eos" => options.ignore_eos = true,
+            "-m" | "--model" => options.model = Some(value.text()?),
+            "-c" | "--context" => options.context = Some(value.number()?),
+            "-n" | "--max-tokens" => options.max_tokens = Some(value.number()?),
+            "--stop" => options.stop.push(value.text()?),
+            "-t" | "--temperature" => options.temperature = Some(value.number()?),
+            "--top-k" => options.top_k = Some(value.number()?),
+            "--top-p" => options.top_p = Some(value.number()?),
+            "--min-p" => options.min_p = Some(value.number()?),
+            "--typical-p" => options.typical_p = Some(value.number()?),
+            "--repeat-penalty" => options.repeat_penalty = Some(value.number()?),
+            "--frequency-penalty" => options.frequency_penalty = Some(value.number()?),
+            "--presence-penalty" => options.presence_penalty = Some(value.number()?),
+            "--penalty-window" => options.penalty_window = Some(value.number()?),
+            "-s" | "--seed" => options.seed = Some(value.number()?),
+            _ => {
+                return Err(format!(
+                    "unknown option `{flag}`; --help lists what there is"
+                ));
+            }
+        }
+        if let Some(value) = value.next {
+            return Err(format!("`{flag}` takes no value, found `{value}`"));
+        }
+    }
+    Ok(options)
+}
+
+/// Whether the argument behind `flag` belongs to it.
+fn takes_value(flag: &str) -> bool {
+    let alone = ["--", "-h", "--help", "--no-echo", "--chat", "--ignore-eos"];
+    !alone.contains(&flag)
+}
+
+/// The value of a flag.
+struct Value<'a> {
+    flag: &'a str,
+    next: Option<String>,
+}
+
+impl Value<'_> {
+    fn text(&mut self) -> Result<String, String> {
+        self.next
+            .take()
+            .ok_or_else(|| format!("`{}` wants a value", self.flag))
+    }
+
+    fn number<T: std::str::FromStr>(&mut self) -> Result<T, String> {
+        let text = self.text()?;
+        text.parse()
+            .map_err(|_| format!("`{}`: expected a number, found `{text}`", self.flag))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(args: &[&str]) -> Result<Options, String> {
+        parse(args.iter().map(|&arg| arg.to_owned()))
+    }
+
+    #[test]
+    fn flags_and_the_prompt_come_in_any_order() {
+        let expected = Options {
+            model: Some("m.gguf".into()),
+            prompt: Some("Once".into()),
+            seed: Some(42),
+            temperature: Some(0.0),
+            stop: vec!["a".into(), "-b".into()],
+            no_echo: true,
+            ..Options::default()
+        };
+        let one = ["-m", "m.gguf", "--seed=42", "-t", "0", "--stop", "a"];
+        let two = ["--stop", "-b", "--no-echo", "Once"];
+        assert_eq!(of(&[one.as_slice(), &two].concat()), Ok(expected));
+        let behind = of(&["--", "--seed"]).map(|options| options.prompt);
+        assert_eq!(behind, Ok(Some("--seed".into())));
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused() {
+        for (args, words) in [
+            (&["--seed"] as &[&str], "`--seed` wants a value"),
+            (&["--seed", "x"], "expected a number, found `x`"),
+            (&["--speed", "1"], "unknown option `--speed`"),
+            (&["--chat=1"], "`--chat` takes no value"),
+            (&["Once", "upon"], "a second after `Once`"),
+        ] {
+            let error = of(args).expect_err(words);
+            assert!(error.contains(words), "{error}");
+        }
+    }
+
+    #[test]
+    fn help_names_every_flag() {
+        for flag in [
+            "--model",
+            "--no-echo",
+            "--chat",
+            "--context",
+            "--max-tokens",
+            "--stop",
+            "--ignore-eos",
+            "--temperature",
+            "--top-k",
+            "--top-p",
+            "--min-p",
+            "--typical-p",
+            "--repeat-penalty",
+            "--frequency-penalty",
+            "--presence-penalty",
+            "--penalty-window",
+            "--seed",
+            "--help",
+        ] {
+            assert!(HELP.contains(flag), "{flag}");
+            let value = takes_value(flag).then_some("1");
+            assert!(of(&[&[flag], value.as_slice()].concat()).is_ok(), "{flag}");
+        }
+    }
+}

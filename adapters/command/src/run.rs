@@ -1,0 +1,163 @@
+//! Loads, feeds, prints.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io::{IsTerminal, Read, Write, stdin, stdout};
+use std::process::ExitCode;
+
+use gust_front_end::engine::{
+    ChatMessage, Error, GenerationOptions, LoadOptions, Model, SessionOptions, TokenizeOptions,
+    load_model,
+};
+use gust_front_end::{Answer, chat_tokens, describe, feed};
+
+use crate::options::{self, HELP, Options};
+
+pub(crate) fn main() -> ExitCode {
+    let outcome = options::parse(std::env::args().skip(1)).and_then(|options| {
+        if options.help {
+            return Printer::default().text(HELP);
+        }
+        run(&options)
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("error: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: &Options) -> Result<(), String> {
+    let path = options
+        .model
+        .clone()
+        .or_else(|| std::env::var("GUST_MODEL").ok())
+        .ok_or("no model; give one: wasmtime run --dir models gust.wasm -m models/FILE PROMPT")?;
+    let prompt = prompt(options)?;
+    let in_words = |error: Error| match error {
+        Error::NotFound(name) => format!(
+            "no model at `{name}`; does the host open its folder? wasmtime run --dir FOLDER gust.wasm ..."
+        ),
+        other => describe(&other),
+    };
+    let load = LoadOptions {
+        scope: None,
+        allow_mapping: None,
+    };
+    let model = load_model(&path, load).map_err(in_words)?;
+    let tokens = tokens(&model, options, &prompt).map_err(in_words)?;
+    if tokens.is_empty() {
+        return Err("the prompt is empty, and this model needs something to continue".to_owned());
+    }
+    let session = model
+        .new_session(SessionOptions {
+            context_length: options.context,
+            ..SessionOptions::default()
+        })
+        .map_err(in_words)?;
+    session.configure(&generation(options)).map_err(in_words)?;
+    feed(&session, &tokens).map_err(in_words)?;
+
+    let mut printer = Printer {
+        // SentencePiece marks words by a space in front of them, also the first word of a text.
+        at_beginning: options.chat || prompt.is_empty(),
+        ..Printer::default()
+    };
+    if !options.no_echo && !options.chat {
+        printer.text(&prompt)?;
+    }
+    for piece in Answer::new(&session) {
+        match piece {
+            Ok(piece) => printer.text(&piece.text)?,
+            // What was made so far is rounded off.
+            Err(error) => {
+                printer.end()?;
+                return Err(in_words(error));
+            }
+        }
+    }
+    printer.end()
+}
+
+/// The argument, or stdin. `echo` and editors end a text with a line break that is not meant as part of the prompt.
+fn prompt(options: &Options) -> Result<String, String> {
+    if let Some(prompt) = &options.prompt {
+        return Ok(prompt.clone());
+    }
+    let mut text = String::new();
+    if !stdin().is_terminal() {
+        let read = stdin().read_to_string(&mut text);
+        read.map_err(|error| format!("reading stdin: {error}"))?;
+    }
+    let text = text.strip_suffix('\n').unwrap_or(&text);
+    Ok(text.strip_suffix('\r').unwrap_or(text).to_owned())
+}
+
+fn tokens(model: &Model, options: &Options, prompt: &str) -> Result<Vec<u32>, Error> {
+    if !options.chat {
+        return model.tokenize(prompt, TokenizeOptions::default());
+    }
+    let question = ChatMessage {
+        role: "user".to_owned(),
+        content: prompt.to_owned(),
+    };
+    chat_tokens(model, &[question])
+}
+
+fn generation(options: &Options) -> GenerationOptions {
+    GenerationOptions {
+        max_tokens: options.max_tokens,
+        temperature: options.temperature,
+        top_k: options.top_k,
+        top_p: options.top_p,
+        min_p: options.min_p,
+        typical_p: options.typical_p,
+        repeat_penalty: options.repeat_penalty,
+        frequency_penalty: options.frequency_penalty,
+        presence_penalty: options.presence_penalty,
+        penalty_window: options.penalty_window,
+        seed: Some(options.seed.unwrap_or_else(drawn)),
+        stop: Some(options.stop.clone()),
+        ignore_end: Some(options.ignore_eos),
+        ..GenerationOptions::default()
+    }
+}
+
+/// A seed from the host's randomness.
+fn drawn() -> u64 {
+    RandomState::new().build_hasher().finish() >> 32
+}
+
+/// Prints text as it comes.
+#[derive(Default)]
+struct Printer {
+    at_beginning: bool,
+    in_line: bool,
+}
+
+impl Printer {
+    fn text(&mut self, text: &str) -> Result<(), String> {
+        let text = match text.strip_prefix(' ') {
+            Some(rest) if self.at_beginning => rest,
+            _ => text,
+        };
+        let Some(last) = text.chars().next_back() else {
+            return Ok(());
+        };
+        (self.at_beginning, self.in_line) = (false, last != '\n');
+        let mut stdout = stdout().lock();
+        stdout
+            .write_all(text.as_bytes())
+            .and_then(|()| stdout.flush())
+            .map_err(|error| format!("writing to stdout: {error}"))
+    }
+
+    fn end(&mut self) -> Result<(), String> {
+        if self.in_line {
+            self.text("\n")
+        } else {
+            Ok(())
+        }
+    }
+}

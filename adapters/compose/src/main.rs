@@ -1,0 +1,169 @@
+//! Puts the built engine and adapters together into components that run in any host of WASI 0.2.
+//!
+//! From the inside out: the engine, with its providers plugged in, is a library (`gust-solo.wasm`); each middleware
+//! around it gives an engine again; a front end on top makes a program of it.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use gust_compose::{Part, plug};
+
+const HELP: &str = "\
+Puts the engine and adapters together into components that import only wasi:* and run in any host of WASI 0.2.
+
+Usage: cargo xtask compose [OPTIONS]
+
+Made are, in target/components:
+  gust-solo.wasm           the engine as a library: exports gust:llm/engine
+  gust.wasm                a program: wasmtime run --dir models gust.wasm -m models/FILE PROMPT
+  gust-http.wasm           a server with OpenAI's API: wasmtime serve
+  and the same with -baseline, for hosts without relaxed-simd
+
+Options:
+  --with NAMES      puts these middlewares around the engine, the innermost first: filter, jitter, log, or files.
+                    `--with filter,log` gives gust-solo-filter-log.wasm and so on
+  --engine FILE     another engine instead of both builds of ours; if it imports no weights, none are provided
+  --out FOLDER      writes there instead of target/components
+  -h, --help        prints this
+";
+
+fn main() -> ExitCode {
+    match run(std::env::args().skip(1)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(mut args: impl Iterator<Item = String>) -> Result<()> {
+    let (mut with, mut engine) = (Vec::new(), None);
+    let mut out = target().join("components");
+    while let Some(arg) = args.next() {
+        let mut value = || {
+            args.next()
+                .with_context(|| format!("`{arg}` wants a value"))
+        };
+        match arg.as_str() {
+            "-h" | "--help" => {
+                print!("{HELP}");
+                return Ok(());
+            }
+            "--with" => with.extend(value()?.split(',').map(str::to_owned)),
+            "--engine" => engine = Some(PathBuf::from(value()?)),
+            "--out" => out = PathBuf::from(value()?),
+            _ => bail!(
+                "unknown option `{arg}`\nhint: `cargo xtask compose --help` lists what there is"
+            ),
+        }
+    }
+    let middlewares = with
+        .iter()
+        .map(|name| Component::middleware(name))
+        .collect::<Result<Vec<_>>>()?;
+    let engines = match engine {
+        Some(path) => vec![("", path)],
+        None => [("", "gust-engine"), ("-baseline", "gust-engine-baseline")]
+            .map(|(suffix, name)| (suffix, target().join(format!("engine/{name}.wasm"))))
+            .into(),
+    };
+    fs::create_dir_all(&out).with_context(|| format!("cannot create {}", out.display()))?;
+    for (suffix, engine) in engines {
+        compose(&Component::read(&engine)?, &middlewares, &out, suffix)?;
+    }
+    Ok(())
+}
+
+/// Makes the library, the program and the server of one engine.
+fn compose(engine: &Component, middlewares: &[Component], out: &Path, suffix: &str) -> Result<()> {
+    let providers = [
+        Component::adapter("weights-fs")?,
+        Component::adapter("solo")?,
+    ];
+    let providers = providers.each_ref().map(Component::part);
+    let mut library = match plug(engine.part(), &providers) {
+        // A mock needs nothing.
+        Err(gust_compose::Error::NoMatch { .. }) => engine.bytes.clone(),
+        other => other?,
+    };
+    let mut chain = String::new();
+    for middleware in middlewares {
+        library = plug(
+            middleware.part(),
+            &[Part {
+                name: "engine",
+                bytes: &library,
+            }],
+        )?;
+        chain = format!("{chain}-{}", middleware.name);
+    }
+    let library = Part {
+        name: "engine",
+        bytes: &library,
+    };
+    let write = |name: &str, bytes: &[u8]| {
+        let path = out.join(format!("{name}{chain}{suffix}.wasm"));
+        fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
+        println!("{} ({} KiB)", path.display(), bytes.len().div_ceil(1024));
+        Ok::<_, anyhow::Error>(())
+    };
+    write("gust-solo", library.bytes)?;
+    for (name, front_end) in [("gust", "command"), ("gust-http", "http")] {
+        write(
+            name,
+            &plug(Component::adapter(front_end)?.part(), &[library])?,
+        )?;
+    }
+    Ok(())
+}
+
+/// A built component.
+struct Component {
+    name: String,
+    bytes: Vec<u8>,
+}
+
+impl Component {
+    fn adapter(name: &str) -> Result<Self> {
+        Self::read(&target().join(format!("adapters/{name}.wasm")))
+    }
+
+    /// One of ours by its name, or a file.
+    fn middleware(name: &str) -> Result<Self> {
+        if name.contains(['/', '.']) {
+            return Self::read(Path::new(name));
+        }
+        let ours = ["filter", "jitter", "log"];
+        if !ours.contains(&name) {
+            bail!(
+                "expected one of {} or a file, found `{name}`",
+                ours.join(", ")
+            );
+        }
+        Self::adapter(name)
+    }
+
+    fn read(path: &Path) -> Result<Self> {
+        let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let name = path.file_stem().unwrap_or(OsStr::new("component"));
+        let name = name.to_string_lossy().into_owned();
+        Ok(Component { name, bytes })
+    }
+
+    fn part(&self) -> Part<'_> {
+        Part {
+            name: &self.name,
+            bytes: &self.bytes,
+        }
+    }
+}
+
+/// The workspace's `target`, where `cargo xtask build` puts everything.
+fn target() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().nth(2).unwrap_or(here).join("target")
+}

@@ -1,0 +1,66 @@
+//! A prompt goes in, text comes out.
+
+use crate::Utf8Stream;
+use crate::engine::{Error, Event, FinishReason, Session, TokenEvent};
+
+/// Feeds all of `tokens`, however many calls that takes.
+///
+/// # Errors
+/// Those of `feed`.
+pub fn feed(session: &Session, mut tokens: &[u32]) -> Result<(), Error> {
+    while !tokens.is_empty() {
+        let taken = session.feed(tokens)? as usize;
+        tokens = tokens.get(taken.max(1)..).unwrap_or_default();
+    }
+    Ok(())
+}
+
+/// What follows on what was fed: [`Piece`]s until the end, or until it fails.
+pub struct Answer<'a> {
+    session: &'a Session,
+    utf8: Utf8Stream,
+    /// Why it ended, as soon as it has.
+    pub finish: Option<FinishReason>,
+}
+
+/// A part of an answer.
+pub struct Piece {
+    /// The token; none where text had been held back until the end.
+    pub token: Option<TokenEvent>,
+    /// The characters that are whole with it.
+    pub text: String,
+}
+
+impl<'a> Answer<'a> {
+    /// The answer that the session gives next.
+    pub fn new(session: &'a Session) -> Self {
+        Answer {
+            session,
+            utf8: Utf8Stream::new(),
+            finish: None,
+        }
+    }
+}
+
+impl Iterator for Answer<'_> {
+    type Item = Result<Piece, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.finish.is_some() {
+            return None;
+        }
+        match self.session.next_token() {
+            Ok(Event::Token(token)) => Some(Ok(Piece {
+                text: self.utf8.push(&token.bytes),
+                token: Some(token),
+            })),
+            Ok(Event::Finished(end)) => {
+                self.finish = Some(end.reason);
+                let mut text = self.utf8.push(&end.bytes);
+                text.push_str(&self.utf8.finish());
+                Some(Ok(Piece { token: None, text }))
+            }
+            Err(error) => Some(Err(error)),
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! The exported engine: each call goes through [`Middleware`], or, where no middleware has a say, straight on.
+
+use std::cell::RefCell;
+use std::marker::PhantomData;
+
+use crate::Middleware;
+use crate::bindings::exports::gust::llm::engine as exported;
+use crate::engine as inner;
+use crate::engine::{
+    ChatMessage, ChatOptions, Error, Event, GenerationOptions, LoadOptions, MetadataEntry,
+    ModelInfo, SessionOptions, TensorEntry, TokenizeOptions, Usage,
+};
+
+/// The component that wraps an engine in `M`.
+pub struct Around<M>(PhantomData<M>);
+
+impl<M: Middleware> exported::Guest for Around<M> {
+    type Model = Model<M>;
+    type Session = Session<M>;
+
+    fn load_model(name: String, options: LoadOptions) -> Result<exported::Model, Error> {
+        let model = M::load_model(&name, options)?;
+        Ok(exported::Model::new(Model::<M>(model, PhantomData)))
+    }
+}
+
+/// A model, and the middleware of its sessions.
+pub struct Model<M>(inner::Model, PhantomData<M>);
+
+impl<M: Middleware> exported::GuestModel for Model<M> {
+    fn info(&self) -> ModelInfo {
+        self.0.info()
+    }
+
+    fn metadata(&self) -> Vec<MetadataEntry> {
+        self.0.metadata()
+    }
+
+    fn tensors(&self) -> Vec<TensorEntry> {
+        self.0.tensors()
+    }
+
+    fn tokenize(&self, text: String, options: TokenizeOptions) -> Result<Vec<u32>, Error> {
+        self.0.tokenize(&text, options)
+    }
+
+    fn detokenize(&self, tokens: Vec<u32>, render_special: bool) -> Result<Vec<u8>, Error> {
+        self.0.detokenize(&tokens, render_special)
+    }
+
+    fn render_chat(
+        &self,
+        messages: Vec<ChatMessage>,
+        options: ChatOptions,
+    ) -> Result<String, Error> {
+        self.0.render_chat(&messages, &options)
+    }
+
+    fn new_session(&self, options: SessionOptions) -> Result<exported::Session, Error> {
+        let inner = self.0.new_session(options)?;
+        let middleware = M::new(&self.0, options, &inner)?;
+        Ok(session(inner, middleware))
+    }
+}
+
+/// A session, and what the middleware keeps of it. No call is made into a session while another is.
+pub struct Session<M> {
+    inner: inner::Session,
+    middleware: RefCell<M>,
+}
+
+fn session<M: Middleware>(inner: inner::Session, middleware: M) -> exported::Session {
+    exported::Session::new(Session {
+        inner,
+        middleware: RefCell::new(middleware),
+    })
+}
+
+impl<M: Middleware> exported::GuestSession for Session<M> {
+    fn configure(&self, options: GenerationOptions) -> Result<(), Error> {
+        self.middleware
+            .borrow_mut()
+            .configure(&self.inner, &options)
+    }
+
+    fn set_draft_model(&self, draft: exported::ModelBorrow<'_>) -> Result<(), Error> {
+        let draft = &draft.get::<Model<M>>().0;
+        let mut middleware = self.middleware.borrow_mut();
+        middleware.set_draft_model(&self.inner, draft)
+    }
+
+    fn feed(&self, tokens: Vec<u32>) -> Result<u32, Error> {
+        self.middleware.borrow_mut().feed(&self.inner, &tokens)
+    }
+
+    fn next_token(&self) -> Result<Event, Error> {
+        self.middleware.borrow_mut().next_token(&self.inner)
+    }
+
+    fn score(&self, tokens: Vec<u32>) -> Result<Vec<f32>, Error> {
+        self.middleware.borrow_mut().score(&self.inner, &tokens)
+    }
+
+    fn truncate(&self, length: u32) -> Result<(), Error> {
+        self.middleware.borrow_mut().truncate(&self.inner, length)
+    }
+
+    fn logits(&self) -> Result<Vec<f32>, Error> {
+        self.middleware.borrow_mut().logits(&self.inner)
+    }
+
+    fn fork(&self) -> Result<exported::Session, Error> {
+        let copy = self.inner.fork()?;
+        let middleware = self.middleware.borrow().fork(&self.inner, &copy)?;
+        Ok(session(copy, middleware))
+    }
+
+    fn save(&self) -> Result<Vec<u8>, Error> {
+        self.middleware.borrow_mut().save(&self.inner)
+    }
+
+    fn restore(&self, state: Vec<u8>) -> Result<(), Error> {
+        self.middleware.borrow_mut().restore(&self.inner, &state)
+    }
+
+    fn usage(&self) -> Usage {
+        self.middleware.borrow().usage(&self.inner)
+    }
+}

@@ -1,0 +1,32 @@
+//! A middleware of your own: every answer in capital letters.
+//!
+//! What it does not name passes through unchanged.
+
+#![cfg(target_arch = "wasm32")]
+
+use gust_middleware::Middleware;
+use gust_middleware::engine::{Error, Event, Model, Session, SessionOptions};
+
+gust_middleware::export!(Shout);
+
+/// There is nothing to keep of a session.
+struct Shout;
+
+impl Middleware for Shout {
+    fn new(_: &Model, _: SessionOptions, _: &Session) -> Result<Self, Error> {
+        Ok(Shout)
+    }
+
+    fn fork(&self, _: &Session, _: &Session) -> Result<Self, Error> {
+        Ok(Shout)
+    }
+
+    fn next_token(&mut self, inner: &Session) -> Result<Event, Error> {
+        let mut event = inner.next_token()?;
+        match &mut event {
+            Event::Token(token) => token.bytes.make_ascii_uppercase(),
+            Event::Finished(end) => end.bytes.make_ascii_uppercase(),
+        }
+        Ok(event)
+    }
+}

@@ -1,0 +1,115 @@
+//! A stock Wasmtime: its own linker of WASI, and nothing of gust's host.
+
+use gust_compose::{Part, plug};
+use wasmtime::Engine;
+use wasmtime::component::{Component, Linker, ResourceTable};
+use wasmtime_wasi::p2::pipe::{MemoryInputPipe, MemoryOutputPipe};
+use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+
+use super::workspace::workspace;
+
+/// As much output as a test makes.
+const OUTPUT: usize = 1 << 20;
+
+/// A part that `cargo xtask build` has built, such as `adapters/filter.wasm`.
+///
+/// # Panics
+///
+/// If it has not been built.
+pub fn built(path: &str) -> Vec<u8> {
+    let path = workspace().join("target").join(path);
+    std::fs::read(&path).unwrap_or_else(|error| {
+        panic!(
+            "{}: {error}; `cargo xtask test` builds it first",
+            path.display()
+        )
+    })
+}
+
+/// The engine with its providers, in these middlewares, the innermost first, under a front end: see `adapters/`.
+///
+/// # Panics
+///
+/// If they do not fit together.
+pub fn composed(middlewares: &[&str], front_end: Option<&str>) -> Vec<u8> {
+    let mut component = built("components/gust-solo.wasm");
+    for name in middlewares.iter().copied().chain(front_end) {
+        let bytes = built(&format!("adapters/{name}.wasm"));
+        let engine = Part {
+            name: "engine",
+            bytes: &component,
+        };
+        let around = Part {
+            name,
+            bytes: &bytes,
+        };
+        component = plug(around, &[engine]).unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+    component
+}
+
+/// What a stock host keeps for an instance.
+pub struct Stock {
+    wasi: WasiCtx,
+    /// What handles stand for.
+    pub table: ResourceTable,
+    /// What it wrote to stdout and to stderr.
+    pub output: [MemoryOutputPipe; 2],
+}
+
+impl Stock {
+    /// With the folder of models as `models`, and nothing on stdin.
+    ///
+    /// # Panics
+    ///
+    /// If the folder is missing.
+    pub fn new(args: &[&str], variables: &[(&str, &str)]) -> Self {
+        let output = [OUTPUT, OUTPUT].map(MemoryOutputPipe::new);
+        let models = workspace().join("models");
+        let mut wasi = WasiCtxBuilder::new();
+        wasi.args(args)
+            .envs(variables)
+            .stdin(MemoryInputPipe::new(""))
+            .stdout(output[0].clone())
+            .stderr(output[1].clone())
+            .preopened_dir(&models, "models", FsPerms::ReadOnly)
+            .unwrap_or_else(|error| panic!("{}: {error}", models.display()));
+        Stock {
+            wasi: wasi.build(),
+            table: ResourceTable::new(),
+            output,
+        }
+    }
+
+    /// What it wrote to stdout (0) or to stderr (1) so far.
+    pub fn written(&self, stream: usize) -> String {
+        String::from_utf8_lossy(&self.output[stream].contents()).into_owned()
+    }
+}
+
+impl WasiView for Stock {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.table,
+        }
+    }
+}
+
+/// A component, compiled as it is by default, and WASI for it.
+///
+/// # Panics
+///
+/// If it cannot be compiled.
+pub fn compiled<T: WasiView + 'static>(bytes: &[u8]) -> (Component, Linker<T>) {
+    let engine = Engine::default();
+    let component = Component::from_binary(&engine, bytes)
+        .unwrap_or_else(|error| panic!("the component: {error:#}"));
+    let mut linker = Linker::new(&engine);
+    wasmtime_wasi::p2::add_to_linker_sync(&mut linker)
+        .unwrap_or_else(|error| panic!("WASI: {error:#}"));
+    (component, linker)
+}
+
+/// The model that ships, as a component sees it.
+pub const MODEL: &str = "models/gust-stories-q8_0.gguf";
