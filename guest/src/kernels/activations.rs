@@ -95,35 +95,41 @@ impl Activations {
         cols: usize,
         readers: impl Iterator<Item = TensorType> + Clone,
     ) -> Input<'a> {
-        self.groups.clear();
-        self.blocks.clear();
         let wanted = |len: usize| {
             let mut types = readers.clone().filter(|ty| quant::is_quantized(*ty));
             types.any(|ty| ty.block_len() as usize == len)
         };
-        let rows = || x.chunks_exact(cols).enumerate();
-        let tiles = rows().len().div_ceil(TILE);
-        if wanted(GROUP) {
-            let per_row = cols / GROUP;
-            self.groups.resize(tiles * per_row, ActivationGroup::ZERO);
-            for (t, x) in rows() {
-                let tiles = &mut self.groups[t / TILE * per_row..][..per_row];
-                fast::quantize_groups(x, tiles, t % TILE);
-            }
-        }
-        if wanted(BLOCK) {
-            let per_row = cols / BLOCK;
-            self.blocks.resize(tiles * per_row, ActivationBlock::ZERO);
-            for (t, x) in rows() {
-                let tiles = &mut self.blocks[t / TILE * per_row..][..per_row];
-                fast::quantize_blocks(x, tiles, t % TILE);
-            }
-        }
+        let groups = wanted(GROUP).then_some((GROUP, fast::quantize_groups as Quantize<_>));
+        fill(&mut self.groups, ActivationGroup::ZERO, x, cols, groups);
+        let blocks = wanted(BLOCK).then_some((BLOCK, fast::quantize_blocks as Quantize<_>));
+        fill(&mut self.blocks, ActivationBlock::ZERO, x, cols, blocks);
         Input {
             x,
             groups: &self.groups,
             blocks: &self.blocks,
         }
+    }
+}
+
+/// Quantises one row as a token of its tiles.
+type Quantize<T> = fn(&[f32], &mut [T], usize);
+
+/// Fills `tiles` with the rows of `x`, `[tokens, cols]`, by a function and the activations that a tile of its has per token;
+/// without one they become empty. Tokens that a last tile has too many keep what they had: nobody reads them.
+fn fill<T: Clone>(
+    tiles: &mut Vec<T>,
+    zero: T,
+    x: &[f32],
+    cols: usize,
+    form: Option<(usize, Quantize<T>)>,
+) {
+    let Some((len, quantize)) = form else {
+        return tiles.clear();
+    };
+    let (rows, per_row) = (x.chunks_exact(cols), cols / len);
+    tiles.resize(rows.len().div_ceil(TILE) * per_row, zero);
+    for (t, x) in rows.enumerate() {
+        quantize(x, &mut tiles[t / TILE * per_row..][..per_row], t % TILE);
     }
 }
 
