@@ -44,6 +44,7 @@ use std::hint::black_box;
 
 use crate::gguf::TensorType;
 use crate::kernels::{self, Activations, Rows};
+use crate::quant;
 
 /// Types, and 512 weights of each that are neither subnormal nor infinite.
 const TYPES: [(TensorType, &[u8]); 15] = [
@@ -79,8 +80,9 @@ thread_local! {
 
 impl bindings::Guest for Component {
     fn types() -> Vec<String> {
-        let names = TYPES.iter().map(|(ty, _)| ty.name().to_owned());
-        names.collect()
+        let packed = TYPES.iter().filter_map(|(ty, _)| quant::packed_type(*ty));
+        let types = TYPES.iter().map(|(ty, _)| *ty).chain(packed);
+        types.map(|ty| ty.name().to_owned()).collect()
     }
 
     fn prepare(ty: String, cols: u32, bytes: u32, tokens: u32) -> Result<(u32, u32), String> {
@@ -144,8 +146,13 @@ impl Work {
         bytes: usize,
         tokens: usize,
     ) -> Result<(u32, u32), String> {
-        let found = TYPES.iter().find(|(candidate, _)| candidate.name() == ty);
-        let &(ty, sample) = found.ok_or_else(|| format!("there is no kernel for type {ty}"))?;
+        let found = TYPES.iter().find_map(|&(plain, sample)| {
+            let packed = quant::packed_type(plain).filter(|packed| packed.name() == ty);
+            packed
+                .or((plain.name() == ty).then_some(plain))
+                .map(|ty| (ty, sample))
+        });
+        let (ty, sample) = found.ok_or_else(|| format!("there is no kernel for type {ty}"))?;
         let block = ty.block_len() as usize;
         if cols == 0 || !cols.is_multiple_of(block.max(32)) {
             return Err(format!(
@@ -154,7 +161,8 @@ impl Work {
             ));
         }
         let row_bytes = cols / block * ty.block_bytes() as usize;
-        let rows = (bytes / row_bytes).max(1);
+        let together = quant::rows_together(ty);
+        let rows = (bytes / row_bytes / together).max(1) * together;
         (self.ty, self.cols) = (ty, cols);
         self.matrix.clear();
         self.matrix.reserve_exact(rows * row_bytes);
@@ -162,6 +170,13 @@ impl Work {
             let left = rows * row_bytes - self.matrix.len();
             self.matrix
                 .extend_from_slice(&sample[..left.min(sample.len())]);
+        }
+        if together > 1 {
+            let mut packed = vec![0; together * row_bytes];
+            for rows in self.matrix.chunks_exact_mut(packed.len()) {
+                quant::pack(ty, rows, &mut packed);
+                rows.copy_from_slice(&packed);
+            }
         }
         // Small whole numbers of both signs, none of them twice in a row.
         let value = |i: usize| (i * 37 % 101) as f32 - 50.0;

@@ -10,7 +10,7 @@
 mod bindings {
     wit_bindgen::generate!({
         path: "../wit",
-        world: "llm-traced",
+        world: "llm-complete",
     });
     use super::Component;
     export!(Component);
@@ -23,11 +23,13 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use bindings::exports::gust::llm::engine as wit;
+use bindings::exports::gust::llm::packing as wit_packing;
 use bindings::exports::gust::llm::trace as wit_trace;
 
 use crate::chat::{self, Origin};
 use crate::engine::{Model, Scope};
 use crate::model::Mapping;
+use crate::packing::PackedFile;
 use crate::session::Session;
 use crate::tokenizer::{EncodeOptions, SpecialTokens};
 use crate::trace;
@@ -68,6 +70,31 @@ impl wit_trace::Guest for Component {
             nanoseconds: lap.time.as_nanos() as u64,
         })
         .collect()
+    }
+}
+
+impl wit_packing::Guest for Component {
+    type PackedFile = PackedHandle;
+
+    fn open(name: String) -> Result<wit_packing::PackedFile, wit::Error> {
+        let file = PackedFile::of(Weights::open(&name)?)?;
+        Ok(wit_packing::PackedFile::new(PackedHandle(file)))
+    }
+}
+
+struct PackedHandle(PackedFile<Weights>);
+
+impl wit_packing::GuestPackedFile for PackedHandle {
+    fn size(&self) -> u64 {
+        self.0.size()
+    }
+
+    fn changed_tensors(&self) -> u32 {
+        self.0.changed_tensors() as u32
+    }
+
+    fn read(&self, offset: u64, length: u32) -> Result<Vec<u8>, wit::Error> {
+        Ok(self.0.read(offset, length as usize)?)
     }
 }
 

@@ -12,6 +12,7 @@ pub mod tokenizer;
 
 mod kernels;
 pub mod model;
+pub mod packing;
 pub mod quant;
 mod trace;
 

@@ -9,7 +9,7 @@ use crate::ensemble::Ensemble;
 use crate::middleware::{self, Middleware, Surroundings};
 use crate::program::{Interruption, Profiling, Program};
 use crate::weights::Blob;
-use crate::{Error, LoadOptions, Model, Scope, Source, cache, threads};
+use crate::{Error, LoadOptions, Model, Packed, Scope, Source, cache, threads};
 
 /// The engine that is built with this library.
 const EMBEDDED: &[u8] = include_bytes!(env!("GUST_ENGINE"));
@@ -95,6 +95,25 @@ impl Engine {
         };
         let ensemble = Ensemble::new(&program, &blob, options, size)?;
         Model::load(ensemble, options, threads)
+    }
+
+    /// A model file in the engine's own layout, which it computes faster from: write it into a file, and load that. What
+    /// it does for which types is in `benches/RESULTS.md`.
+    ///
+    /// # Errors
+    /// Those of [`load`](Self::load) that a broken file leads to; [`Error::Unsupported`] of an engine that has no such
+    /// layout.
+    ///
+    /// ```
+    /// let mut packed = gust::Engine::new()?.pack(gust::SHIPPED_MODEL)?;
+    /// assert_eq!(packed.size(), gust::SHIPPED_MODEL.len() as u64);
+    /// assert!(packed.changed_tensors() > 0);
+    /// let beginning = packed.read(0, 4)?;
+    /// assert_eq!(beginning, b"GGUF");
+    /// # Ok::<(), gust::Error>(())
+    /// ```
+    pub fn pack(&self, source: impl Into<Source>) -> Result<Packed, Error> {
+        Packed::open(&self.0.program, Blob::open(source.into())?)
     }
 
     fn interruptible(&self) -> Result<Arc<Program>, Error> {

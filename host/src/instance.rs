@@ -13,7 +13,7 @@ use crate::bindings::exports::gust::llm::engine::{self as wit, Guest};
 use crate::program::Program;
 use crate::state::State;
 use crate::trace::Trace;
-use crate::{CancelHandle, Error, Limits, deadline, memory};
+use crate::{CancelHandle, Error, Limits, deadline, memory, packing};
 
 /// What Rust writes after a panic's message, and what cannot be done in here.
 const BACKTRACE_NOTE: &str =
@@ -47,6 +47,7 @@ impl Instance {
         });
         let instance = instance?;
         store.data_mut().trace = Trace::of(&mut store, &instance);
+        store.data_mut().packing = packing::Functions::of(&mut store, &instance);
         let exports = program.exports.load(&mut store, &instance);
         let exports = exports.map_err(|error| Error::Component(format!("{error:#}")))?;
         store.data_mut().regions = regions;

@@ -49,6 +49,7 @@ mod memory;
 mod middleware;
 mod model;
 mod options;
+mod packing;
 mod program;
 mod session;
 mod source;
@@ -70,6 +71,7 @@ pub use options::{
     ChatMessage, ChatOptions, GenerationOptions, KvType, Limits, LoadOptions, Mapping, Progress,
     ProgressFn, Scope, SessionOptions, SpecialTokens, TokenizeOptions,
 };
+pub use packing::Packed;
 pub use session::{Session, Text, Tokens};
 pub use source::Source;
 pub use utf8::Utf8Stream;

@@ -12,6 +12,7 @@ use crate::CancelHandle;
 use crate::collective::Member;
 use crate::memory::Region;
 use crate::middleware::Surroundings;
+use crate::packing;
 use crate::trace::Trace;
 use crate::wasi::{self, LastWords};
 use crate::weights::{Blob, LoadProgress};
@@ -38,6 +39,8 @@ pub(crate) struct State {
     pub(crate) opener: Weak<Region>,
     /// Its way to say what it spends its time on, where it has one.
     pub(crate) trace: Option<Trace>,
+    /// And to pack files.
+    pub(crate) packing: Option<packing::Functions>,
     /// The memory that it may use, and has asked for.
     pub(crate) memory: MemoryBudget,
     /// Its place among the instances that compute together.
@@ -72,6 +75,7 @@ impl State {
             regions: Vec::new(),
             opener: Weak::new(),
             trace: None,
+            packing: None,
             memory,
             member,
             deadline: None,

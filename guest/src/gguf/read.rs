@@ -50,6 +50,8 @@ pub struct TensorInfo {
     pub offset: u64,
     /// Bytes.
     pub size: u64,
+    /// Where the number of its type is, in bytes from the start of the file.
+    pub(crate) type_at: u64,
 }
 
 impl Gguf {
@@ -203,9 +205,15 @@ fn read_tensor(reader: &mut Reader<'_>, name: String) -> Result<TensorInfo> {
     for _ in 0..n_dims {
         shape.push(reader.u64(&subject)?);
     }
+    let type_at = reader.position();
     let id = reader.u32(&subject)?;
-    let ty = TensorType::from_id(id)
-        .ok_or_else(|| unsupported(&subject, "a tensor type of ggml", format!("type {id}")))?;
+    let ty = TensorType::from_id(id).ok_or_else(|| {
+        unsupported(
+            &subject,
+            "a tensor type of ggml or a packed one",
+            format!("type {id}"),
+        )
+    })?;
     if !shape[0].is_multiple_of(ty.block_len()) {
         return Err(invalid_model(
             subject,
@@ -228,6 +236,7 @@ fn read_tensor(reader: &mut Reader<'_>, name: String) -> Result<TensorInfo> {
         shape,
         offset,
         size,
+        type_at,
     })
 }
 

@@ -1,9 +1,9 @@
-//! The types of tensors: ggml's numbers, names and block sizes. Which of them the engine computes with is said by
-//! [`crate::quant`]; the others are known so that their sizes can be checked and their names shown.
+//! The types of tensors: numbers, names and block sizes, ggml's but for the packed ones. Which of them the engine computes
+//! with is said by [`crate::quant`]; the others are known so that their sizes can be checked and their names shown.
 
-/// A tensor type of ggml.
+/// A tensor type: ggml's, and gust's packed ones (`_X4`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "the names are ggml's")]
+#[expect(missing_docs, reason = "the names are the formats'")]
 #[expect(non_camel_case_types, reason = "the names are ggml's")]
 pub enum TensorType {
     F32,
@@ -41,12 +41,14 @@ pub enum TensorType {
     NVFP4,
     Q1_0,
     Q2_0,
+    Q4_0_X4,
+    Q8_0_X4,
 }
 
 use TensorType::*;
 
-/// Type, ggml's number, name, elements per block, bytes per block.
-const TABLE: [(TensorType, u32, &str, u64, u64); 35] = [
+/// Type, number, name, elements per block, bytes per block.
+const TABLE: [(TensorType, u32, &str, u64, u64); 37] = [
     (F32, 0, "F32", 1, 4),
     (F16, 1, "F16", 1, 2),
     (Q4_0, 2, "Q4_0", 32, 18),
@@ -82,6 +84,9 @@ const TABLE: [(TensorType, u32, &str, u64, u64); 35] = [
     (NVFP4, 40, "NVFP4", 64, 36),
     (Q1_0, 41, "Q1_0", 128, 18),
     (Q2_0, 42, "Q2_0", 64, 18),
+    // gust's own: rows four by four, see `quant::packed`.
+    (Q4_0_X4, 0x6775_7302, "Q4_0_X4", 32, 18),
+    (Q8_0_X4, 0x6775_7308, "Q8_0_X4", 32, 34),
 ];
 
 // The row of a type is at its own place in the table.
@@ -94,17 +99,17 @@ const _: () = {
 };
 
 impl TensorType {
-    /// The type with ggml's number `id`.
+    /// The type with the number `id`.
     pub fn from_id(id: u32) -> Option<Self> {
         TABLE.iter().find(|row| row.1 == id).map(|row| row.0)
     }
 
-    /// ggml's number.
+    /// The number that files have for it.
     pub fn id(self) -> u32 {
         TABLE[self as usize].1
     }
 
-    /// ggml's name, such as `Q4_K`.
+    /// Its name, such as `Q4_K`.
     pub fn name(self) -> &'static str {
         TABLE[self as usize].2
     }

@@ -8,8 +8,8 @@ use super::simd128 as fast;
 use super::activations::{Input, TILE};
 use super::lanes::{FourRows, FourTokens};
 use crate::gguf::TensorType;
-use crate::quant::{BF16, F16, F32, with_format};
-use fast::{Dot, Load};
+use crate::quant::{BF16, F16, F32, ROWS, with_format, with_packed};
+use fast::{Dot, DotQuads, Load};
 
 /// Rows of weights that all tokens of a batch are multiplied with before the next rows: few enough to stay in the
 /// first-level cache together with a tile of activations.
@@ -34,12 +34,13 @@ pub(crate) struct Rows<'a> {
 /// `out[t, r] = sum over c of weights[r, c] * input[t, c]`; `out` is `[tokens, rows]`. Each element is computed in the
 /// same way for any number of tokens and rows.
 pub(crate) fn matmul(weights: Rows<'_>, input: Input<'_>, out: &mut [f32]) {
-    with_format!(weights.ty, F => multiply_blocks::<F>(weights, input, out), _ => match weights.ty {
+    with_format!(weights.ty, F => multiply_blocks::<F>(weights, input, out), _ =>
+    with_packed!(weights.ty, F => multiply_quads::<F>(weights, input, out), _ => match weights.ty {
         TensorType::F32 => multiply_floats::<F32>(weights, input.x, out),
         TensorType::F16 => multiply_floats::<F16>(weights, input.x, out),
         TensorType::BF16 => multiply_floats::<BF16>(weights, input.x, out),
         other => unreachable!("the loader rejects tensors of type {}", other.name()),
-    });
+    }));
 }
 
 fn multiply_blocks<F: Dot>(weights: Rows<'_>, input: Input<'_>, out: &mut [f32]) {
@@ -95,27 +96,14 @@ impl<'a, F: Dot> Matrix<'a, F> {
     }
 
     /// One token of a tile; `out` is `[n_rows]`.
-    ///
-    /// The rows come from [`STREAMS`] parts of the matrix in turn.
     fn multiply_token(&self, tiles: &[F::Tile], token: usize, out: &mut [f32]) {
-        let part = out.len() / STREAMS;
-        let mut compute = |r: [usize; TILE]| {
+        in_streams(self.n_rows(), |r: [usize; TILE]| {
             let rows = r.map(|r| self.row(r));
             let sums = F::dot4(FourRows::<F> { rows, tiles, token });
             for (r, sum) in r.into_iter().zip(sums) {
                 out[r] = sum;
             }
-        };
-        for r in 0..part {
-            for first in (0..STREAMS).step_by(TILE) {
-                compute(std::array::from_fn(|i| (first + i) * part + r));
-            }
-        }
-        // The rows that are left over: the last one stands in for those that are missing to the last four.
-        let left = STREAMS * part..self.n_rows();
-        for first in left.clone().step_by(TILE) {
-            compute(std::array::from_fn(|i| (first + i).min(left.end - 1)));
-        }
+        });
     }
 
     /// Brings row `r`, if there is one, into the cache.
@@ -124,6 +112,38 @@ impl<'a, F: Dot> Matrix<'a, F> {
         if let Some(row) = self.blocks.get(r * self.row_len..(r + 1) * self.row_len) {
             fetch(F::bytes(row));
         }
+    }
+}
+
+fn multiply_quads<F: DotQuads>(weights: Rows<'_>, input: Input<'_>, out: &mut [f32]) {
+    let row_len = weights.cols / F::TYPE.block_len() as usize;
+    let tokens = input.x.len() / weights.cols;
+    let quads = F::quads(weights.bytes);
+    let n_quads = quads.len() / row_len;
+    let n_rows = n_quads * ROWS;
+    let row = |r: usize| &quads[r * row_len..][..row_len];
+    let tiles = F::tiles(&input);
+    let (whole, rest) = tiles.split_at(tokens / TILE * row_len);
+    for panel in (0..n_quads).step_by(PANEL / ROWS) {
+        for (i, tiles) in whole.chunks_exact(row_len).enumerate() {
+            for r in panel..n_quads.min(panel + PANEL / ROWS) {
+                if i == 0 && r + 1 < n_quads {
+                    fetch(F::quad_bytes(row(r + 1)));
+                }
+                for (t, sums) in F::dot_tokens(row(r), tiles).into_iter().enumerate() {
+                    out[(i * TILE + t) * n_rows + r * ROWS..][..ROWS].copy_from_slice(&sums);
+                }
+            }
+        }
+    }
+    let done = tokens / TILE * TILE;
+    for token in 0..tokens - done {
+        let out = &mut out[(done + token) * n_rows..][..n_rows];
+        in_streams(n_quads, |r: [usize; STREAMS]| {
+            for (r, sums) in r.into_iter().zip(F::dot_token(r.map(row), rest, token)) {
+                out[r * ROWS..][..ROWS].copy_from_slice(&sums);
+            }
+        });
     }
 }
 
@@ -138,6 +158,22 @@ fn multiply_floats<E: Load>(weights: Rows<'_>, x: &[f32], out: &mut [f32]) {
         for (t, x) in x.chunks_exact(weights.cols).enumerate() {
             out[t * n_rows + r] = fast::dot::<E>(x, row);
         }
+    }
+}
+
+/// Gives `compute` the numbers from 0 to `n`, `N` at a time, from [`STREAMS`] parts in turn.
+#[inline(always)]
+fn in_streams<const N: usize>(n: usize, mut compute: impl FnMut([usize; N])) {
+    let part = n / STREAMS;
+    for r in 0..part {
+        for first in (0..STREAMS).step_by(N) {
+            compute(std::array::from_fn(|i| (first + i) * part + r));
+        }
+    }
+    // Those that are left over; the last one stands in for those that are missing to the last `N`.
+    let left = STREAMS * part..n;
+    for first in left.clone().step_by(N) {
+        compute(std::array::from_fn(|i| (first + i).min(left.end - 1)));
     }
 }
 

@@ -6,9 +6,11 @@ pub(crate) use attention::{
     multiply, multiply_groups, scale_i8, softmax_step, widen_f16, widen_i8_pairs,
 };
 
+use std::borrow::Borrow;
+
 use super::activations::{ActivationBlock, ActivationGroup, BLOCK, TILE, step};
 use super::lanes::{Lanes, Operand};
-use crate::quant::{self, Element, GROUP, GROUPS, SuperBlock};
+use crate::quant::{self, Element, GROUP, GROUPS, Packed, ROWS, SuperBlock};
 
 /// What an element needs to be multiplied here: nothing beyond its conversion.
 pub(crate) trait Load: Element {}
@@ -56,7 +58,10 @@ macro_rules! dot {
     ($dot:ident: $($format:ident),*) => {
         $(impl Dot for quant::$format {
             fn dot4(lanes: impl Lanes<Self>) -> [f32; TILE] {
-                std::array::from_fn(|i| $dot(&lanes, i))
+                std::array::from_fn(|i| {
+                    let pair = |c| (lanes.block(i, c), lanes.tile(c));
+                    $dot::<Self>((0..lanes.len()).map(pair), lanes.token(i))
+                })
             }
         })*
     };
@@ -64,10 +69,46 @@ macro_rules! dot {
 dot!(dot_groups: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, IQ4_NL);
 dot!(dot_blocks: Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_XS);
 
-fn dot_groups<F: Operand<Tile = ActivationGroup>>(lanes: &impl Lanes<F>, i: usize) -> f32 {
-    let token = lanes.token(i);
-    (0..lanes.len()).fold(0.0, |sum, c| {
-        let (block, tile) = (lanes.block(i, c), lanes.tile(c));
+/// A format whose packed rows activations can be multiplied with. The dot products are those of [`Dot`], to the bit.
+pub(crate) trait DotQuads: Packed + Operand {
+    /// One row of quads with each of four tokens: `[token][row]`.
+    fn dot_tokens(quads: &[Self::Quad], tiles: &[Self::Tile]) -> [[f32; ROWS]; TILE] {
+        std::array::from_fn(|token| Self::dot_quads(quads, tiles, token))
+    }
+
+    /// Some rows of quads with one token: `[row of quads][row]`.
+    fn dot_token<const N: usize>(
+        quads: [&[Self::Quad]; N],
+        tiles: &[Self::Tile],
+        token: usize,
+    ) -> [[f32; ROWS]; N] {
+        quads.map(|quads| Self::dot_quads(quads, tiles, token))
+    }
+
+    /// One row of quads with one token.
+    fn dot_quads(quads: &[Self::Quad], tiles: &[Self::Tile], token: usize) -> [f32; ROWS];
+}
+
+macro_rules! dot_quads {
+    ($($format:ident),*) => {
+        $(impl DotQuads for quant::$format {
+            fn dot_quads(quads: &[Self::Quad], tiles: &[Self::Tile], token: usize) -> [f32; ROWS] {
+                std::array::from_fn(|row| {
+                    let blocks = quads.iter().map(|quad| Self::block(quad, row));
+                    dot_groups::<Self>(blocks.zip(tiles), token)
+                })
+            }
+        })*
+    };
+}
+dot_quads!(Q4_0, Q8_0);
+
+fn dot_groups<'a, F: Operand<Tile = ActivationGroup>>(
+    pairs: impl Iterator<Item = (impl Borrow<F::Block>, &'a ActivationGroup)>,
+    token: usize,
+) -> f32 {
+    pairs.fold(0.0, |sum, (block, tile)| {
+        let block = block.borrow();
         let [d, min] = F::header(block);
         let products = products(&F::quants(block, 0), &tile.q[token]);
         let sums = tile.sums[token];
@@ -79,13 +120,15 @@ fn dot_groups<F: Operand<Tile = ActivationGroup>>(lanes: &impl Lanes<F>, i: usiz
     })
 }
 
-fn dot_blocks<F>(lanes: &impl Lanes<F>, i: usize) -> f32
+fn dot_blocks<'a, F>(
+    pairs: impl Iterator<Item = (impl Borrow<F::Block>, &'a ActivationBlock)>,
+    token: usize,
+) -> f32
 where
     F: SuperBlock + Operand<Tile = ActivationBlock>,
 {
-    let token = lanes.token(i);
-    (0..lanes.len()).fold(0.0, |sum, c| {
-        let (block, tile) = (lanes.block(i, c), lanes.tile(c));
+    pairs.fold(0.0, |sum, (block, tile)| {
+        let block = block.borrow();
         let (mut scaled, mut minima) = (0, 0);
         for g in 0..GROUPS {
             let codes = F::codes(block, g);

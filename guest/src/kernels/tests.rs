@@ -3,7 +3,7 @@
 use super::Input;
 use super::activations::{ActivationBlock, ActivationGroup, BLOCK, TILE};
 use super::lanes::{FourRows, FourTokens, Operand};
-use crate::quant::{BF16, Element, F16, F32, GROUP};
+use crate::quant::{BF16, Element, F16, F32, Format, GROUP};
 
 /// A small deterministic source of numbers.
 struct Random(u64);
@@ -181,6 +181,74 @@ macro_rules! battery {
                 check!(Q6_K);
                 check!(IQ4_NL);
                 check!(IQ4_XS);
+            }
+
+            /// Packed rows of different lengths: the bits of the specification of unpacked ones.
+            fn check_packed<F: kernels::DotQuads + crate::kernels::scalar::Dot>(
+                blocks: &[F::Block],
+            ) {
+                for len in [1, 2, 3, blocks.len() / 2] {
+                    let len = len.clamp(1, blocks.len());
+                    let row = |r: usize| &blocks[(blocks.len() - len) * (r % 5) / 4..][..len];
+                    let quads: [Vec<F::Quad>; 3] = std::array::from_fn(|i| {
+                        let quad = |c| F::quad(std::array::from_fn(|r| &row(i + r)[c]));
+                        (0..len).map(quad).collect()
+                    });
+                    let inputs = std::array::from_fn(|t| {
+                        Random(t as u64).vector(len * F::TYPE.block_len() as usize)
+                    });
+                    let input = Quantized::new(&inputs);
+                    let tiles = input.tiles::<F>();
+                    for token in 0..TILE {
+                        let each = quads.each_ref().map(Vec::as_slice);
+                        let found: [[f32; 4]; 3] = F::dot_token(each, tiles, token);
+                        for (i, found) in found.into_iter().enumerate() {
+                            let rows = std::array::from_fn(|r| row(i + r));
+                            let lanes = FourRows::<F> { rows, tiles, token };
+                            let specified = crate::kernels::scalar::Dot::dot4(lanes);
+                            let what = format!("{} of {len}, token {token}", F::PACKED.name());
+                            assert_eq!(
+                                found.map(f32::to_bits),
+                                specified.map(f32::to_bits),
+                                "{what}"
+                            );
+                            let tokens = F::dot_tokens(&quads[i], tiles)[token];
+                            assert_eq!(
+                                tokens.map(f32::to_bits),
+                                specified.map(f32::to_bits),
+                                "{what}"
+                            );
+                        }
+                    }
+                }
+            }
+
+            /// The most extreme weights and codes, with a scale of 1.
+            fn check_extremes<F: kernels::DotQuads + crate::kernels::scalar::Dot>() {
+                let size = F::TYPE.block_bytes() as usize;
+                for fill in [0x00u8, 0x7f, 0x80, 0xff] {
+                    let mut block = vec![fill; size];
+                    block[..2].copy_from_slice(&[0x00, 0x3c]);
+                    check_packed::<F>(F::blocks(&block.repeat(2)));
+                }
+            }
+
+            #[test]
+            fn packed_rows_give_the_bits_of_unpacked_ones() {
+                macro_rules! check {
+                    ($format:ident) => {
+                        check_packed::<crate::quant::$format>(crate::quant::$format::blocks(
+                            include_bytes!(concat!(
+                                "../quant/testdata/",
+                                stringify!($format),
+                                ".bin"
+                            )),
+                        ));
+                        check_extremes::<crate::quant::$format>()
+                    };
+                }
+                check!(Q4_0);
+                check!(Q8_0);
             }
 
             #[test]

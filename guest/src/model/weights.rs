@@ -47,8 +47,7 @@ impl Matrix {
 
     /// Row `r` as numbers, `[cols]`.
     pub(crate) fn row(&self, r: usize, out: &mut [f32]) {
-        let size = row_bytes(self.ty, self.cols);
-        quant::dequantize(self.ty, &self.data.bytes()[r * size..(r + 1) * size], out);
+        quant::dequantize_row(self.ty, self.data.bytes(), r, out);
     }
 }
 
@@ -111,11 +110,14 @@ pub(crate) struct Share {
 }
 
 impl Share {
-    /// The share of `rank` in a group of `size`.
+    /// The share of `rank` in a group of `size`. Rows are shared out four by four where that goes without a rest, because
+    /// packed rows lie together so.
     pub(crate) fn new(config: &Config, rank: usize, size: usize) -> Self {
         let at = |n: usize, rank: usize| (n as u64 * rank as u64 / size as u64) as usize;
-        let split = |n: usize| at(n, rank)..at(n, rank + 1);
-        let kv_heads = split(config.n_kv_heads);
+        let split_by =
+            |n: usize, unit: usize| unit * at(n / unit, rank)..unit * at(n / unit, rank + 1);
+        let split = |n: usize| split_by(n, if n.is_multiple_of(4) { 4 } else { 1 });
+        let kv_heads = split_by(config.n_kv_heads, 1);
         let queries = config.n_heads / config.n_kv_heads;
         Self {
             heads: kv_heads.start * queries..kv_heads.end * queries,
@@ -244,6 +246,21 @@ impl Loader<'_> {
     /// Some rows of `name.weight`, whose shape is `[cols, rows]` in GGUF's order.
     fn matrix(&mut self, name: &str, shape: [usize; 2], rows: Range<usize>) -> Result<Matrix> {
         let tensor = self.tensor(&format!("{name}.weight"), &shape)?;
+        let together = quant::rows_together(tensor.ty);
+        if ![shape[1], rows.start, rows.end]
+            .iter()
+            .all(|row| row.is_multiple_of(together))
+        {
+            let expected = format!(
+                "whole groups of {together} rows in each share of {}",
+                tensor.ty.name()
+            );
+            return Err(unsupported(
+                format!("tensor `{name}.weight`"),
+                expected,
+                format!("rows {rows:?} of {}", shape[1]),
+            ));
+        }
         let row_size = row_bytes(tensor.ty, shape[0]) as u64;
         // Within the file: `rows` lies within the shape, and the whole tensor was checked.
         let offset = tensor.offset + rows.start as u64 * row_size;
@@ -258,6 +275,13 @@ impl Loader<'_> {
     /// A vector, as numbers.
     fn vector(&mut self, name: &str, len: usize) -> Result<Vec<f32>> {
         let tensor = self.tensor(name, &[len])?;
+        if quant::is_packed(tensor.ty) {
+            return Err(unsupported(
+                format!("tensor `{name}`"),
+                "a type that a vector can have",
+                tensor.ty.name(),
+            ));
+        }
         let (ty, offset, size) = (tensor.ty, tensor.offset, tensor.size);
         let mut out = vec![0.0; len];
         let Some((blob, _)) = self.source else {
@@ -297,8 +321,7 @@ impl Loader<'_> {
             return Err(invalid_model(subject, expected, found));
         }
         if !quant::is_supported(tensor.ty) {
-            let expected =
-                "F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K to Q6_K, IQ4_NL or IQ4_XS";
+            let expected = "F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K to Q6_K, IQ4_NL, IQ4_XS or a packed type";
             return Err(unsupported(subject, expected, tensor.ty.name()));
         }
         Ok(tensor)

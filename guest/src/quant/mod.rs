@@ -11,6 +11,7 @@ mod block32;
 mod float;
 mod iq4;
 mod kquants;
+mod packed;
 
 pub(crate) use block32::{Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
 pub(crate) use float::{BF16, Element, F16, F32, finite_f16_to_f32};
@@ -18,6 +19,7 @@ pub(crate) use float::{BF16, Element, F16, F32, finite_f16_to_f32};
 pub(crate) use iq4::IQ4_VALUES;
 pub(crate) use iq4::{IQ4_NL, IQ4_XS};
 pub(crate) use kquants::{Q2_K, Q3_K, Q4_K, Q5_K, Q6_K};
+pub(crate) use packed::{Packed, ROWS, pack, packed_type, with_packed};
 
 use crate::gguf::TensorType;
 
@@ -266,16 +268,26 @@ pub fn is_supported(ty: TensorType) -> bool {
     is_quantized(ty) || matches!(ty, TensorType::F32 | TensorType::F16 | TensorType::BF16)
 }
 
-/// Whether it is a block format, which is multiplied with quantised activations.
+/// Whether it is a block format, packed or not, which is multiplied with quantised activations.
 pub(crate) fn is_quantized(ty: TensorType) -> bool {
-    with_format!(ty, F => { let _ = F::TYPE; true }, _ => false)
+    with_format!(ty, F => { let _ = F::TYPE; true }, _ => is_packed(ty))
+}
+
+/// Whether it is a packed type.
+pub(crate) fn is_packed(ty: TensorType) -> bool {
+    rows_together(ty) > 1
+}
+
+/// How many successive rows of a matrix lie together: what its rows can be divided by.
+pub(crate) fn rows_together(ty: TensorType) -> usize {
+    with_packed!(ty, F => { let _ = F::PACKED; ROWS }, _ => 1)
 }
 
 /// Some row, or part of one, to `f32`: as many weights as `out` has, which is a whole number of blocks of a supported
-/// type. Equal to ggml's dequantisers to the last bit.
+/// type that is not packed. Equal to ggml's dequantisers to the last bit.
 ///
 /// # Panics
-/// If `ty` is not supported or `bytes` are not the bytes of `out.len()` weights; the loader has checked both.
+/// If `ty` is none such or `bytes` are not the bytes of `out.len()` weights; the loader has checked both.
 pub fn dequantize(ty: TensorType, bytes: &[u8], out: &mut [f32]) {
     assert_eq!(
         bytes.len() as u64 * ty.block_len(),
@@ -291,11 +303,31 @@ pub fn dequantize(ty: TensorType, bytes: &[u8], out: &mut [f32]) {
     });
 }
 
+/// Row `r` of a matrix to `f32`, `[cols]`; `bytes` are those of whole rows, as many as lie together at least.
+///
+/// # Panics
+/// As [`dequantize`].
+pub(crate) fn dequantize_row(ty: TensorType, bytes: &[u8], r: usize, out: &mut [f32]) {
+    let size = out.len() / ty.block_len() as usize * ty.block_bytes() as usize;
+    let together = rows_together(ty);
+    let rows = &bytes[r / together * together * size..][..together * size];
+    with_packed!(ty, F => {
+        let out = out.chunks_exact_mut(ty.block_len() as usize);
+        for (quad, out) in F::quads(rows).iter().zip(out) {
+            dequantize_block::<F>(&F::block(quad, r % together), out);
+        }
+    }, _ => dequantize(ty, rows, out));
+}
+
 fn dequantize_blocks<F: Format>(bytes: &[u8], out: &mut [f32]) {
-    let groups = F::blocks(bytes)
-        .iter()
-        .flat_map(|block| (0..F::GROUPS).map(move |g| (block, g)));
-    for (out, (block, g)) in out.as_chunks_mut::<GROUP>().0.iter_mut().zip(groups) {
+    let out = out.chunks_exact_mut(F::GROUPS * GROUP);
+    for (block, out) in F::blocks(bytes).iter().zip(out) {
+        dequantize_block::<F>(block, out);
+    }
+}
+
+fn dequantize_block<F: Format>(block: &F::Block, out: &mut [f32]) {
+    for (g, out) in out.as_chunks_mut::<GROUP>().0.iter_mut().enumerate() {
         let scales = F::scales(block, F::header(block), g);
         for (i, (out, quant)) in out.iter_mut().zip(F::quants(block, g)).enumerate() {
             let half = i / 16;

@@ -65,11 +65,56 @@ fn only_the_documented_types_are_supported() {
     use TensorType::*;
     let supported = [
         F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS,
+        Q4_0_X4, Q8_0_X4,
     ];
-    for id in 0..64 {
+    for id in (0..64).chain(0x6775_7300..0x6775_7340) {
         let Some(ty) = TensorType::from_id(id) else {
             continue;
         };
         assert_eq!(is_supported(ty), supported.contains(&ty), "{}", ty.name());
     }
+}
+
+#[test]
+fn packing_moves_bytes_and_changes_none() {
+    for ty in [TensorType::Q4_0, TensorType::Q8_0] {
+        let packed_ty = packed_type(ty).expect("has a packed type");
+        let (cols, row) = (
+            512,
+            512 / ty.block_len() as usize * ty.block_bytes() as usize,
+        );
+        // Every byte of a block has its own value, in the low bits or the high ones.
+        let rows: Vec<u8> = (0..8 * row).map(|i| (i * 7 + i / 256) as u8).collect();
+        let mut packed = vec![0; rows.len()];
+        for (rows, packed) in rows.chunks(4 * row).zip(packed.chunks_mut(4 * row)) {
+            pack(packed_ty, rows, packed);
+        }
+        assert_ne!(packed, rows);
+        let sorted = |bytes: &[u8]| {
+            let mut bytes = bytes.to_vec();
+            bytes.sort_unstable();
+            bytes
+        };
+        assert_eq!(sorted(&packed), sorted(&rows));
+        for r in 0..8 {
+            let (mut expected, mut found) = (vec![0.0; cols], vec![1.0; cols]);
+            dequantize(ty, &rows[r * row..][..row], &mut expected);
+            dequantize_row(packed_ty, &packed, r, &mut found);
+            let bits = |x: &[f32]| x.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+            assert_eq!(bits(&found), bits(&expected), "{} row {r}", ty.name());
+        }
+    }
+}
+
+#[test]
+fn a_quad_of_4_bit_weights_is_as_documented() {
+    let block = |row: u8| std::array::from_fn(|i| 32 * row + i as u8);
+    let quad = Q4_0::quad([&block(0), &block(1), &block(2), &block(3)]);
+    // Scales of the four rows, then four bytes of each, and the next four.
+    assert_eq!(quad[..8], [0, 1, 32, 33, 64, 65, 96, 97]);
+    assert_eq!(
+        quad[8..24],
+        [2, 3, 4, 5, 34, 35, 36, 37, 66, 67, 68, 69, 98, 99, 100, 101]
+    );
+    assert_eq!(quad[24..28], [6, 7, 8, 9]);
 }

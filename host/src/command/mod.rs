@@ -14,6 +14,7 @@ mod logits;
 mod man;
 mod open;
 mod output;
+mod pack;
 mod perplexity;
 mod progress;
 mod run;
@@ -41,6 +42,7 @@ enum Command {
     Chat(chat::ChatArgs),
     Tokenize(tokenize::TokenizeArgs),
     Inspect(inspect::InspectArgs),
+    Pack(pack::PackArgs),
     Logits(logits::LogitsArgs),
     Perplexity(perplexity::PerplexityArgs),
     Bench(bench::BenchArgs),
@@ -95,6 +97,7 @@ fn dispatch(command: &Command) -> Result<(), Failure> {
         Command::Chat(args) => chat::chat(args),
         Command::Tokenize(args) => tokenize::tokenize(args),
         Command::Inspect(args) => inspect::inspect(args),
+        Command::Pack(args) => pack::pack(args),
         Command::Logits(args) => logits::logits(args),
         Command::Perplexity(args) => perplexity::perplexity(args),
         Command::Bench(args) => bench::bench(args),

@@ -188,7 +188,7 @@ groups!(
 /// Of each byte, the bits of `mask` after a shift to the right. In lanes of 16 bits, for which there is an instruction:
 /// what comes over from the upper byte is masked away.
 #[inline(always)]
-fn bits(bytes: v128, shift: u32, mask: u8) -> v128 {
+pub(super) fn bits(bytes: v128, shift: u32, mask: u8) -> v128 {
     v128_and(u16x8_shr(bytes, shift), u8x16_splat(mask))
 }
 

@@ -1,0 +1,155 @@
+//! A model file in the packed layout (see [`quant`]), made while it is read.
+//!
+//! Packing moves bytes inside of matrices and changes the numbers of their types; everything else stays where it is, and
+//! so does the file's size.
+
+use std::ops::Range;
+
+use crate::blob::Blob;
+use crate::error::{Result, invalid_argument, reserve};
+use crate::gguf::{Gguf, TensorType};
+use crate::quant;
+
+/// More bytes are not made at a time; and no matrix is packed whose rows that lie together are more.
+const MAX_READ: usize = 1 << 24;
+
+/// A file as it would be packed.
+pub struct PackedFile<B> {
+    blob: B,
+    /// In the order of the file.
+    matrices: Vec<Matrix>,
+}
+
+/// A matrix that changes its layout.
+struct Matrix {
+    /// The type that it gets.
+    ty: TensorType,
+    /// Where the number of its type is, in bytes from the start of the file.
+    type_at: u64,
+    data: Range<u64>,
+    /// Bytes of the rows that lie together.
+    rows: u64,
+}
+
+impl<B: Blob> PackedFile<B> {
+    /// Looks for what can be packed: matrices of a type with a packed layout, whose rows can be divided by those that lie
+    /// together.
+    ///
+    /// # Errors
+    /// As [`Gguf::read`] and [`Gguf::check_data`].
+    pub fn of(blob: B) -> Result<Self> {
+        let gguf = Gguf::read(&blob)?;
+        gguf.check_data(blob.size())?;
+        let matrices = gguf.tensors.iter().filter_map(|tensor| {
+            let ty = quant::packed_type(tensor.ty)?;
+            let [_, rows] = tensor.shape[..] else {
+                return None;
+            };
+            let together = quant::rows_together(ty) as u64;
+            let matrix = Matrix {
+                ty,
+                type_at: tensor.type_at,
+                data: tensor.offset..tensor.offset + tensor.size,
+                rows: tensor.size.checked_div(rows)?.checked_mul(together)?,
+            };
+            let sizes = 1..=MAX_READ as u64;
+            (rows.is_multiple_of(together) && sizes.contains(&matrix.rows)).then_some(matrix)
+        });
+        let matrices = matrices.collect();
+        Ok(Self { blob, matrices })
+    }
+
+    /// Bytes.
+    pub fn size(&self) -> u64 {
+        self.blob.size()
+    }
+
+    /// How many tensors change their layout.
+    pub fn changed_tensors(&self) -> usize {
+        self.matrices.len()
+    }
+
+    /// `length` bytes from `offset`, or fewer where the file ends.
+    ///
+    /// # Errors
+    /// `invalid-argument` for more than 16 MiB, `out-of-memory`, `io`.
+    pub fn read(&self, offset: u64, length: usize) -> Result<Vec<u8>> {
+        if length > MAX_READ {
+            return Err(invalid_argument(
+                "length",
+                format!("at most {MAX_READ}"),
+                length,
+            ));
+        }
+        let end = self.size().min(offset.saturating_add(length as u64));
+        let mut out = Vec::new();
+        reserve(&mut out, end.saturating_sub(offset) as usize)?;
+        let mut at = offset;
+        let next = self
+            .matrices
+            .partition_point(|matrix| matrix.data.end <= offset);
+        for matrix in &self.matrices[next..] {
+            if at >= end {
+                break;
+            }
+            if at < matrix.data.start {
+                self.copy(at..end.min(matrix.data.start), &mut out)?;
+                at = end.min(matrix.data.start);
+            }
+            if at < end {
+                let to = end.min(matrix.data.end);
+                self.pack(matrix, at..to, &mut out)?;
+                at = to;
+            }
+        }
+        if at < end {
+            self.copy(at..end, &mut out)?;
+        }
+        Ok(out)
+    }
+
+    /// Appends bytes that lie in no packed matrix, with the new numbers of types.
+    fn copy(&self, range: Range<u64>, out: &mut Vec<u8>) -> Result<()> {
+        let start = out.len();
+        out.extend(
+            self.blob
+                .read(range.start, (range.end - range.start) as usize)?,
+        );
+        let copied = &mut out[start..];
+        let first = self
+            .matrices
+            .partition_point(|matrix| matrix.type_at + 4 <= range.start);
+        let numbered = self.matrices[first..].iter();
+        for matrix in numbered.take_while(|matrix| matrix.type_at < range.end) {
+            for (at, byte) in (matrix.type_at..).zip(matrix.ty.id().to_le_bytes()) {
+                if range.contains(&at) {
+                    copied[(at - range.start) as usize] = byte;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends bytes of a packed matrix.
+    fn pack(&self, matrix: &Matrix, range: Range<u64>, out: &mut Vec<u8>) -> Result<()> {
+        // Whole groups of rows.
+        let group = |at: u64| (at - matrix.data.start) / matrix.rows;
+        let first = matrix.data.start + group(range.start) * matrix.rows;
+        let last = matrix.data.start + (group(range.end - 1) + 1) * matrix.rows;
+        let rows = self.blob.read(first, (last - first) as usize)?;
+        let mut packed = Vec::new();
+        reserve(&mut packed, rows.len())?;
+        packed.resize(rows.len(), 0);
+        let size = matrix.rows as usize;
+        for (rows, packed) in rows.chunks_exact(size).zip(packed.chunks_exact_mut(size)) {
+            quant::pack(matrix.ty, rows, packed);
+        }
+        out.extend_from_slice(
+            &packed[(range.start - first) as usize..(range.end - first) as usize],
+        );
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

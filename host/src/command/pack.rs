@@ -1,0 +1,200 @@
+//! `gust pack`: writes a model file in the layout that the engine computes fastest from.
+//!
+//! The file grows beside its final name, in `OUTPUT.part`, and gets that name when it is whole and on the disk. What was
+//! interrupted goes on where it was.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use clap::{Args, ValueHint};
+use gust::{CancelHandle, Engine, Packed};
+use serde::Serialize;
+
+use super::failure::Failure;
+use super::output::{Output, note};
+use super::progress::{Progress, Reporter};
+use super::signals;
+use super::units::{bytes, time};
+
+/// What is made at a time, and what of a file that was begun is compared: its beginning and its end. In bytes.
+const STEP: u32 = 4 << 20;
+
+/// Write a model file in the engine's own layout, which computes faster
+///
+/// Matrices of the types Q4_0 and Q8_0 are laid out four rows together; everything else, and the file's size, stays as it
+/// is. The answers are the same. Only gust can run the packed file, so keep the other one. An interrupted run leaves
+/// OUTPUT.part, and the same command goes on from there.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  gust pack -m model.gguf                    writes model.packed.gguf
+  gust pack -m model.gguf -o fast.gguf
+  gust run -m model.packed.gguf \"Hello\"")]
+pub(super) struct PackArgs {
+    /// The GGUF file to pack
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    model: PathBuf,
+    /// The file to write [default: the model's name, ending in .packed.gguf]
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    output: Option<PathBuf>,
+    /// Replace the output if it exists
+    #[arg(long)]
+    force: bool,
+    /// Print one JSON object: output, bytes, changed_tensors, resumed_at, seconds
+    #[arg(long)]
+    json: bool,
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Report<'a> {
+    output: &'a Path,
+    bytes: u64,
+    changed_tensors: u32,
+    /// Bytes that were there from an interrupted run.
+    resumed_at: u64,
+    seconds: f64,
+}
+
+pub(super) fn pack(args: &PackArgs) -> Result<(), Failure> {
+    let output = match &args.output {
+        Some(output) => output.clone(),
+        None => args.model.with_extension("packed.gguf"),
+    };
+    let exists = output.try_exists();
+    if exists.map_err(|error| Failure::file("looking at", output.display(), &error))? && !args.force
+    {
+        let message = format!("{} exists already", output.display());
+        return Err(Failure::usage(message).hint("--force replaces it; -o names another file"));
+    }
+
+    let start = Instant::now();
+    let progress = Progress::start("loading the engine");
+    let reporter = progress.reporter();
+    let compiling = progress.reporter();
+    let engine = Engine::builder()
+        .on_compile(move || compiling.doing("compiling the engine (once)"))
+        .build()?;
+    let mut packed = engine.pack(&args.model)?;
+    if packed.changed_tensors() == 0 {
+        let message = format!("{} has nothing to pack", args.model.display());
+        return Err(Failure::model(message)
+            .hint("packing is for matrices of type Q4_0 and Q8_0; gust inspect lists the types"));
+    }
+    reporter.doing("packing");
+    let part = Part::open(&output, &mut packed)?;
+    let resumed_at = part.done;
+    part.complete(&mut packed, &reporter)?;
+    drop(progress);
+
+    let took = start.elapsed();
+    if args.json {
+        let mut out = Output::new();
+        out.json(&Report {
+            output: &output,
+            bytes: packed.size(),
+            changed_tensors: packed.changed_tensors(),
+            resumed_at,
+            seconds: took.as_secs_f64(),
+        })?;
+        return out.flush();
+    }
+    let resumed = match resumed_at {
+        0 => String::new(),
+        at => format!(", gone on from {}", bytes(at)),
+    };
+    note(&format!(
+        "packed {} tensors into {}: {} in {}{resumed}",
+        packed.changed_tensors(),
+        output.display(),
+        bytes(packed.size()),
+        time(took),
+    ));
+    Ok(())
+}
+
+/// The file that is being written.
+struct Part {
+    file: File,
+    path: PathBuf,
+    output: PathBuf,
+    /// Bytes that it has.
+    done: u64,
+}
+
+impl Part {
+    /// What an interrupted run has left, if it is the beginning of this file; else a new one.
+    fn open(output: &Path, packed: &mut Packed) -> Result<Part, Failure> {
+        let mut name = output.as_os_str().to_owned();
+        name.push(".part");
+        let path = PathBuf::from(name);
+        let fail = |doing: &'static str| {
+            let path = path.clone();
+            move |error| Failure::file(doing, path.display(), &error)
+        };
+        let options = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .clone();
+        let mut file = options.open(&path).map_err(fail("writing"))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let message = format!("another gust is writing {}", path.display());
+                return Err(Failure::failed(message).hint("wait for it, or name another --output"));
+            }
+            // A file system without locks.
+            Err(TryLockError::Error(_)) => {}
+        }
+        let length = file.metadata().map_err(fail("looking at"))?.len();
+        let mut done = length.min(packed.size());
+        for at in [0, done.saturating_sub(u64::from(STEP))] {
+            let expected = packed.read(at, STEP.min((done - at).min(u64::from(STEP)) as u32))?;
+            let mut found = vec![0; expected.len()];
+            file.seek(SeekFrom::Start(at)).map_err(fail("reading"))?;
+            file.read_exact(&mut found).map_err(fail("reading"))?;
+            if found != expected {
+                done = 0;
+                break;
+            }
+        }
+        file.set_len(done).map_err(fail("writing"))?;
+        file.seek(SeekFrom::Start(done)).map_err(fail("writing"))?;
+        Ok(Part {
+            file,
+            path,
+            output: output.to_owned(),
+            done,
+        })
+    }
+
+    /// Writes what is missing and gives the file its name.
+    fn complete(mut self, packed: &mut Packed, progress: &Reporter) -> Result<(), Failure> {
+        let stop = CancelHandle::default();
+        let guard = signals::cancels(&stop);
+        let fail = |error| {
+            let failure = Failure::file("writing", self.path.display(), &error);
+            failure.hint("what is written stays; the same command goes on from there")
+        };
+        while self.done < packed.size() {
+            if stop.is_cancelled() {
+                let percent = self.done * 100 / packed.size();
+                note(&format!(
+                    "stopped at {percent} %; the same command goes on from there"
+                ));
+                return Err(gust::Error::Cancelled.into());
+            }
+            let bytes = packed.read(self.done, STEP)?;
+            self.file.write_all(&bytes).map_err(fail)?;
+            self.done += bytes.len() as u64;
+            progress.done(self.done, packed.size());
+        }
+        self.file.sync_all().map_err(fail)?;
+        drop(guard);
+        fs::rename(&self.path, &self.output).map_err(fail)
+    }
+}
