@@ -176,7 +176,7 @@ function run(program, args, options = {}) {
       child.emit("output");
     });
   }
-  child.on("error", (error) => fail(`${program}: ${error.message}`));
+  child.on("error", (error) => fail(`cannot start ${program}: ${error.message}; the head of this file says where it comes from`));
   child.count = (pattern) => output.match(new RegExp(pattern, "g"))?.length ?? 0;
   child.says = async (pattern, times = 0) => {
     const late = setTimeout(() => fail(`${program} did not say ${pattern}; it said:\n${output}`), 20_000);
