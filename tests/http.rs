@@ -29,6 +29,9 @@ struct State {
     hooks: NoRequests,
 }
 
+/// Room of a session in tokens: less than some of the answers want.
+const CONTEXT: u32 = 128;
+
 /// A server asks nobody.
 struct NoRequests;
 
@@ -151,7 +154,8 @@ fn text(events: &[Value]) -> String {
 
 #[test]
 fn it_speaks_openais_api() {
-    let environment: &[(&str, &str)] = &[("GUST_MODEL", MODEL), ("GUST_CONTEXT", "128")];
+    let context = CONTEXT.to_string();
+    let environment: &[(&str, &str)] = &[("GUST_MODEL", MODEL), ("GUST_CONTEXT", &context)];
     let missing: &[(&str, &str)] = &[("GUST_MODEL", "models/none.gguf")];
     let [mut server, mut unconfigured, mut without_model] =
         Server::start([environment, &[], missing]);
@@ -222,7 +226,7 @@ fn completions(server: &mut Server) {
         Some(&json!(40))
     );
 
-    // The context is full before the end: that is a length, too.
+    // Where the context is full before the end, that is a length, too, whole and streamed.
     body["ignored"] = "by everyone".into();
     body["max_tokens"] = 1000.into();
     let events = server.stream("/v1/completions", &body);
@@ -230,7 +234,14 @@ fn completions(server: &mut Server) {
         .iter()
         .filter_map(|event| event["choices"][0]["finish_reason"].as_str())
         .collect();
-    assert!(reasons == ["length"] || reasons == ["stop"], "{reasons:?}");
+    let usage = &events.last().expect("events")["usage"];
+    let full = usage["total_tokens"] == CONTEXT;
+    assert_eq!(reasons, [if full { "length" } else { "stop" }]);
+    body["stream"] = false.into();
+    let (_, answer) = server.post("/v1/completions", &body);
+    let choice = &answer["choices"][0];
+    assert_eq!(choice["finish_reason"], reasons[0]);
+    assert_eq!(choice["text"].as_str(), Some(text(&events).as_str()));
 }
 
 fn chats(server: &mut Server) {

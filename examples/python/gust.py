@@ -1,7 +1,14 @@
 """gust in Python: the PyPI package `wasmtime` and gust-solo.wasm, nothing else.
 
-    pip install wasmtime
-    python gust.py gust-solo.wasm models/gust-stories-q8_0.gguf "Once upon a time"
+    cargo xtask compose            # once: makes gust-solo.wasm
+    pip install wasmtime           # 50.0.1 is what it was tried with
+    python examples/python/gust.py target/components/gust-solo.wasm models/gust-stories-q8_0.gguf "Once upon a time"
+
+In a program of your own:
+
+    from gust import Gust
+    for text in Gust("gust-solo.wasm", "model.gguf").generate("Once upon a time", max_tokens=100, seed=42):
+        print(text, end="", flush=True)
 """
 
 import codecs
@@ -75,6 +82,8 @@ class Gust:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 4:
+        sys.exit("usage: gust.py COMPONENT MODEL PROMPT")
     component, model, prompt = sys.argv[1:]
     print(prompt, end="", flush=True)
     for text in Gust(component, model).generate(prompt, max_tokens=100, seed=42):

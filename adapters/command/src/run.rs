@@ -8,7 +8,7 @@ use gust_front_end::engine::{
     ChatMessage, Error, GenerationOptions, LoadOptions, Model, SessionOptions, TokenizeOptions,
     load_model,
 };
-use gust_front_end::{Answer, chat_tokens, describe, feed};
+use gust_front_end::{Answer, Finish, chat_tokens, describe, feed};
 
 use crate::options::{self, HELP, Options};
 
@@ -67,7 +67,8 @@ fn run(options: &Options) -> Result<(), String> {
     if !options.no_echo && !options.chat {
         printer.text(&prompt)?;
     }
-    for piece in Answer::new(&session) {
+    let mut answer = Answer::new(&session);
+    for piece in &mut answer {
         match piece {
             Ok(piece) => printer.text(&piece.text)?,
             // What was made so far is rounded off.
@@ -77,7 +78,11 @@ fn run(options: &Options) -> Result<(), String> {
             }
         }
     }
-    printer.end()
+    printer.end()?;
+    match answer.finish {
+        Some(Finish::ContextFull(limit)) => Err(describe(&Error::ContextFull(limit))),
+        _ => Ok(()),
+    }
 }
 
 /// The argument, or stdin. `echo` and editors end a text with a line break that is not meant as part of the prompt.

@@ -15,12 +15,21 @@ pub fn feed(session: &Session, mut tokens: &[u32]) -> Result<(), Error> {
     Ok(())
 }
 
-/// What follows on what was fed: [`Piece`]s until the end, or until it fails.
+/// What follows on what was fed: [`Piece`]s until the end, or until it fails. A full context is an end.
 pub struct Answer<'a> {
     session: &'a Session,
     utf8: Utf8Stream,
     /// Why it ended, as soon as it has.
-    pub finish: Option<FinishReason>,
+    pub finish: Option<Finish>,
+}
+
+/// Why an answer ended.
+#[derive(Clone, Copy)]
+pub enum Finish {
+    /// The engine ended it.
+    Reason(FinishReason),
+    /// The context has no room for another token; it has room for this many.
+    ContextFull(u32),
 }
 
 /// A part of an answer.
@@ -54,13 +63,19 @@ impl Iterator for Answer<'_> {
                 text: self.utf8.push(&token.bytes),
                 token: Some(token),
             })),
-            Ok(Event::Finished(end)) => {
-                self.finish = Some(end.reason);
-                let mut text = self.utf8.push(&end.bytes);
-                text.push_str(&self.utf8.finish());
-                Some(Ok(Piece { token: None, text }))
-            }
+            Ok(Event::Finished(end)) => Some(Ok(self.end(Finish::Reason(end.reason), &end.bytes))),
+            Err(Error::ContextFull(limit)) => Some(Ok(self.end(Finish::ContextFull(limit), &[]))),
             Err(error) => Some(Err(error)),
         }
+    }
+}
+
+impl Answer<'_> {
+    /// The last piece: what was held back.
+    fn end(&mut self, finish: Finish, bytes: &[u8]) -> Piece {
+        self.finish = Some(finish);
+        let mut text = self.utf8.push(bytes);
+        text.push_str(&self.utf8.finish());
+        Piece { token: None, text }
     }
 }

@@ -1,7 +1,7 @@
 //! An answer: tokens of the engine become JSON, at once or event by event.
 
-use gust_front_end::Answer;
-use gust_front_end::engine::{Error, FinishReason, Model, Session, TokenEvent};
+use gust_front_end::engine::{FinishReason, Model, Session, TokenEvent};
+use gust_front_end::{Answer, Finish};
 use serde_json::Value;
 use wasip2::http::types::ResponseOutparam;
 
@@ -64,16 +64,8 @@ impl Making<'_> {
         let mut text = self.asked.echo.clone();
         let mut logprobs = self.asked.options.logprobs.map(|_| Vec::new());
         let mut answer = Answer::new(self.session);
-        let mut full = false;
         for piece in &mut answer {
-            let piece = match piece {
-                Ok(piece) => piece,
-                Err(Error::ContextFull(_)) => {
-                    full = true;
-                    break;
-                }
-                Err(error) => return Err(failure(error)),
-            };
+            let piece = piece.map_err(failure)?;
             text += &piece.text;
             if let Some(token) = &piece.token {
                 self.made.push(token.id);
@@ -82,7 +74,7 @@ impl Making<'_> {
                 }
             }
         }
-        let finish = finish_reason(answer.finish, full);
+        let finish = finish_reason(answer.finish);
         Ok(self.head.whole(&text, logprobs, finish, self.usage()))
     }
 
@@ -102,14 +94,9 @@ impl Making<'_> {
             response.write(&event(&self.head.piece(&self.asked.echo, None)))?;
         }
         let mut answer = Answer::new(self.session);
-        let mut full = false;
         for piece in &mut answer {
             let piece = match piece {
                 Ok(piece) => piece,
-                Err(Error::ContextFull(_)) => {
-                    full = true;
-                    break;
-                }
                 Err(error) => return response.write(&event(&failure(error).json())),
             };
             self.made.extend(piece.token.as_ref().map(|token| token.id));
@@ -124,7 +111,7 @@ impl Making<'_> {
                 response.write(&event(&self.head.piece(&piece.text, logprobs)))?;
             }
         }
-        let finish = finish_reason(answer.finish, full);
+        let finish = finish_reason(answer.finish);
         response.write(&event(&self.head.last(finish)))?;
         if self.asked.include_usage {
             response.write(&event(&self.head.usage(self.usage())))?;
@@ -155,10 +142,10 @@ impl Making<'_> {
     }
 }
 
-fn finish_reason(finish: Option<FinishReason>, full: bool) -> &'static str {
+/// OpenAI's word for it.
+fn finish_reason(finish: Option<Finish>) -> &'static str {
     match finish {
-        Some(FinishReason::Length) => "length",
-        None if full => "length",
+        Some(Finish::Reason(FinishReason::Length) | Finish::ContextFull(_)) => "length",
         _ => "stop",
     }
 }

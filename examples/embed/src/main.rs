@@ -1,5 +1,14 @@
-//! gust in 30 lines: a stock Wasmtime, our WIT, `gust-solo.wasm`. Arguments: the component, a folder, a model in it, a
-//! prompt.
+//! gust in 30 lines: a stock Wasmtime, our WIT, `gust-solo.wasm`. From the root of the repository:
+//!
+//! ```text
+//! cargo xtask compose
+//! cargo run --release -p gust-example-embed -- \
+//!     target/components/gust-solo.wasm models gust-stories-q8_0.gguf "Once upon a time"
+//! ```
+//!
+//! For a project of your own, copy this file and the folder `wit`, set `path` below to where that is now, and take the two
+//! dependencies that this example's `Cargo.toml` names. Build it with `--release`: Wasmtime's compiler becomes a part of the
+//! program, and compiles the component each time that it starts.
 
 use std::io::Write;
 
