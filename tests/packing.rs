@@ -143,8 +143,11 @@ fn what_cannot_be_packed_leaves_no_file() {
     let packed = folder.path().join("once.gguf");
     pack(&shipped("gust-stories-q8_0.gguf"), &packed).success();
     let broken = folder.path().join("broken.gguf");
-    fs::write(&broken, &fs::read(&packed).expect("it was written")[..1_000_000])
-        .expect("can be written");
+    fs::write(
+        &broken,
+        &fs::read(&packed).expect("it was written")[..1_000_000],
+    )
+    .expect("can be written");
     let text = folder.path().join("text.gguf");
     fs::write(&text, "no model").expect("can be written");
     pack(&packed, &output).fails(3, &["nothing to pack"]);

@@ -31,13 +31,15 @@ const STYLE: &str = "
   .q4_0 { stroke: var(--a); color: var(--a) }
   .q4_k { stroke: var(--b); color: var(--b) }
   .q8_0 { stroke: var(--c); color: var(--c) }
+  .q4_0_x4 { stroke: var(--d); color: var(--d) }
+  .q8_0_x4 { stroke: var(--e); color: var(--e) }
   .one { fill: var(--page) }
   .more { fill: currentColor }
   svg { --page: #ffffff; --ink: #1c1f24; --quiet: #667080; --grid: #e3e7ed; --better: #f2f8f4;
-        --a: #1f6fd6; --b: #d1620f; --c: #128a5c }
+        --a: #1f6fd6; --b: #d1620f; --c: #128a5c; --d: #7a3fd0; --e: #b3265c }
   @media (prefers-color-scheme: dark) {
     svg { --page: #14171c; --ink: #e8ebf0; --quiet: #99a3b3; --grid: #2a303a; --better: #17211d;
-          --a: #6fb1ff; --b: #ff9f5a; --c: #4fd39b }
+          --a: #6fb1ff; --b: #ff9f5a; --c: #4fd39b; --d: #b68cff; --e: #ff7fae }
   }
 ";
 
@@ -247,7 +249,7 @@ impl<'a> Look<'a> {
     /// Types lie above one another, so that marks of the same ratio can be told apart.
     fn shift(self) -> f64 {
         let at = TYPES.iter().position(|&ty| ty == self.ty).unwrap_or(1);
-        (at as f64 - 1.0) * 8.0
+        (at as f64 - 2.0) * 6.0
     }
 }
 

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use crate::driver::Driver;
 use crate::order::Order;
-use crate::plan::USUAL_CONTEXT;
+use crate::plan::{PACKED, USUAL_CONTEXT};
 use crate::{cache, root};
 
 /// How llama.cpp is built: natively with AVX2, as the issue of the peer has it, whatever this processor has beyond.
@@ -83,6 +83,11 @@ pub(crate) fn set_up(order: &Order) -> Result<Peers> {
 }
 
 impl Peer {
+    /// Whether it is gust, perhaps with other options.
+    pub(crate) fn is_gust(&self) -> bool {
+        matches!(self.kind, Kind::Gust { .. })
+    }
+
     /// Starts its driver on the first `threads` of this process's processors.
     pub(crate) fn start(&self, model: &Path, threads: usize, context: u32) -> Result<Driver> {
         let cores = self.threads(threads);
@@ -312,8 +317,15 @@ pub(crate) fn model(name: &str, ty: &str) -> Result<PathBuf> {
         _ => (format!("{name}-{ty}.gguf"), None),
     };
     let path = root().join("target/synth").join(file);
-    if !path.exists() {
-        eprintln!("making {}", path.display());
+    if path.exists() {
+        return Ok(path);
+    }
+    eprintln!("making {}", path.display());
+    if let Some(unpacked) = ty.strip_suffix(PACKED) {
+        let mut gust = Command::new(root().join("target/release/gust"));
+        gust.arg("pack").arg("-m").arg(model(name, unpacked)?);
+        run(gust.arg("-o").arg(&path))?;
+    } else {
         let mut synth = Command::new(root().join("target/release/synth"));
         synth.args([name, "--type", ty, "--output"]).arg(&path);
         if let Some(context) = context {

@@ -29,7 +29,9 @@ pub(crate) enum Measure {
 }
 
 pub(crate) const MODELS: [&str; 2] = ["tinyllama-1.1b", "llama-3.2-1b"];
-pub(crate) const TYPES: [&str; 3] = ["q4_0", "q4_k", "q8_0"];
+/// What ends with [`PACKED`] is that type after `gust pack`; the others get it unpacked.
+pub(crate) const TYPES: [&str; 5] = ["q4_0", "q4_k", "q8_0", "q4_0_x4", "q8_0_x4"];
+pub(crate) const PACKED: &str = "_x4";
 const THREADS: [usize; 2] = [1, 2];
 
 /// The deepest context that is measured.
@@ -180,7 +182,7 @@ mod tests {
             ]
         );
         assert!(names(&["no such thing"]).is_empty());
-        assert_eq!(names(&[]).len(), 2 * 3 * 2 * 8);
+        assert_eq!(names(&[]).len(), 2 * 5 * 2 * 8);
     }
 
     #[test]

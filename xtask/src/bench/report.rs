@@ -102,7 +102,7 @@ fn is_decode(row: &Row) -> bool {
 }
 
 fn is_4_bit(row: &Row) -> bool {
-    row.ty.starts_with("q4")
+    matches!(&*row.ty, "q4_0" | "q4_k")
 }
 
 fn targets(text: &mut String, rows: &[Row]) {

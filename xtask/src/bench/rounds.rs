@@ -55,6 +55,7 @@ struct Run<'a> {
 /// One who takes part, and what has been found of it.
 struct Participant<'a> {
     peer: &'a Peer,
+    model: &'a Path,
     /// For speeds, it stays; for the others, there is a new one each time.
     driver: Option<Driver>,
     version: String,
@@ -109,7 +110,12 @@ impl Run<'_> {
         clock: &mut Clock,
         keep: &mut impl FnMut(Vec<Row>) -> Result<()>,
     ) -> Result<()> {
-        let model = peers::model(group.model, group.ty)?;
+        // What gust has packed for itself, the others have as it was.
+        let [ours, theirs] = [group.ty, group.ty.trim_end_matches(plan::PACKED)];
+        let [ours, theirs] = [
+            peers::model(group.model, ours)?,
+            peers::model(group.model, theirs)?,
+        ];
         let mut drivers: Vec<(&str, Driver)> = Vec::new();
         // As drivers say them; what is measured without one is of the same version.
         let mut versions: BTreeMap<&str, String> = BTreeMap::new();
@@ -120,6 +126,7 @@ impl Run<'_> {
                 let at = drivers.iter().position(|(name, _)| *name == peer.name);
                 participants.push(Participant {
                     peer,
+                    model: if peer.is_gust() { &ours } else { &theirs },
                     driver: at.map(|at| drivers.swap_remove(at).1),
                     version: versions.get(peer.name).cloned().unwrap_or_default(),
                     found: Vec::new(),
@@ -128,14 +135,14 @@ impl Run<'_> {
             }
             if !matches!(measure, Measure::FirstToken) {
                 participants.retain_mut(|participant| {
-                    let ready = participant.get_ready(group, measure, &model);
+                    let ready = participant.get_ready(group, measure);
                     if let Err(error) = &ready {
                         clock.say(&format!("missing: {}: {error:#}", group.name(&measure)));
                     }
                     ready.is_ok() || participant.peer.name == "gust"
                 });
             }
-            self.rounds(group, measure, &model, &mut participants, clock)?;
+            self.rounds(group, measure, &mut participants, clock)?;
             keep(self.rows(group, measure, &participants))?;
             let values: Vec<String> = participants
                 .iter()
@@ -156,7 +163,6 @@ impl Run<'_> {
         &self,
         group: &Group,
         measure: Measure,
-        model: &Path,
         participants: &mut Vec<Participant<'_>>,
         clock: &mut Clock,
     ) -> Result<()> {
@@ -172,7 +178,7 @@ impl Run<'_> {
                 let at = (index + round) % participants.len();
                 let participant = &mut participants[at];
                 let name = participant.peer.name;
-                match participant.once(group, measure, model) {
+                match participant.once(group, measure) {
                     Ok(value) => participant.found.push(value),
                     Err(error) if name == "gust" => return Err(error.context(name)),
                     Err(error) => {
@@ -218,10 +224,10 @@ impl Run<'_> {
 
 impl Participant<'_> {
     /// Starts the driver for speeds and warms it up.
-    fn get_ready(&mut self, group: &Group, measure: Measure, model: &Path) -> Result<()> {
+    fn get_ready(&mut self, group: &Group, measure: Measure) -> Result<()> {
         if measure.is_speed() && self.driver.is_none() {
             let context = plan::context(&group.measures);
-            let mut driver = self.peer.start(model, group.threads, context)?;
+            let mut driver = self.peer.start(self.model, group.threads, context)?;
             driver.time(Measure::Prefill { tokens: 16 })?;
             driver.time(Measure::Decode {
                 tokens: 4,
@@ -236,8 +242,9 @@ impl Participant<'_> {
     }
 
     /// One round, in the measure's unit.
-    fn once(&mut self, group: &Group, measure: Measure, model: &Path) -> Result<f64> {
-        let fresh = || self.peer.start(model, group.threads, USUAL_CONTEXT);
+    fn once(&mut self, group: &Group, measure: Measure) -> Result<f64> {
+        let (peer, model) = (self.peer, self.model);
+        let fresh = || peer.start(model, group.threads, USUAL_CONTEXT);
         match measure {
             Measure::Prefill { tokens } | Measure::Decode { tokens, .. } => {
                 let driver = self.driver.as_mut().context("no driver")?;
@@ -249,7 +256,7 @@ impl Participant<'_> {
                 Ok(driver.ready.load_ms)
             }
             Measure::FirstToken => {
-                let seconds = self.peer.first_token(model, group.threads)?;
+                let seconds = self.peer.first_token(self.model, group.threads)?;
                 Ok(1000.0 * seconds.context("its first token is not measured")?)
             }
             Measure::PeakMemory => {
