@@ -94,13 +94,16 @@ impl std::fmt::Debug for Packed {
     }
 }
 
+/// What the engine answers.
+type Answer<T> = (Result<T, WitError>,);
+
 /// The functions of an engine that can pack. `None` in an instance of one that cannot.
 #[derive(Clone, Copy)]
 pub(crate) struct Functions {
-    open: TypedFunc<(&'static str,), (Result<ResourceAny, WitError>,)>,
+    open: TypedFunc<(&'static str,), Answer<ResourceAny>>,
     size: TypedFunc<(ResourceAny,), (u64,)>,
     changed_tensors: TypedFunc<(ResourceAny,), (u32,)>,
-    read: TypedFunc<(ResourceAny, u64, u32), (Result<Vec<u8>, WitError>,)>,
+    read: TypedFunc<(ResourceAny, u64, u32), Answer<Vec<u8>>>,
 }
 
 impl Functions {
