@@ -1,0 +1,43 @@
+// The engine's two builds, and its compiled modules.
+
+import { GustError, invalidArgument } from "./error.js";
+
+/** Modules with one function that uses relaxed-simd, and one that uses simd128. */
+const HEADER = [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 1, 5, 1, 0x60, 0, 1, 0x7b, 3, 2, 1, 0];
+// i16x8.relaxed_dot_i8x16_i7x16_s of two splats of 0.
+const RELAXED = [10, 15, 1, 13, 0, 0x41, 0, 0xfd, 0x0f, 0x41, 0, 0xfd, 0x0f, 0xfd, 0x92, 0x02, 0x0b];
+// i8x16.splat of 0.
+const SIMD = [10, 8, 1, 6, 0, 0x41, 0, 0xfd, 0x0f, 0x0b];
+
+const runs = (body) => WebAssembly.validate(new Uint8Array([...HEADER, ...body]));
+
+/** The build that was asked for, `relaxed` or `baseline`, or the faster one that runs here. Both give the same tokens. */
+export function build(asked) {
+  if (!runs(SIMD)) {
+    throw new GustError("unsupported", { subject: "this host", expected: "WebAssembly with SIMD", found: "none" });
+  }
+  if (asked === "relaxed" && !runs(RELAXED)) {
+    throw invalidArgument("build", "baseline, because this host has no relaxed SIMD", asked);
+  }
+  return asked ?? (runs(RELAXED) ? "relaxed" : "baseline");
+}
+
+const compiled = {};
+
+/** The compiled modules of a build by the names that jco gave them. They are compiled once, whatever is loaded. */
+export function engineModules(host, build) {
+  compiled[build] ??= compileAll(host, build);
+  // One that failed, perhaps for want of a network, is tried again.
+  compiled[build].catch(() => delete compiled[build]);
+  return compiled[build];
+}
+
+async function compileAll(host, build) {
+  const files = {
+    "engine.core.wasm": build === "relaxed" ? "engine.core.wasm" : "engine-baseline.core.wasm",
+    "engine.core2.wasm": "engine.core2.wasm",
+    "engine.core3.wasm": "engine.core3.wasm",
+  };
+  const modules = Object.entries(files).map(async ([name, file]) => [name, await host.compile(file)]);
+  return Object.fromEntries(await Promise.all(modules));
+}

@@ -1,0 +1,168 @@
+// An ensemble: the instances of the engine that compute one model together, and how calls go into them.
+//
+// Each member lives in a worker. All do the same calls with the same arguments, and meet in the group (group.js); the
+// answer of the first one, the lead, counts. What needs no weights is asked of the lead alone. Calls go in one after the
+// other, in the order in which they were made. An ensemble that has ended answers everything with the reason.
+
+import { GustError } from "./error.js";
+import { CANCELLED_CALL, Group } from "./group.js";
+
+export class Ensemble {
+  #members;
+  #group;
+  #queue = Promise.resolve();
+  #dropped = [];
+  #nextResource = 1;
+  #ended;
+
+  /**
+   * Starts `size` members. `host` makes the workers, `modules` are the engine's, `sources` what `weights` finds by name.
+   * `onRead` is told how many bytes the lead has read.
+   */
+  static async start({ host, size, modules, sources, onRead, signal }) {
+    const ensemble = new Ensemble(host, size, onRead);
+    const onAbort = () => ensemble.#end(signal.reason);
+    signal?.addEventListener("abort", onAbort);
+    try {
+      const group = ensemble.#group && { buffer: ensemble.#group.words.buffer, size, processors: host.processors() };
+      await ensemble.#run(ensemble.#members, (rank) => ({ rank, group, modules, sources }));
+    } catch (error) {
+      ensemble.close();
+      throw error;
+    } finally {
+      signal?.removeEventListener("abort", onAbort);
+    }
+    return ensemble;
+  }
+
+  constructor(host, size, onRead) {
+    this.#group = host.sharesMemory() ? new Group(Group.buffer(size), size, host.processors()) : undefined;
+    this.#members = Array.from({ length: size }, (_, rank) => {
+      const worker = host.worker();
+      const member = { rank, worker, settle: undefined };
+      worker.receive((message) => ("read" in message ? onRead?.(message.read) : member.settle?.(message)));
+      worker.lost((reason) => {
+        // It cannot leave by itself any more, and the others must not wait for it.
+        this.#group?.leave(rank, true);
+        member.settle ? member.settle({ lost: reason }) : this.#end(new GustError("lost", reason));
+      });
+      return member;
+    });
+  }
+
+  /** How many members there are. */
+  get size() {
+    return this.#members.length;
+  }
+
+  /** Asks the lead alone, for what needs no other member and changes nothing. */
+  ask(call) {
+    return this.#enqueue(async () => (await this.#perform([this.#members[0]], call))[0]);
+  }
+
+  /** Calls all members, and gives the lead's answer. It can be cancelled, and the session is then as it was before. */
+  async call(call, signal) {
+    return (await this.callEach(call, signal))[0];
+  }
+
+  /** Calls all members, and gives their answers, the lead's first. */
+  callEach(call, signal) {
+    return this.#enqueue(() => this.#perform(this.#members, call, signal));
+  }
+
+  /** Makes something new in all members, and gives the number that it is known by. */
+  make(call, signal) {
+    const keep = this.#nextResource++;
+    return this.#enqueue(async () => {
+      await this.#perform(this.#members, { ...call, keep }, signal);
+      return keep;
+    });
+  }
+
+  /** Gives a model or a session back. The next call tells the members. */
+  discard(resource) {
+    this.#dropped.push(resource);
+  }
+
+  /** Ends all workers. What is being called is answered with an error. */
+  close() {
+    this.#end(new GustError("closed", "the model"));
+  }
+
+  #enqueue(work) {
+    const result = this.#queue.then(work);
+    this.#queue = result.catch(() => undefined);
+    return result;
+  }
+
+  async #perform(members, call, signal) {
+    signal?.throwIfAborted();
+    // Only what all members do can be a reason to give something back in all of them.
+    const dropped = members === this.#members ? this.#dropped.splice(0) : [];
+    const message = { args: [], ...call, dropped };
+    const onAbort = () => this.#group?.cancel();
+    this.#group?.begin(members.length);
+    signal?.addEventListener("abort", onAbort);
+    try {
+      return await this.#run(members, () => message, signal);
+    } finally {
+      signal?.removeEventListener("abort", onAbort);
+    }
+  }
+
+  /** Sends each of `members` its message, and waits for all answers. */
+  async #run(members, messageFor, signal) {
+    if (this.#ended) {
+      throw this.#ended;
+    }
+    const answers = await Promise.all(
+      members.map((member) => {
+        const answer = new Promise((resolve) => (member.settle = resolve));
+        member.worker.hold();
+        member.worker.post(messageFor(member.rank));
+        return answer.finally(() => {
+          member.settle = undefined;
+          member.worker.release();
+        });
+      }),
+    );
+    return this.#agreed(answers, messageFor(0), signal);
+  }
+
+  /** What all members have answered, if they agree: one that fails is the answer of all. */
+  #agreed(answers, { keep }, signal) {
+    const cause = this.#group?.firstFailed() ?? -1;
+    const first = (kind) => (answers[cause]?.[kind] !== undefined ? answers[cause] : answers.find((answer) => kind in answer));
+    const lost = first("lost");
+    if (lost) {
+      throw this.#end(new GustError("lost", lost.lost));
+    }
+    const refused = first("refused");
+    if (!refused) {
+      return answers.map((answer) => answer.done);
+    }
+    const { tag, val } = refused.refused;
+    const isCancelled = tag === "aborted" && val === CANCELLED_CALL && signal?.aborted;
+    const error = isCancelled ? signal.reason : new GustError(tag, val);
+    if (answers.some((answer) => "done" in answer)) {
+      if (keep === undefined) {
+        // Some have done what others have not: they cannot go on together.
+        throw this.#end(error);
+      }
+      this.discard(keep);
+    }
+    throw error;
+  }
+
+  #end(reason) {
+    if (!this.#ended) {
+      this.#ended = reason;
+      for (const { rank, worker, settle } of this.#members) {
+        this.#group?.leave(rank, true);
+        worker.end();
+        settle?.({ lost: String(reason?.message ?? reason) });
+      }
+    }
+    return this.#ended;
+  }
+}

@@ -1,0 +1,46 @@
+// What can go wrong.
+//
+// One class. `code` is what a program goes by: the cases of `error` in `wit/engine.wit`, and those of this package:
+// `lost`, after which the model and its sessions cannot be used any more, and `closed`.
+
+const SENTENCES = {
+  "not-found": (name) => `no model at \`${name}\``,
+  "invalid-model": (mismatch) => `invalid model: ${sentence(mismatch)}`,
+  unsupported: (mismatch) => `unsupported: ${sentence(mismatch)}`,
+  "out-of-memory": ({ needed, available }) => `out of memory: needed ${needed} bytes, available ${available} bytes`,
+  "prompt-too-long": ({ tokens, limit }) => `prompt too long: ${tokens} tokens, room for ${limit}`,
+  "context-full": (limit) => `context full: all ${limit} tokens are used`,
+  "invalid-argument": (mismatch) => `invalid argument: ${sentence(mismatch)}`,
+  io: (reason) => `reading failed: ${reason}`,
+  aborted: (reason) => `aborted: ${reason}`,
+  lost: (reason) => `the engine broke off: ${reason}`,
+  closed: (what) => `${what} is closed`,
+};
+
+const HINTS = {
+  "not-found": "check the path or the address",
+  "invalid-model": "the file may be cut short or no GGUF; fetch it again",
+  unsupported: "convert or quantise the model to a type and architecture that gust reads",
+  "out-of-memory": "use a smaller context, a smaller model, or more threads",
+  "prompt-too-long": "shorten the prompt or raise the context length",
+  "context-full": "raise the context length, or truncate the session",
+};
+
+export class GustError extends Error {
+  name = "GustError";
+
+  constructor(code, detail) {
+    super(SENTENCES[code](detail));
+    this.code = code;
+    this.detail = detail;
+    this.hint = HINTS[code];
+  }
+}
+
+export function invalidArgument(subject, expected, found) {
+  return new GustError("invalid-argument", { subject, expected, found: String(found) });
+}
+
+function sentence({ subject, expected, found }) {
+  return `${subject}: expected ${expected}, found ${found}`;
+}

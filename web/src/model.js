@@ -1,0 +1,88 @@
+// A loaded model.
+
+import { CHAT_OPTIONS, DETOKENIZE_OPTIONS, SESSION_OPTIONS, TOKENIZE_OPTIONS, check, text, tokenIds } from "./options.js";
+import { plainNumbers } from "./numbers.js";
+import { Session } from "./session.js";
+
+export class Model {
+  #ensemble;
+  #resource;
+  #draft;
+
+  /** Loads what the ensemble's members have been given. */
+  static async load(ensemble, { scope, draft, build, signal }) {
+    const model = new Model();
+    const onAbort = () => ensemble.close();
+    signal?.addEventListener("abort", onAbort);
+    try {
+      const load = (name) => ensemble.make({ call: "loadModel", args: [name, { scope }] }, signal);
+      model.#ensemble = ensemble;
+      model.build = build;
+      model.#resource = await load("model");
+      model.#draft = draft === undefined ? undefined : await load("draft");
+      const infos = await ensemble.callEach({ call: "info", of: model.#resource });
+      model.info = Object.freeze(plainNumbers(infos[0]));
+      return model;
+    } catch (error) {
+      ensemble.close();
+      throw signal?.aborted ? signal.reason : error;
+    } finally {
+      signal?.removeEventListener("abort", onAbort);
+    }
+  }
+
+  get threads() {
+    return this.#ensemble.size;
+  }
+
+  async metadata() {
+    return plainNumbers(await this.#ask("metadata"));
+  }
+
+  async tensors() {
+    return plainNumbers(await this.#ask("tensors"));
+  }
+
+  async tokenize(prompt, options = {}) {
+    check("tokenize options", options, TOKENIZE_OPTIONS);
+    return this.#ask("tokenize", text("text", prompt), options);
+  }
+
+  async detokenize(tokens, options = {}) {
+    check("detokenize options", options, DETOKENIZE_OPTIONS);
+    return this.#ask("detokenize", tokenIds(tokens), options.renderSpecial ?? false);
+  }
+
+  async renderChat(messages, options = {}) {
+    check("chat options", options, CHAT_OPTIONS);
+    const turns = messages.map(({ role, content }) => ({ role: text("role", role), content: text("content", content) }));
+    const { variables } = options;
+    return this.#ask("renderChat", turns, {
+      ...options,
+      variables: variables === undefined ? undefined : JSON.stringify(variables),
+    });
+  }
+
+  async session(options = {}) {
+    check("session options", options, SESSION_OPTIONS);
+    const ensemble = this.#ensemble;
+    const session = await ensemble.make({ call: "newSession", of: this.#resource, args: [options] });
+    if (this.#draft !== undefined) {
+      await ensemble.call({ call: "setDraftModel", of: session, with: this.#draft });
+    }
+    return new Session(ensemble, session);
+  }
+
+  /** Ends the workers. */
+  async close() {
+    this.#ensemble.close();
+  }
+
+  async [Symbol.asyncDispose ?? Symbol.for("asyncDispose")]() {
+    await this.close();
+  }
+
+  #ask(call, ...args) {
+    return this.#ensemble.ask({ call, of: this.#resource, args });
+  }
+}

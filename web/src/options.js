@@ -1,0 +1,86 @@
+// What a caller can choose, checked before it goes to the engine: a misspelt name or a number that is none would
+// otherwise be taken for something else without a word.
+
+import { invalidArgument } from "./error.js";
+
+const integer = { what: "an integer from 0 to 4294967295", is: (x) => Number.isInteger(x) && x >= 0 && x < 2 ** 32 };
+const number = { what: "a number", is: (x) => typeof x === "number" };
+const boolean = { what: "true or false", is: (x) => typeof x === "boolean" };
+const string = { what: "a string", is: (x) => typeof x === "string" };
+const strings = { what: "an array of strings", is: (x) => Array.isArray(x) && x.every(string.is) };
+const callback = { what: "a function", is: (x) => typeof x === "function" };
+const signal = { what: "an AbortSignal", is: (x) => typeof x?.throwIfAborted === "function" };
+const anything = { what: "anything", is: () => true };
+const oneOf = (...values) => ({ what: `one of ${values.join(", ")}`, is: (x) => values.includes(x) });
+const seed = {
+  what: "an integer from 0 to 18446744073709551615, a bigint above 9007199254740991",
+  is: (x) => (Number.isSafeInteger(x) || typeof x === "bigint") && x >= 0 && x < 2n ** 64n,
+};
+
+export const LOAD_OPTIONS = {
+  scope: oneOf("metadata", "vocabulary", "full"),
+  threads: integer,
+  build: oneOf("relaxed", "baseline"),
+  draft: anything,
+  onProgress: callback,
+  signal,
+};
+
+export const SESSION_OPTIONS = { contextLength: integer, kvType: oneOf("f16", "f32", "q8-0") };
+
+export const GENERATION_OPTIONS = {
+  maxTokens: integer,
+  temperature: number,
+  topK: integer,
+  topP: number,
+  minP: number,
+  typicalP: number,
+  repeatPenalty: number,
+  frequencyPenalty: number,
+  presencePenalty: number,
+  penaltyWindow: integer,
+  seed,
+  stop: strings,
+  ignoreEnd: boolean,
+  logprobs: integer,
+  lookup: integer,
+  draftMax: integer,
+};
+
+export const TOKENIZE_OPTIONS = { addSpecial: boolean, parseSpecial: boolean };
+
+export const DETOKENIZE_OPTIONS = { renderSpecial: boolean };
+
+export const CHAT_OPTIONS = { addGenerationPrompt: boolean, template: string, variables: anything };
+
+export const CALL_OPTIONS = { signal, onProgress: callback };
+
+/** Throws where `options` has a name or a value that `known` does not allow. What is `undefined` is absent. */
+export function check(subject, options, known) {
+  if (typeof options !== "object" || options === null) {
+    throw invalidArgument(subject, "an object", options);
+  }
+  for (const [name, value] of Object.entries(options)) {
+    if (!Object.hasOwn(known, name)) {
+      throw invalidArgument(subject, `one of ${Object.keys(known).join(", ")}`, name);
+    }
+    if (value !== undefined && !known[name].is(value)) {
+      throw invalidArgument(name, known[name].what, typeof value === "string" ? `"${value}"` : value);
+    }
+  }
+}
+
+/** Tokens as the engine takes them: all of them integers of 32 bits. */
+export function tokenIds(tokens) {
+  if (!(tokens instanceof Uint32Array) && !(Array.isArray(tokens) && tokens.every(integer.is))) {
+    throw invalidArgument("tokens", "a Uint32Array or an array of token numbers", typeof tokens);
+  }
+  return Uint32Array.from(tokens);
+}
+
+export function text(subject, value) {
+  if (!string.is(value)) {
+    throw invalidArgument(subject, string.what, typeof value);
+  }
+  return value;
+}

@@ -1,0 +1,12 @@
+// A blob (see weights.js) whose bytes are in memory already.
+
+export function bytesBlob(bytes) {
+  return {
+    size: bytes.length,
+    read(target, offset) {
+      const found = bytes.subarray(offset, offset + target.length);
+      target.set(found);
+      return found.length;
+    },
+  };
+}

@@ -1,0 +1,97 @@
+// What a worker does: it has one instance of the engine, and answers the calls into it, one after the other.
+//
+// The first message starts it. Each further one is a call:
+//   { call, of, with, args, keep, dropped }
+// calls the method `call` of the resource `of` (of the engine where there is none), with the resource `with` behind the
+// arguments where there is one, and keeps what it gives as the resource `keep`. Resources are numbers that the caller
+// chose; `dropped` are those that nobody has any more. An answer is one of
+//   { done: value }, { refused: error }, { lost: reason }
+// where `error` is the `error` variant of the engine, and `reason` says why the instance has ended.
+
+import { ALONE, Group, Member } from "../group.js";
+import { instance } from "./instance.js";
+
+/** Answers the messages of `port`. `open` gives a blob (see weights.js) for what the caller calls a source. */
+export function serve(port, open) {
+  let answer = async (start) => {
+    const member = await Resident.start(start, open, (read) => port.post({ read }));
+    answer = (call) => member.answer(call);
+    return { done: undefined };
+  };
+  port.receive(async (message) => {
+    try {
+      port.post(await answer(message));
+    } catch (error) {
+      port.post({ lost: String(error?.message ?? error) });
+    }
+  });
+}
+
+/** An instance, its resources and its place in the group. */
+class Resident {
+  static async start({ rank, group, modules, sources }, open, onRead) {
+    const member = group && new Member(new Group(group.buffer, group.size, group.processors), rank);
+    const blobs = {};
+    for (const [name, source] of Object.entries(sources)) {
+      blobs[name] = await open(source);
+    }
+    const report = rank === 0 ? inSteps(blobs.model.size, onRead) : () => undefined;
+    const { engine, lastWords } = await instance({
+      modules,
+      blobs,
+      collective: member ?? ALONE,
+      onRead: report,
+    });
+    return new Resident(engine, lastWords, member);
+  }
+
+  constructor(engine, lastWords, member) {
+    this.engine = engine;
+    this.lastWords = lastWords;
+    this.member = member;
+    this.resources = new Map();
+  }
+
+  answer(call) {
+    const answer = this.#perform(call);
+    this.member?.group.leave(this.member.rank(), !("done" in answer));
+    return answer;
+  }
+
+  #perform({ call, of, with: other, args, keep, dropped }) {
+    try {
+      for (const id of dropped) {
+        this.resources.get(id)?.[Symbol.dispose ?? Symbol.for("dispose")]();
+        this.resources.delete(id);
+      }
+      const target = of === undefined ? this.engine : this.resources.get(of);
+      const given = other === undefined ? args : [...args, this.resources.get(other)];
+      const value = target[call](...given);
+      if (keep === undefined) {
+        return { done: value };
+      }
+      this.resources.set(keep, value);
+      return { done: undefined };
+    } catch (error) {
+      if (error?.payload?.tag !== undefined) {
+        return { refused: error.payload };
+      }
+      const words = this.lastWords().replace(/\nnote: run with `RUST_BACKTRACE=1`.*$/s, "");
+      const trap = String(error?.message ?? error);
+      return { lost: words === "" ? trap : `${words} (${trap})` };
+    }
+  }
+}
+
+/** Tells `onRead` how many bytes have been read, about a hundred times for all of `size`. */
+function inSteps(size, onRead) {
+  let read = 0;
+  let told = 0;
+  return (count) => {
+    read += count;
+    if (read - told >= size / 100) {
+      told = read;
+      onRead(read);
+    }
+  };
+}
