@@ -55,5 +55,10 @@ function threads(asked, bytes, host) {
   }
   const worthwhile = Math.floor(bytes / PER_THREAD);
   const needed = Math.ceil(bytes / PER_INSTANCE);
-  return Math.min(most, Math.max(1, needed, Math.min(host.processors(), worthwhile)));
+  return Math.min(most, Math.max(1, needed, Math.min(cores(host.processors()), worthwhile)));
+}
+
+/** A guess: nothing here tells whether two processors share a core. Larger machines mostly have such, small ones not. */
+function cores(processors) {
+  return processors <= 4 ? processors : Math.ceil(processors / 2);
 }

@@ -1,0 +1,87 @@
+// A server for this folder and the models beside it, with the headers that make a page cross-origin isolated.
+
+import { createReadStream } from "node:fs";
+import { stat } from "node:fs/promises";
+import { createServer } from "node:http";
+import { extname, normalize, sep } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const WEB = fileURLToPath(new URL("../", import.meta.url));
+const MODELS = fileURLToPath(new URL("../../models/", import.meta.url));
+
+const TYPES = {
+  ".html": "text/html; charset=utf-8",
+  ".css": "text/css; charset=utf-8",
+  ".js": "text/javascript; charset=utf-8",
+  ".svg": "image/svg+xml",
+  ".wasm": "application/wasm",
+};
+
+/** Without these a page has no SharedArrayBuffer, and the engine one worker. */
+const ISOLATION = { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp" };
+
+/**
+ * Serves on this port of this machine; 0 takes any that is free. Gives the address, the requests that came
+ * (`METHOD /path`), and `close`.
+ */
+export async function serve({ port = 0, isolated = true } = {}) {
+  const requests = [];
+  const server = createServer((request, response) => {
+    const { pathname } = new URL(request.url, "http://localhost");
+    requests.push(`${request.method} ${pathname}`);
+    respond(request.method, pathname, response, isolated ? ISOLATION : {}).catch(() => response.destroy());
+  });
+  await new Promise((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(port, "127.0.0.1", resolve);
+  });
+  const url = `http://localhost:${server.address().port}/`;
+  const close = () => {
+    server.closeAllConnections();
+    return new Promise((resolve) => server.close(resolve));
+  };
+  return { url, requests, close };
+}
+
+async function respond(method, pathname, response, headers) {
+  if (pathname === "/") {
+    response.writeHead(302, { Location: "/demo/" }).end();
+    return;
+  }
+  const path = method === "GET" || method === "HEAD" ? filePath(pathname) : undefined;
+  const found = path && (await stat(path).catch(() => undefined));
+  if (!found?.isFile()) {
+    response.writeHead(404, { ...headers, "Content-Type": "text/plain" }).end("not found\n");
+    return;
+  }
+  response.writeHead(200, {
+    ...headers,
+    "Content-Type": TYPES[extname(path)] ?? "application/octet-stream",
+    "Content-Length": found.size,
+    "Cache-Control": "no-cache",
+    ETag: `"${found.size}-${found.mtimeMs}"`,
+  });
+  if (method === "HEAD") {
+    response.end();
+    return;
+  }
+  const file = createReadStream(path);
+  file.on("error", () => response.destroy());
+  response.on("close", () => file.destroy());
+  file.pipe(response);
+}
+
+/** The file behind a path, if it is one of the folders that are served. */
+function filePath(pathname) {
+  let wanted;
+  try {
+    wanted = normalize(decodeURIComponent(pathname.endsWith("/") ? `${pathname}index.html` : pathname));
+  } catch {
+    return undefined;
+  }
+  const [, folder, ...rest] = wanted.split(sep);
+  if (["demo", "src", "dist", "drivers", "test"].includes(folder)) {
+    return WEB + [folder, ...rest].join(sep);
+  }
+  return folder === "models" ? MODELS + rest.join(sep) : undefined;
+}

@@ -1,0 +1,37 @@
+// The worker in a browser.
+
+import { opened } from "./kept.js";
+import { serve } from "./member.js";
+
+const port = {
+  post: (message) => postMessage(message),
+  receive: (listener) => addEventListener("message", ({ data }) => listener(data)),
+};
+
+serve(port, (source) => ("kept" in source ? keptBlob(source.kept) : blobBlob(source.blob)));
+
+/** Reads through a sync access handle, or, where a browser gives a file to one worker only, as a `File`. */
+async function keptBlob(name) {
+  const file = await opened(name);
+  try {
+    const handle = await file.createSyncAccessHandle({ mode: "read-only" });
+    return { size: handle.getSize(), read: (target, offset) => handle.read(target, { at: offset }) };
+  } catch (error) {
+    if (error.name !== "NoModificationAllowedError") {
+      throw error;
+    }
+    return blobBlob(await file.getFile());
+  }
+}
+
+function blobBlob(blob) {
+  const reader = new FileReaderSync();
+  return {
+    size: blob.size,
+    read(target, offset) {
+      const found = reader.readAsArrayBuffer(blob.slice(offset, offset + target.length));
+      target.set(new Uint8Array(found));
+      return found.byteLength;
+    },
+  };
+}

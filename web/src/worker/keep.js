@@ -1,0 +1,98 @@
+// A worker that fetches a model and keeps it (see kept.js). Its one message is the address; it answers
+//   { done, total }            again and again while it fetches: bytes; `total` only where the server says it
+//   { kept: { name, size } }   when it is there; `kept` is undefined where there is no file system to keep it in
+//   { code, detail }           when it failed: the parts of a GustError
+//
+// What is there already is asked for with HEAD, and fetched again only when the server says something else of it than
+// before. Without a network, what is there is good.
+
+import { folder, nameOf, record, recorded, write } from "./kept.js";
+
+addEventListener("message", async ({ data: url }) => {
+  try {
+    postMessage({ kept: await kept(url) });
+  } catch (error) {
+    postMessage(error instanceof Failure ? { code: error.code, detail: error.message } : { code: "io", detail: why(error) });
+  }
+});
+
+class Failure extends Error {
+  constructor(code, detail) {
+    super(detail);
+    this.code = code;
+  }
+}
+
+async function kept(url) {
+  let gust;
+  try {
+    gust = await folder();
+  } catch {
+    return undefined;
+  }
+  const name = await nameOf(url);
+  // Several pages may want the same model at the same time: one fetches, the others wait for it.
+  return navigator.locks.request(`gust ${name}`, async () => {
+    const known = await recorded(gust, name);
+    if (known && (await isFresh(known, url))) {
+      return { name, size: known.size };
+    }
+    const response = await fetch(url);
+    if (!response.ok) {
+      throw new Failure(response.status === 404 ? "not-found" : "io", `${url}: status ${response.status}`);
+    }
+    const size = await fetchInto(gust, name, response);
+    await record(gust, name, { url, size, ...said(response) });
+    return { name, size };
+  });
+}
+
+async function fetchInto(gust, name, response) {
+  const length = Number(response.headers.get("content-length"));
+  const isPlain = !response.headers.has("content-encoding");
+  const total = isPlain && length > 0 ? length : undefined;
+  let done = 0;
+  await write(gust, name, async (append) => {
+    const reader = response.body.getReader();
+    for (;;) {
+      const { value, done: isOver } = await reader.read();
+      if (isOver) {
+        return;
+      }
+      append(value);
+      done += value.length;
+      postMessage({ done, total });
+    }
+  });
+  return done;
+}
+
+async function isFresh(known, url) {
+  try {
+    const response = await fetch(url, { method: "HEAD", cache: "no-cache" });
+    const now = said(response);
+    return !response.ok || Object.keys(now).every((name) => known[name] === null || now[name] === null || known[name] === now[name]);
+  } catch {
+    return true;
+  }
+}
+
+/** What tells one version of a file from another. */
+function said({ headers }) {
+  return {
+    etag: headers.get("etag"),
+    modified: headers.get("last-modified"),
+    length: headers.get("content-length"),
+  };
+}
+
+function why(error) {
+  switch (error?.name) {
+    case "QuotaExceededError":
+      return `the browser has no room left to keep the model in (${error.message}); free some, or load the model as a file`;
+    case "NoModificationAllowedError":
+      return "the model has changed at its address, and another page is using the old one; close that page";
+    default:
+      return String(error?.message ?? error);
+  }
+}

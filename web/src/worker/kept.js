@@ -1,0 +1,73 @@
+// The models that are kept in the page's own file system (OPFS), in the folder `gust`.
+//
+// Each has two files: NAME.gguf and, written when that one is whole, NAME.json: what the server said of it. A file
+// without its record is what is left of a fetch that broke off.
+
+const FOLDER = "gust";
+
+/** The folder. Fails where there is no such file system, as in private windows of some browsers. */
+export async function folder() {
+  const root = await navigator.storage.getDirectory();
+  return root.getDirectoryHandle(FOLDER, { create: true });
+}
+
+/** The handle of the model that is kept under this name. */
+export async function opened(name) {
+  return (await folder()).getFileHandle(modelFile(name));
+}
+
+/** The name for an address. */
+export async function nameOf(url) {
+  const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(url));
+  return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/** What was recorded of a model that is whole, and its size; nothing where there is none. */
+export async function recorded(gust, name) {
+  try {
+    const record = JSON.parse(await (await (await gust.getFileHandle(recordFile(name))).getFile()).text());
+    const { size } = await (await gust.getFileHandle(modelFile(name))).getFile();
+    return record.size === size ? record : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Records that a model is whole. */
+export async function record(gust, name, what) {
+  const file = await gust.getFileHandle(recordFile(name), { create: true });
+  await written(file, (write) => write(new TextEncoder().encode(JSON.stringify(what))));
+}
+
+/** Has `fill` write a model, which is not whole before `record` says so. */
+export async function write(gust, name, fill) {
+  await gust.removeEntry(recordFile(name)).catch(() => undefined);
+  await written(await gust.getFileHandle(modelFile(name), { create: true }), fill);
+}
+
+/** Calls `fill` with a function that appends bytes to an empty `file`. */
+async function written(file, fill) {
+  const handle = await file.createSyncAccessHandle();
+  try {
+    handle.truncate(0);
+    let at = 0;
+    await fill((bytes) => {
+      const count = handle.write(bytes, { at });
+      if (count < bytes.length) {
+        throw new DOMException(`wrote ${at + count} bytes`, "QuotaExceededError");
+      }
+      at += count;
+    });
+    handle.flush();
+  } finally {
+    handle.close();
+  }
+}
+
+function modelFile(name) {
+  return `${name}.gguf`;
+}
+
+function recordFile(name) {
+  return `${name}.json`;
+}
