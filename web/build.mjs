@@ -43,6 +43,7 @@ async function transpiled(file) {
     namespacedExports: false,
     emitTypescriptDeclarations: false,
     wasiShim: false,
+    noComponentErrorWrapping: true,
     minify: true,
     base64Cutoff: 0,
   });

@@ -5,14 +5,15 @@
 // waits for one that has left is told to leave too. Cancelling is decided by the parts of a gather, so that all members
 // are told at the same one and are in the same state afterwards.
 //
-// Of the buffer, 32-bit words come first: three of the group, then SEAT words for each member, on cache lines of their
+// Of the buffer, 32-bit words come first: those of the group, then SEAT words for each member, on cache lines of their
 // own. Behind them each member has room for its parts of the last two gathers. Two are enough: who brings the next one
 // has read all of the one before, and so has everyone who lets that gather end.
 
 /** The words of the group. */
 const CANCEL = 0;
 const FAILED = 1; // 1 + the rank of the first member of this call that failed
-const NEWS = 2; // counts what others may wait for
+const NEWS = 2; // counts what sleepers may wait for
+const SLEEPERS = 3; // members that sleep or are about to
 
 /** The words of a member. */
 const SEAT = 32;
@@ -94,9 +95,29 @@ export class Group {
     return Atomics.load(this.words, FAILED) - 1;
   }
 
+  /** The lengths of the parts at a place. */
+  lengths(place) {
+    return Array.from({ length: this.size }, (_, rank) => Atomics.load(this.words, seat(rank) + LENGTH + place));
+  }
+
+  /** Copies what the members have at a place to where it belongs: of each part, the bytes from `done` on. */
+  collect(gathered, lengths, place, done) {
+    let start = 0;
+    for (let rank = 0; rank < this.size; rank++) {
+      const length = Math.min(lengths[rank] - done, ROOM);
+      if (length > 0) {
+        const from = room(rank, place);
+        gathered.set(this.bytes.subarray(from, from + length), start + done);
+      }
+      start += lengths[rank];
+    }
+  }
+
   wake() {
-    Atomics.add(this.words, NEWS, 1);
-    Atomics.notify(this.words, NEWS);
+    if (Atomics.load(this.words, SLEEPERS) > 0) {
+      Atomics.add(this.words, NEWS, 1);
+      Atomics.notify(this.words, NEWS);
+    }
   }
 
   /** Waits until `over` holds, which others make true and then `wake`. */
@@ -104,9 +125,12 @@ export class Group {
     if (stayAwake(this.patience, over)) {
       return;
     }
+    // In this order, and `wake` in the opposite one: either it sees a sleeper, or the sleeper what it has done.
+    Atomics.add(this.words, SLEEPERS, 1);
     for (;;) {
       const news = Atomics.load(this.words, NEWS);
       if (over()) {
+        Atomics.sub(this.words, SLEEPERS, 1);
         return;
       }
       Atomics.wait(this.words, NEWS, news);
@@ -129,35 +153,25 @@ export class Member {
     return this.group.size;
   }
 
-  /** Brings a part, waits for the others', and gives all of them put together, in order of rank. */
-  allGather(part) {
+  /**
+   * Brings a part, waits for the others', and gives all of them put together, in order of rank, in the array of so many
+   * bytes that `allocate` makes. `part` is not looked at any more after that.
+   */
+  allGather(part, allocate) {
     const { group, number } = this;
     const isCancelled = group.isCancelled();
-    let gathered;
-    let lengths;
-    let longest = 0;
-    for (let done = 0; ; done += ROOM) {
-      const place = this.#bring(part, done, isCancelled);
-      if (gathered === undefined) {
-        if (ranks(group).some((rank) => Atomics.load(group.words, seat(rank) + CANCELLED + place) === 1)) {
-          throw new Leave(CANCELLED_CALL);
-        }
-        lengths = ranks(group).map((rank) => Atomics.load(group.words, seat(rank) + LENGTH + place));
-        longest = Math.max(...lengths);
-        gathered = new Uint8Array(lengths.reduce((sum, length) => sum + length, 0));
-      }
-      let start = 0;
-      for (let rank = 0; rank < group.size; rank++) {
-        const length = Math.min(lengths[rank] - done, ROOM);
-        if (length > 0) {
-          const from = room(rank, place);
-          gathered.set(group.bytes.subarray(from, from + length), start + done);
-        }
-        start += lengths[rank];
-      }
-      if (done + ROOM >= longest) {
+    const rest = part.length > ROOM ? part.slice() : part;
+    let place = this.#bring(rest, 0, isCancelled);
+    const lengths = group.lengths(place);
+    const gathered = allocate(lengths.reduce((sum, length) => sum + length, 0));
+    const longest = Math.max(...lengths);
+    for (let done = 0; ; ) {
+      group.collect(gathered, lengths, place, done);
+      done += ROOM;
+      if (done >= longest) {
         return gathered;
       }
+      place = this.#bring(rest, done, isCancelled);
     }
   }
 
@@ -184,6 +198,7 @@ export class Member {
     Atomics.store(words, own + ARRIVED, turn);
     group.wake();
 
+    let isTold = false;
     const hasCome = (rank) => Atomics.load(words, seat(rank) + ARRIVED) >= turn;
     group.wait(() => {
       for (let rank = 0; rank < group.size; rank++) {
@@ -193,10 +208,18 @@ export class Member {
       }
       return true;
     });
-    if (!ranks(group).every(hasCome)) {
-      // It will not come any more, and this one must not go on without it.
-      group.leave(number, true);
-      throw new Leave(`instance ${group.firstFailed()} of the group has left the call`);
+    for (let rank = 0; rank < group.size; rank++) {
+      if (!hasCome(rank)) {
+        // It will not come any more, and this one must not go on without it.
+        group.leave(number, true);
+        throw new Leave(`instance ${rank} of the group has left the call`);
+      }
+      if (Atomics.load(words, seat(rank) + CANCELLED + place) === 1) {
+        isTold = true;
+      }
+    }
+    if (isTold) {
+      throw new Leave(CANCELLED_CALL);
     }
     return place;
   }
@@ -206,13 +229,14 @@ export class Member {
 export const ALONE = {
   rank: () => 0,
   size: () => 1,
-  allGather: (part) => part,
+  allGather(part, allocate) {
+    const own = part.slice();
+    const gathered = allocate(own.length);
+    gathered.set(own);
+    return gathered;
+  },
   checkpoint: () => undefined,
 };
-
-function ranks(group) {
-  return Array.from({ length: group.size }, (_, rank) => rank);
-}
 
 function seat(rank) {
   return SEAT * (1 + rank);

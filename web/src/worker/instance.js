@@ -1,36 +1,45 @@
 // One running instance of the engine: the core modules that jco made of the component, and what they import.
 
 import { instantiate } from "../../dist/engine.js";
+import { collective } from "./collective.js";
 import { wasi } from "./wasi.js";
 import { weights } from "./weights.js";
 
+const COLLECTIVE = "gust:llm/collective@0.1.0";
+
 /**
  * Makes an instance. `modules` are the compiled core modules by the names that jco gave them, `blobs` what `open` finds
- * (see weights.js), `collective` the member's place in its group, `onRead` is told how many bytes were read.
+ * (see weights.js), `member` its place in the group, `onRead` is told how many bytes were read.
  */
-export async function instance({ modules, blobs, collective, onRead }) {
+export async function instance({ modules, blobs, member, onRead }) {
   const { imports, lastWords } = wasi();
-  let memory;
-  const core = (module, coreImports) => {
-    const made = new WebAssembly.Instance(module, unsignedImports(coreImports));
-    memory ??= made.exports.memory;
-    return { exports: unsignedExports(made.exports) };
+  let main;
+  const core = (module, coreImports = {}) => {
+    const isMain = COLLECTIVE in coreImports;
+    const own = isMain ? { [COLLECTIVE]: collective(member, () => main) } : {};
+    const { exports } = new WebAssembly.Instance(module, { ...unsignedImports(coreImports), ...own });
+    if (isMain) {
+      main = exports;
+    }
+    return { exports: unsignedExports(exports) };
   };
   const { engine } = await instantiate(
     (name) => modules[name],
     {
       ...imports,
-      "gust:llm/weights": weights(blobs, () => memory, onRead),
-      "gust:llm/collective": {
-        rank: () => collective.rank(),
-        size: () => collective.size(),
-        allGather: (part) => collective.allGather(part),
-        checkpoint: () => collective.checkpoint(),
-      },
+      "gust:llm/weights": weights(blobs, () => main.memory, onRead),
+      "gust:llm/collective": NEVER_CALLED,
     },
     core,
   );
   return { engine, lastWords };
+}
+
+/** jco wants them. The engine has others (collective.js). */
+const NEVER_CALLED = { rank: unreachable, size: unreachable, allGather: unreachable, checkpoint: unreachable };
+
+function unreachable() {
+  throw new Error("the engine does not take `collective` under the name that this package knows");
 }
 
 // WebAssembly hands 32-bit numbers to JavaScript as signed ones. jco 1.35 takes them as they come, so that an address
@@ -42,7 +51,7 @@ const unsigned = (value) => (typeof value === "number" ? value >>> 0 : value);
 /** Of functions that give unsigned numbers, what they were before: between two core modules no JavaScript is needed. */
 const originals = new WeakMap();
 
-function unsignedImports(imports = {}) {
+function unsignedImports(imports) {
   const take = (call) => originals.get(call) ?? ((...args) => call(...args.map(unsigned)));
   return mapValues(imports, (functions) => mapFunctions(functions, take));
 }

@@ -39,7 +39,7 @@ class Resident {
     const { engine, lastWords } = await instance({
       modules,
       blobs,
-      collective: member ?? ALONE,
+      member: member ?? ALONE,
       onRead: report,
     });
     return new Resident(engine, lastWords, member);
@@ -73,8 +73,9 @@ class Resident {
       this.resources.set(keep, value);
       return { done: undefined };
     } catch (error) {
-      if (error?.payload?.tag !== undefined) {
-        return { refused: error.payload };
+      // jco throws the engine's own errors as they are, and what is an `Error` when something broke.
+      if (!(error instanceof Error) && error?.tag !== undefined) {
+        return { refused: error };
       }
       const words = this.lastWords().replace(/\nnote: run with `RUST_BACKTRACE=1`.*$/s, "");
       const trap = String(error?.message ?? error);

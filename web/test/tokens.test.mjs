@@ -1,0 +1,135 @@
+// What comes out is what `gust` gives for the same model, prompt, options and seed, to the last bit.
+
+import assert from "node:assert/strict";
+import test from "node:test";
+import { begin, gust, gustRun, ids, withModel } from "./helpers.mjs";
+
+const PROMPT = "Once upon a time";
+
+test("the same tokens as the command, for several numbers of threads and both builds", async () => {
+  const expected = gustRun("--seed", "42", "-n", "64", PROMPT).map(({ id }) => id);
+  assert.equal(expected.length, 64);
+  for (const options of [{}, { threads: 2 }, { threads: 3 }, { build: "baseline" }]) {
+    await withModel(options, async (model) => {
+      assert.equal(model.threads, options.threads ?? 1);
+      const session = await begin(model, PROMPT, { seed: 42, maxTokens: 64 });
+      assert.deepEqual(await ids(session), expected, JSON.stringify(options));
+      assert.equal(session.finishReason, "length");
+    });
+  }
+});
+
+test("all options of sampling reach the engine", async () => {
+  const cases = [
+    [["--temperature", "0"], { temperature: 0 }],
+    [["--temperature", "1.5", "--top-k", "0", "--top-p", "1", "--min-p", "0"], { temperature: 1.5, topK: 0, topP: 1, minP: 0 }],
+    [["--top-k", "3"], { topK: 3 }],
+    [["--top-p", "0.5"], { topP: 0.5 }],
+    [["--min-p", "0.3"], { minP: 0.3 }],
+    [["--typical-p", "0.4"], { typicalP: 0.4 }],
+    [["--repeat-penalty", "1.5", "--penalty-window", "8"], { repeatPenalty: 1.5, penaltyWindow: 8 }],
+    [["--frequency-penalty", "0.7"], { frequencyPenalty: 0.7 }],
+    [["--presence-penalty", "0.7"], { presencePenalty: 0.7 }],
+    [["--ignore-eos"], { ignoreEnd: true }],
+    [["--seed", "18446744073709551615"], { seed: 18446744073709551615n }],
+  ];
+  await withModel({}, async (model) => {
+    const different = new Set();
+    for (const [flags, options] of cases) {
+      const seed = "seed" in options ? [] : ["--seed", "3"];
+      const expected = gustRun(...seed, "-n", "24", ...flags, PROMPT).map(({ id }) => id);
+      const session = await begin(model, PROMPT, { seed: 3, maxTokens: 24, ...options });
+      const found = await ids(session);
+      assert.deepEqual(found, expected, flags.join(" "));
+      different.add(found.join());
+      await session.close();
+    }
+    assert.ok(different.size > 5, "the options make a difference");
+  });
+});
+
+test("log-probabilities are the command's", async () => {
+  const expected = gustRun("--temperature", "0", "-n", "8", "--logprobs", "3", PROMPT);
+  await withModel({}, async (model) => {
+    const session = await begin(model, PROMPT, { temperature: 0, maxTokens: 8, logprobs: 3 });
+    for await (const { id, logprob, top } of session.tokens()) {
+      const token = expected.shift();
+      assert.equal(id, token.id);
+      assert.equal(logprob, Math.fround(token.logprob));
+      assert.deepEqual(top, token.top.map(({ id, logprob }) => ({ id, logprob: Math.fround(logprob) })));
+    }
+    assert.equal(expected.length, 0);
+  });
+});
+
+test("logits are the command's, with one thread and with two", async () => {
+  const tokens = [1, 452, 451, 264, 381];
+  const expected = Float32Array.from(JSON.parse(gust("logits", "--json", "--tokens", tokens.join())).logits);
+  for (const threads of [1, 2]) {
+    await withModel({ threads }, async (model) => {
+      const session = await model.session();
+      await session.feed(tokens);
+      assert.deepEqual(await session.logits(), expected);
+    });
+  }
+});
+
+test("text is the command's, whole characters only, and a stop text ends it", async () => {
+  const flags = ["--seed", "5", "-n", "80"];
+  const [whole] = [gust("run", "--quiet", "--no-echo", ...flags, PROMPT).join("\n")];
+  await withModel({}, async (model) => {
+    const session = await begin(model, PROMPT, { seed: 5, maxTokens: 80 });
+    const pieces = [];
+    for await (const piece of session.text()) {
+      pieces.push(piece);
+    }
+    assert.equal(pieces.join("").trimEnd(), whole);
+    assert.ok(pieces.length > 20 && pieces.every((piece) => piece !== ""));
+
+    const stop = whole.slice(30, 36);
+    const stopped = await begin(model, PROMPT, { seed: 5, maxTokens: 80, stop: [stop] });
+    let text = "";
+    for await (const piece of stopped.text()) {
+      text += piece;
+    }
+    assert.equal(text, whole.slice(0, whole.indexOf(stop)));
+    assert.equal(stopped.finishReason, "stop");
+  });
+});
+
+test("tokenizing and back", async () => {
+  await withModel({ scope: "vocabulary" }, async (model) => {
+    for (const text of [PROMPT, "", "Grüße, 世界! 🦀", " two  spaces\n\n"]) {
+      const expected = gust("tokenize", "--ids", text).filter((line) => line !== "").map(Number);
+      const tokens = await model.tokenize(text);
+      assert.deepEqual(Array.from(tokens), expected);
+      const plain = await model.tokenize(text, { addSpecial: false });
+      assert.deepEqual(Array.from(plain), expected.slice(1));
+      assert.equal(new TextDecoder().decode(await model.detokenize(tokens)).trimStart(), text.trimStart());
+    }
+    const [bos] = await model.tokenize("<s>", { addSpecial: false, parseSpecial: true });
+    assert.equal(bos, model.info.bos);
+    assert.equal(new TextDecoder().decode(await model.detokenize([bos], { renderSpecial: true })), "<s>");
+  });
+});
+
+test("what a model says of itself", async () => {
+  await withModel({ scope: "metadata" }, async (model) => {
+    assert.equal(model.info.architecture, "llama");
+    assert.equal(model.info.name, "gust-stories");
+    assert.equal(model.info.parameters, 3_868_928);
+    const metadata = await model.metadata();
+    assert.equal(metadata.find(({ key }) => key === "general.architecture").value, "llama");
+    const embedding = (await model.tensors()).find(({ name }) => name === "token_embd.weight");
+    assert.deepEqual(embedding.shape, [model.info.embeddingLength, model.info.vocabularySize]);
+    await assert.rejects(model.tokenize("x"), { code: "invalid-argument" });
+  });
+});
+
+test("a conversation becomes a prompt", async () => {
+  await withModel({ scope: "vocabulary" }, async (model) => {
+    const template = "{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}{{ mood }}";
+    const prompt = await model.renderChat([{ role: "user", content: "Hi" }], { template, variables: { mood: "calm" } });
+    assert.equal(prompt, "[user] Hi\ncalm");
+  });
+});
