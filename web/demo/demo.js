@@ -1,0 +1,253 @@
+// The demo: loads the shipped model or the user's own, and streams what it says.
+//
+// Each answer leaves spans in the browser's Performance panel, on a track named gust: loading, reading the prompt, the
+// first token, every token and the whole answer.
+
+import { load } from "gust-llm";
+
+const SHIPPED = "../models/gust-stories-q8_0.gguf";
+const at = (id) => document.getElementById(id);
+
+let model;
+let answering;
+
+at("form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  answer();
+});
+at("prompt").addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+    event.preventDefault();
+    answer();
+  }
+});
+at("stop").addEventListener("click", () => answering?.abort());
+at("file").addEventListener("change", () => {
+  const [file] = at("file").files;
+  at("file").value = "";
+  open(file);
+});
+acceptDrops();
+// Another address can be given: ?model=https://…
+open(new URLSearchParams(location.search).get("model") ?? SHIPPED);
+
+/** Loads a file or an address in the place of what was there. */
+async function open(source) {
+  if (source === undefined) {
+    return;
+  }
+  answering?.abort();
+  at("go").disabled = true;
+  at("trouble").hidden = true;
+  at("name").textContent = source instanceof File ? source.name : String(source).split("/").pop();
+  at("facts").textContent = "Loading";
+  try {
+    const loaded = await measured("load", () => load(source, { onProgress: showProgress }));
+    model?.close();
+    model = loaded;
+    // The shipped model knows stories; most others are made to be spoken to.
+    at("chat").checked = source !== SHIPPED;
+  } catch (error) {
+    showTrouble(error);
+  }
+  at("progress").hidden = true;
+  if (model) {
+    showModel(model);
+  }
+}
+
+/** Goes on with what is in the field, until the model ends, enough was said or somebody presses Stop. */
+async function answer() {
+  if (model === undefined || answering) {
+    return;
+  }
+  answering = new AbortController();
+  const { signal } = answering;
+  const prompt = at("prompt").value;
+  const asMessage = model.info.chatTemplate !== undefined && at("chat").checked;
+  begin(asMessage ? "" : prompt);
+  let session;
+  try {
+    session = await model.session();
+    await session.configure(options());
+    const tokens = await (asMessage ? messageTokens(prompt) : model.tokenize(prompt));
+    const start = performance.now();
+    await measured("prompt", () => session.feed(tokens, { signal }));
+    await stream(session, signal, start);
+  } catch (error) {
+    if (!signal.aborted) {
+      showTrouble(error);
+    }
+  } finally {
+    session?.close().catch(() => undefined);
+    answering = undefined;
+    end();
+  }
+}
+
+function options() {
+  const seed = at("seed").value;
+  return {
+    maxTokens: Number(at("max-tokens").value),
+    temperature: Number(at("temperature").value),
+    seed: seed === "" ? crypto.getRandomValues(new Uint32Array(1))[0] : Number(seed),
+  };
+}
+
+/** The prompt as the model wants to be spoken to. */
+async function messageTokens(content) {
+  const text = await model.renderChat([{ role: "user", content }]);
+  const tokens = await model.tokenize(text, { addSpecial: false, parseSpecial: true });
+  // Not every template writes the beginning of a text itself.
+  return model.info.bos === undefined || tokens[0] === model.info.bos
+    ? tokens
+    : model.tokenize(text, { addSpecial: true, parseSpecial: true });
+}
+
+/** Shows tokens as they come. `start` is when the prompt was begun. */
+async function stream(session, signal, start) {
+  const characters = new TextDecoder("utf-8", { ignoreBOM: true });
+  const page = pager();
+  let first;
+  let count = 0;
+  let last = performance.now();
+  for await (const { id, bytes } of session.tokens({ signal })) {
+    const now = performance.now();
+    span(first === undefined ? "first token" : "token", first === undefined ? start : last, now);
+    last = now;
+    first ??= now;
+    count += id === undefined ? 0 : 1;
+    page.add(characters.decode(bytes, { stream: true }));
+    page.figures({
+      first: `${(first - start).toFixed(first - start < 10 ? 1 : 0)} ms`,
+      // The first one is counted with the prompt.
+      speed: count > 1 ? ((count - 1) / ((now - first) / 1000)).toFixed(now - first < 100 * count ? 0 : 1) : "–",
+      count: String(count),
+    });
+  }
+  page.add(characters.decode());
+  span("answer", start, performance.now());
+}
+
+/** Brings text and figures onto the page once a frame, however fast they come. */
+function pager() {
+  let text = "";
+  let figures = {};
+  let isPlanned = false;
+  const plan = () => {
+    if (!isPlanned) {
+      isPlanned = true;
+      requestAnimationFrame(() => {
+        isPlanned = false;
+        // Where no beginning stands in front of it, the space before the first word is in the way.
+        at("made").append(at("answer").textContent === "" ? text.trimStart() : text);
+        text = "";
+        for (const [id, figure] of Object.entries(figures)) {
+          at(id).textContent = figure;
+        }
+      });
+    }
+  };
+  return {
+    add(more) {
+      text += more;
+      plan();
+    },
+    figures(now) {
+      figures = now;
+      plan();
+    },
+  };
+}
+
+function begin(given) {
+  performance.clearMeasures();
+  at("trouble").hidden = true;
+  at("given").textContent = given;
+  at("made").textContent = "";
+  for (const id of ["speed", "first", "count"]) {
+    at(id).textContent = "–";
+  }
+  at("answer").ariaBusy = "true";
+  at("go").hidden = true;
+  at("stop").hidden = false;
+  at("stop").focus();
+}
+
+function end() {
+  const hadFocus = document.activeElement === at("stop");
+  at("answer").ariaBusy = "false";
+  at("go").hidden = false;
+  at("stop").hidden = true;
+  if (hadFocus) {
+    at("go").focus();
+  }
+}
+
+function showModel({ info, threads, build }) {
+  const facts = [
+    `${count(info.parameters)} parameters`,
+    `${(info.weightBytes / 1e6).toFixed(info.weightBytes < 1e8 ? 1 : 0)} MB`,
+    `context ${info.contextLength.toLocaleString("en")}`,
+    info.architecture,
+  ];
+  at("name").textContent = info.name || "unnamed model";
+  at("facts").textContent = facts.join(" · ");
+  at("workers").textContent = threads;
+  at("build").textContent = build === "relaxed" ? "relaxed SIMD" : "SIMD";
+  at("chat-option").hidden = info.chatTemplate === undefined;
+  at("asks").textContent = info.chatTemplate === undefined ? "A beginning" : "A beginning or a message";
+  at("go").disabled = false;
+}
+
+function count(parameters) {
+  return parameters >= 1e9 ? `${(parameters / 1e9).toFixed(1)} billion` : `${(parameters / 1e6).toFixed(1)} million`;
+}
+
+function showProgress({ stage, done, total }) {
+  at("progress").hidden = false;
+  if (total === undefined) {
+    at("progress").removeAttribute("value");
+  } else {
+    at("progress").value = done / total;
+  }
+  at("facts").textContent = `${stage === "fetching" ? "Fetching" : "Loading"} · ${(done / 1e6).toFixed(1)} MB`;
+}
+
+function showTrouble(error) {
+  const hint = error.hint ? ` Hint: ${error.hint}.` : "";
+  at("trouble").textContent = `${error.message}.${hint}`;
+  at("trouble").hidden = false;
+}
+
+async function measured(name, work) {
+  const start = performance.now();
+  const result = await work();
+  span(name, start, performance.now());
+  return result;
+}
+
+/** A span that Chromium's DevTools show on a track of their own. */
+function span(name, start, end) {
+  performance.measure(`gust: ${name}`, { start, end, detail: { devtools: { dataType: "track-entry", track: "gust" } } });
+}
+
+function acceptDrops() {
+  // Leaving one element for another within the page is not leaving the page.
+  let depth = 0;
+  const show = (change) => {
+    depth = change === 0 ? 0 : depth + change;
+    at("drop").hidden = depth <= 0;
+  };
+  addEventListener("dragenter", () => show(1));
+  addEventListener("dragleave", () => show(-1));
+  addEventListener("dragover", (event) => event.preventDefault());
+  addEventListener("drop", (event) => {
+    event.preventDefault();
+    show(0);
+    const [file] = event.dataTransfer.files;
+    if (file) {
+      open(file);
+    }
+  });
+}
