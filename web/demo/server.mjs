@@ -21,15 +21,16 @@ const TYPES = {
 const ISOLATION = { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp" };
 
 /**
- * Serves on this port of this machine; 0 takes any that is free. Gives the address, the requests that came
- * (`METHOD /path`), and `close`.
+ * Serves on this port of this machine; 0 takes any that is free. `files` are more files, by their paths in addresses.
+ * Gives the address, the requests that came (`METHOD /path`), and `close`.
  */
-export async function serve({ port = 0, isolated = true } = {}) {
+export async function serve({ port = 0, isolated = true, files = {} } = {}) {
   const requests = [];
   const server = createServer((request, response) => {
     const { pathname } = new URL(request.url, "http://localhost");
     requests.push(`${request.method} ${pathname}`);
-    respond(request.method, pathname, response, isolated ? ISOLATION : {}).catch(() => response.destroy());
+    const path = files[pathname] ?? filePath(pathname);
+    respond(request.method, pathname, path, response, isolated ? ISOLATION : {}).catch(() => response.destroy());
   });
   await new Promise((resolve, reject) => {
     server.once("error", reject);
@@ -43,14 +44,13 @@ export async function serve({ port = 0, isolated = true } = {}) {
   return { url, requests, close };
 }
 
-async function respond(method, pathname, response, headers) {
+async function respond(method, pathname, path, response, headers) {
   if (pathname === "/") {
     response.writeHead(302, { Location: "/demo/" }).end();
     return;
   }
-  const path = method === "GET" || method === "HEAD" ? filePath(pathname) : undefined;
   const found = path && (await stat(path).catch(() => undefined));
-  if (!found?.isFile()) {
+  if (!found?.isFile() || !["GET", "HEAD"].includes(method)) {
     response.writeHead(404, { ...headers, "Content-Type": "text/plain" }).end("not found\n");
     return;
   }

@@ -1,0 +1,236 @@
+// `npm run test:browser`: the package and the demo page in Chromium.
+
+import assert from "node:assert/strict";
+import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import test, { after, before } from "node:test";
+import { serve } from "../demo/server.mjs";
+import { startChromium } from "../drivers/chromium.mjs";
+import { MODEL, gust, gustRun, inFolder } from "./helpers.mjs";
+
+const PROMPT = "Once upon a time";
+const SHIPPED = "/models/gust-stories-q8_0.gguf";
+
+let browser;
+before(async () => (browser = await startChromium()));
+after(() => browser?.close());
+
+/** Has `work` do something in an empty page of its own, which has files of its own too. */
+async function inPage(options, work) {
+  const server = await serve(options);
+  const context = await browser.newContext();
+  const page = await context.newPage();
+  const strays = [];
+  page.on("pageerror", (error) => strays.push(error.message));
+  page.on("request", (request) => request.url().startsWith(server.url) || request.url().startsWith("blob:") || strays.push(request.url()));
+  try {
+    await page.goto(`${server.url}${options.at ?? "drivers/blank.html"}`);
+    await work(page, server, context);
+    assert.deepEqual(strays, [], "errors in the page, and requests to anywhere else");
+  } finally {
+    await context.close();
+    await server.close();
+  }
+}
+
+/** Loads a model in the page, and gives the tokens of an answer and what is known of the model. */
+function tokens(page, source, options) {
+  return page.evaluate(
+    async ([source, options, prompt]) => {
+      const { load } = await import("/src/browser.js");
+      const stages = new Set();
+      try {
+        const model = await load(source, { ...options, onProgress: ({ stage }) => stages.add(stage) });
+        const session = await model.session();
+        await session.configure({ seed: 42, maxTokens: 40 });
+        await session.feed(await model.tokenize(prompt));
+        const ids = [];
+        for await (const { id } of session.tokens()) {
+          ids.push(id);
+        }
+        await model.close();
+        return { ids, threads: model.threads, build: model.build, stages: [...stages] };
+      } catch (error) {
+        return { code: error.code, message: error.message };
+      }
+    },
+    [source, options, PROMPT],
+  );
+}
+
+const reference = () => gustRun("--seed", "42", "-n", "40", PROMPT).map(({ id }) => id);
+
+test("an isolated page: the command's tokens, with one worker and with several, of both builds", async () => {
+  const ids = reference();
+  await inPage({}, async (page) => {
+    const stages = ["fetching", "loading"];
+    assert.deepEqual(await tokens(page, SHIPPED), { ids, threads: 1, build: "relaxed", stages });
+    for (const options of [{ threads: 2 }, { threads: 3 }, { build: "baseline" }]) {
+      const { threads = 1, build = "relaxed" } = options;
+      assert.deepEqual(await tokens(page, SHIPPED, options), { ids, threads, build, stages: ["loading"] });
+    }
+  });
+});
+
+test("a page that is not isolated: one worker, and no more than that", async () => {
+  const ids = reference();
+  await inPage({ isolated: false }, async (page) => {
+    assert.equal(await page.evaluate(() => crossOriginIsolated), false);
+    const found = await tokens(page, SHIPPED);
+    assert.deepEqual(found, { ids, threads: 1, build: "relaxed", stages: ["fetching", "loading"] });
+    const refused = await tokens(page, SHIPPED, { threads: 2 });
+    assert.equal(refused.code, "invalid-argument");
+    assert.match(refused.message, /cross-origin isolated/);
+  });
+});
+
+for (const isolated of [true, false]) {
+  test(`an answer that was aborted goes on as if nothing had been, ${isolated ? "" : "not "}isolated`, async () => {
+    const ids = reference();
+    await inPage({ isolated }, async (page) => {
+      const found = await page.evaluate(
+        async ([source, prompt]) => {
+          const { load } = await import("/src/browser.js");
+          const model = await load(source);
+          const session = await model.session();
+          await session.configure({ seed: 42, maxTokens: 40 });
+          await session.feed(await model.tokenize(prompt));
+          const ids = [];
+          let aborts = 0;
+          while (session.finishReason === undefined) {
+            const controller = new AbortController();
+            setTimeout(() => controller.abort(), 4);
+            try {
+              for await (const { id } of session.tokens({ signal: controller.signal })) {
+                ids.push(id);
+              }
+            } catch (error) {
+              aborts += error.name === "AbortError" ? 1 : NaN;
+            }
+          }
+          return { ids, aborts };
+        },
+        [SHIPPED, PROMPT],
+      );
+      assert.deepEqual(found.ids, ids);
+      assert.ok(found.aborts > 0, `${found.aborts} aborts`);
+    });
+  });
+}
+
+test("a model is fetched once, and again when it has changed", async () => {
+  await inFolder((folder) => {
+    const file = join(folder, "model.gguf");
+    copyFileSync(MODEL, file);
+    return inPage({ files: { "/model.gguf": file } }, async (page, { requests }, context) => {
+      const gets = () => requests.splice(0).filter((request) => request.endsWith("/model.gguf"));
+      const { ids } = await tokens(page, "/model.gguf", { threads: 2 });
+      assert.deepEqual(ids, reference());
+      assert.deepEqual(gets(), ["GET /model.gguf"]);
+
+      const again = await tokens(page, "/model.gguf");
+      assert.deepEqual([again.ids, again.stages], [ids, ["loading"]]);
+      assert.deepEqual(gets(), ["HEAD /model.gguf"]);
+
+      // Two pages at once, and after a reload.
+      const other = await context.newPage();
+      await other.goto(page.url());
+      const both = await Promise.all([tokens(page, "/model.gguf"), tokens(other, "/model.gguf", { threads: 2 })]);
+      assert.deepEqual(both.map((found) => found.ids), [ids, ids]);
+      assert.deepEqual(gets(), ["HEAD /model.gguf", "HEAD /model.gguf"]);
+
+      writeFileSync(file, readFileSync(MODEL.replace("q8_0", "q4_0")));
+      const changed = await tokens(page, "/model.gguf");
+      assert.deepEqual(gets(), ["HEAD /model.gguf", "GET /model.gguf"]);
+      const small = MODEL.replace("q8_0", "q4_0");
+      assert.deepEqual(changed.ids, gustRun("-m", small, "--seed", "42", "-n", "40", PROMPT).map(({ id }) => id));
+
+      await page.evaluate(async () => (await import("/src/browser.js")).clearCache());
+      await tokens(page, "/model.gguf");
+      assert.deepEqual(gets(), ["GET /model.gguf"]);
+    });
+  });
+});
+
+test("without a network, what is kept is good", async () => {
+  await inPage({}, async (page, { requests }, context) => {
+    const { ids } = await tokens(page, SHIPPED);
+    await context.route(`**${SHIPPED}`, (route) => route.abort());
+    requests.length = 0;
+    assert.deepEqual((await tokens(page, SHIPPED)).ids, ids);
+    assert.ok(!requests.some((request) => request.endsWith(SHIPPED)), "the network was away");
+  });
+});
+
+test("what is left of a fetch that was aborted is not taken for a model", async () => {
+  await inPage({}, async (page, { requests }) => {
+    const message = await page.evaluate(async (source) => {
+      const { load } = await import("/src/browser.js");
+      const controller = new AbortController();
+      const options = { signal: controller.signal, onProgress: () => controller.abort(new Error("enough")) };
+      return load(source, options).then(
+        () => "loaded",
+        (error) => error.message,
+      );
+    }, SHIPPED);
+    assert.equal(message, "enough");
+    assert.deepEqual((await tokens(page, SHIPPED)).ids, reference());
+    assert.deepEqual(requests.filter((request) => request.endsWith(SHIPPED)), [`GET ${SHIPPED}`, `GET ${SHIPPED}`]);
+  });
+});
+
+test("addresses where there is no model, or something else", async () => {
+  await inPage({}, async (page) => {
+    assert.equal((await tokens(page, "/models/none.gguf")).code, "not-found");
+    const html = await tokens(page, "/demo/index.html");
+    assert.equal(html.code, "invalid-model");
+    assert.equal((await tokens(page, "http://[")).code, "invalid-argument");
+  });
+});
+
+test("the demo streams a story, stops, and leaves spans for the developer tools", async () => {
+  const story = gust("run", "--quiet", "--seed", "42", "-n", "400", PROMPT).join("\n");
+  await inPage({ at: "demo/" }, async (page) => {
+    await page.locator("#go:enabled").click();
+    await page.locator("#answer[aria-busy=false]").waitFor();
+    await page.waitForFunction(() => document.querySelector("#count").textContent === "244");
+    assert.equal((await page.locator("#answer").textContent()).trim(), story);
+    assert.ok(Number(await page.locator("#speed").textContent()) > 0);
+    assert.match(await page.locator("#first").textContent(), /^[\d.]+ ms$/);
+    const spans = await page.evaluate(() => performance.getEntriesByType("measure").map(({ name }) => name));
+    for (const name of ["gust: prompt", "gust: first token", "gust: token", "gust: answer"]) {
+      assert.ok(spans.includes(name), name);
+    }
+
+    await page.locator("#go").click();
+    await page.waitForFunction(() => document.querySelector("#made").textContent.length > 20);
+    await page.locator("#stop").click();
+    await page.locator("#go:enabled").waitFor();
+    const stopped = (await page.locator("#answer").textContent()).trim();
+    assert.ok(story.startsWith(stopped) && stopped.length < story.length, stopped);
+    assert.equal(await page.locator("#trouble").isVisible(), false);
+  });
+});
+
+test("the demo opens a file of the user's, and says what is wrong with another", async () => {
+  await inPage({ at: "demo/" }, async (page) => {
+    await page.locator("#go:enabled").waitFor();
+    await page.locator("#file").setInputFiles({ name: "no.gguf", mimeType: "", buffer: Buffer.from("<!doctype html>") });
+    await page.locator("#trouble").waitFor();
+    assert.match(await page.locator("#trouble").textContent(), /invalid model: .*Hint: the file may be cut short/);
+    // What was there before still works.
+    assert.equal(await page.locator("#name").textContent(), "gust-stories");
+
+    const tiny = readFileSync(MODEL.replace("stories-q8_0", "tiny"));
+    await page.evaluate((bytes) => {
+      const files = new DataTransfer();
+      files.items.add(new File([new Uint8Array(bytes)], "tiny.gguf"));
+      dispatchEvent(Object.assign(new Event("drop", { cancelable: true }), { dataTransfer: files }));
+    }, Array.from(tiny));
+    await page.waitForFunction(() => /gust-tiny/.test(document.querySelector("#name").textContent));
+    await page.locator("#chat").setChecked(false).catch(() => undefined);
+    await page.locator("#go:enabled").click();
+    await page.waitForFunction(() => Number(document.querySelector("#count").textContent) > 5);
+    assert.equal(await page.locator("#trouble").isVisible(), false);
+  });
+});
