@@ -71,11 +71,15 @@ async function respond(method, pathname, path, response, headers) {
   file.pipe(response);
 }
 
+/** Where the package lies in a project that has installed it. */
+const INSTALLED = "/node_modules/gust-llm/";
+
 /** The file behind a path, if it is one of the folders that are served. */
 function filePath(pathname) {
   let wanted;
   try {
-    wanted = normalize(decodeURIComponent(pathname.endsWith("/") ? `${pathname}index.html` : pathname));
+    const path = pathname.startsWith(INSTALLED) ? pathname.slice(INSTALLED.length - 1) : pathname;
+    wanted = normalize(decodeURIComponent(path.endsWith("/") ? `${path}index.html` : path));
   } catch {
     return undefined;
   }

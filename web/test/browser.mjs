@@ -6,7 +6,7 @@ import { join } from "node:path";
 import test, { after, before } from "node:test";
 import { serve } from "../demo/server.mjs";
 import { startChromium } from "../drivers/chromium.mjs";
-import { MODEL, gust, gustRun, inFolder } from "./helpers.mjs";
+import { MODEL, gust, gustRun, inFolder, readmeExample } from "./helpers.mjs";
 
 const PROMPT = "Once upon a time";
 const SHIPPED = "/models/gust-stories-q8_0.gguf";
@@ -232,5 +232,18 @@ test("the demo opens a file of the user's, and says what is wrong with another",
     await page.locator("#go:enabled").click();
     await page.waitForFunction(() => Number(document.querySelector("#count").textContent) > 5);
     assert.equal(await page.locator("#trouble").isVisible(), false);
+  });
+});
+
+test("the README's example for pages runs as it stands there", async () => {
+  await inFolder((folder) => {
+    const file = join(folder, "example.html");
+    writeFileSync(file, `<!doctype html>\n<link rel="icon" href="/demo/icon.svg">\n<body>\n${readmeExample("html")}`);
+    return inPage({ files: { "/example.html": file }, at: "example.html" }, async (page) => {
+      const words = (text) => text.trim().split(/\s+/).join(" ");
+      const story = words(gust("run", "--quiet", "--no-echo", "--seed", "42", "-n", "100", PROMPT).join(" "));
+      await page.waitForFunction((length) => document.body.innerText.trim().length >= length, story.length);
+      assert.equal(words(await page.evaluate(() => document.body.innerText)), story);
+    });
   });
 });

@@ -1,7 +1,7 @@
 // What the tests share: the shipped model, and the command `gust`, which is what this package is compared with.
 
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -64,4 +64,10 @@ export async function inFolder(work) {
   } finally {
     rmSync(folder, { recursive: true });
   }
+}
+
+/** The first example in this language in the README. */
+export function readmeExample(language) {
+  const readme = readFileSync(new URL("../README.md", import.meta.url), "utf8");
+  return readme.match(new RegExp(`\`\`\`${language}\\n(.*?)\`\`\``, "s"))[1];
 }

@@ -1,0 +1,42 @@
+// A program that uses the types; package.test.mjs has it checked and nobody runs it.
+
+import { type ErrorCode, GustError, type Model, type Session, type Token, load } from "gust-llm";
+
+const controller = new AbortController();
+const model: Model = await load(new URL("model.gguf", import.meta.url), {
+  threads: 2,
+  draft: new Blob([]),
+  onProgress: ({ stage, done, total }) => `${stage} ${done / (total ?? done)}`,
+  signal: controller.signal,
+});
+const session: Session = await model.session({ contextLength: 512, kvType: "q8-0" });
+await session.configure({ seed: 2n ** 63n, temperature: 0.7, stop: ["\n"], logprobs: 3 });
+await session.feed(await model.tokenize("Once", { addSpecial: false }), { signal: controller.signal });
+
+const tokens: Token[] = [];
+for await (const token of session.tokens({ signal: controller.signal })) {
+  tokens.push(token);
+}
+for await (const text of session.text()) {
+  text.trim();
+}
+const event = await session.nextEvent();
+const said: Uint8Array = event.bytes;
+if (event.type === "finished") {
+  const reason: "end-of-sequence" | "stop" | "length" = event.reason;
+  reason.trim();
+} else {
+  const best: number | undefined = event.top[0]?.logprob;
+  best?.toFixed();
+}
+try {
+  await session.restore(said);
+} catch (error) {
+  const code: ErrorCode | undefined = error instanceof GustError ? error.code : undefined;
+  code?.trim();
+}
+
+// @ts-expect-error: no such option
+await session.configure({ max_tokens: 5 });
+// @ts-expect-error: a path, an address, bytes or a Blob
+await load(5);
