@@ -1,8 +1,8 @@
 //! `cargo xtask`: sets up, builds, runs and tests gust, and holds no logic of the product.
 //!
 //! In the order of use: [`setup`] (what must be on the machine), [`build`] (both engines, then the host), [`launch`]
-//! (the built programs), [`mod@test`] and [`lint`]. [`process`] is what they start other programs with. All of its own
-//! words go to stderr; stdout belongs to the program that is run.
+//! (the built programs), [`mod@test`] and [`lint`]; [`mod@web`] makes the npm package. [`process`] is what they start other
+//! programs with. All of its own words go to stderr; stdout belongs to the program that is run.
 
 mod build;
 mod launch;
@@ -10,6 +10,7 @@ mod lint;
 mod process;
 mod setup;
 mod test;
+mod web;
 
 use std::process::ExitCode;
 
@@ -29,6 +30,7 @@ Commands:
   bench [ARGS]    measures gust and its peers; with --kernels, the kernels alone; see `cargo xtask bench --help`
   disasm NAME     the machine code of the engine's functions; see `cargo xtask disasm --help`
   synth [ARGS]    writes a GGUF of random weights in the dimensions of a real model; see `cargo xtask synth --help`
+  web [test|demo] builds the npm package in web/ for Node and browsers; tests it; serves its demo page (needs Node)
   help            prints this
 
 Built are:
@@ -49,7 +51,7 @@ fn main() -> ExitCode {
     };
     let takes_args = matches!(
         command.to_str(),
-        Some("run" | "gust" | "synth" | "bench" | "disasm" | "compose")
+        Some("run" | "gust" | "synth" | "bench" | "disasm" | "compose" | "web")
     );
     if !takes_args && let Some(arg) = args.first() {
         return match arg.to_str() {
@@ -68,6 +70,7 @@ fn main() -> ExitCode {
         Some("bench") => launch::bench(args),
         Some("disasm") => launch::disasm(args),
         Some("compose") => launch::compose(args),
+        Some("web") => web::web(&args),
         Some("build") => build::all().map(|()| ExitCode::SUCCESS),
         Some("setup") => setup::check().map(|()| ExitCode::SUCCESS),
         Some("test") => test::all(),
