@@ -9,6 +9,7 @@ const SHIPPED = "../models/gust-stories-q8_0.gguf";
 const at = (id) => document.getElementById(id);
 
 let model;
+let loading;
 let answering;
 
 at("form").addEventListener("submit", (event) => {
@@ -31,23 +32,29 @@ acceptDrops();
 // Another address can be given: ?model=https://…
 open(new URLSearchParams(location.search).get("model") ?? SHIPPED);
 
-/** Loads a file or an address in the place of what was there. */
+/** Loads a file or an address in the place of what was there, and of what is still being loaded. */
 async function open(source) {
   if (source === undefined) {
     return;
   }
   answering?.abort();
+  loading?.abort();
+  loading = new AbortController();
+  const { signal } = loading;
   at("go").disabled = true;
   at("trouble").hidden = true;
   at("name").textContent = source instanceof File ? source.name : String(source).split("/").pop();
   at("facts").textContent = "Loading";
   try {
-    const loaded = await measured("load", () => load(source, { onProgress: showProgress }));
+    const loaded = await measured("load", () => load(source, { onProgress: showProgress, signal }));
     model?.close();
     model = loaded;
     // The shipped model knows stories; most others are made to be spoken to.
     at("chat").checked = source !== SHIPPED;
   } catch (error) {
+    if (signal.aborted) {
+      return;
+    }
     showTrouble(error);
   }
   at("progress").hidden = true;
@@ -229,7 +236,11 @@ async function measured(name, work) {
 
 /** A span that Chromium's DevTools show on a track of their own. */
 function span(name, start, end) {
-  performance.measure(`gust: ${name}`, { start, end, detail: { devtools: { dataType: "track-entry", track: "gust" } } });
+  performance.measure(`gust: ${name}`, {
+    start,
+    end,
+    detail: { devtools: { dataType: "track-entry", track: "gust" } },
+  });
 }
 
 function acceptDrops() {

@@ -16,7 +16,9 @@ try {
     // Twice: in the first answer the browser still compiles.
     for (let round = 0; round < 2; round++) {
       await page.locator("#go:enabled").click();
-      await page.waitForFunction(() => document.querySelector("#count").textContent > "1" && document.querySelector("#stop").hidden);
+      await page.waitForFunction(
+        () => document.querySelector("#count").textContent > "1" && document.querySelector("#stop").hidden,
+      );
     }
     await page.evaluate(() => document.activeElement.blur());
     await page.screenshot({ fullPage: true, path: fileURLToPath(new URL(`../../docs/${name}`, import.meta.url)) });

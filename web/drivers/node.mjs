@@ -16,6 +16,13 @@ const model = await load(shipped, { threads });
 const { tokens, first, speed } = await measure(model);
 const notes = `${model.threads} worker${model.threads === 1 ? "" : "s"}; first answer ${first.toFixed(0)} tokens/s`;
 console.log(
-  JSON.stringify({ host: "Node", version: process.versions.node, build: model.build, tokens, tokens_per_second: speed, notes }),
+  JSON.stringify({
+    host: "Node",
+    version: process.versions.node,
+    build: model.build,
+    tokens,
+    tokens_per_second: speed,
+    notes,
+  }),
 );
 await model.close();

@@ -69,7 +69,7 @@ const ENGINE = {
 
 function address(source) {
   try {
-    return new URL(source, document.baseURI).href;
+    return new URL(source, globalThis.document?.baseURI ?? location.href).href;
   } catch {
     throw invalidArgument("source", "an address, a Blob, a File or a Uint8Array", source);
   }

@@ -132,7 +132,8 @@ export class Ensemble {
   /** What all members have answered, if they agree: one that fails is the answer of all. */
   #agreed(answers, { keep }, signal) {
     const cause = this.#group?.firstFailed() ?? -1;
-    const first = (kind) => (answers[cause]?.[kind] !== undefined ? answers[cause] : answers.find((answer) => kind in answer));
+    const first = (kind) =>
+      answers[cause]?.[kind] !== undefined ? answers[cause] : answers.find((answer) => kind in answer);
     const lost = first("lost");
     if (lost) {
       throw this.#end(new GustError("lost", lost.lost));

@@ -48,7 +48,8 @@ function threads(asked, bytes, host) {
   const most = host.sharesMemory() ? Infinity : 1;
   if (asked !== undefined) {
     if (asked === 0 || asked > most) {
-      const expected = asked === 0 ? "at least 1" : "1, because this page is not cross-origin isolated (serve it with COOP and COEP)";
+      const expected =
+        asked === 0 ? "at least 1" : "1, because this page is not cross-origin isolated (serve it with COOP and COEP)";
       throw invalidArgument("threads", expected, asked);
     }
     return asked;

@@ -1,6 +1,14 @@
 // A loaded model.
 
-import { CHAT_OPTIONS, DETOKENIZE_OPTIONS, SESSION_OPTIONS, TOKENIZE_OPTIONS, check, text, tokenIds } from "./options.js";
+import {
+  CHAT_OPTIONS,
+  DETOKENIZE_OPTIONS,
+  SESSION_OPTIONS,
+  TOKENIZE_OPTIONS,
+  check,
+  text,
+  tokenIds,
+} from "./options.js";
 import { plainNumbers } from "./numbers.js";
 import { Session } from "./session.js";
 
@@ -55,7 +63,10 @@ export class Model {
 
   async renderChat(messages, options = {}) {
     check("chat options", options, CHAT_OPTIONS);
-    const turns = messages.map(({ role, content }) => ({ role: text("role", role), content: text("content", content) }));
+    const turns = messages.map(({ role, content }) => ({
+      role: text("role", role),
+      content: text("content", content),
+    }));
     const { variables } = options;
     return this.#ask("renderChat", turns, {
       ...options,

@@ -62,7 +62,11 @@ function filePath(source) {
   if (typeof source === "string" && !/^[a-z]+:\/\//i.test(source)) {
     return source;
   }
-  throw invalidArgument("source", "a path, a file: URL or a Uint8Array (fetch what is elsewhere into a file first)", source);
+  throw invalidArgument(
+    "source",
+    "a path, a file: URL or a Uint8Array (fetch what is elsewhere into a file first)",
+    source,
+  );
 }
 
 /** A copy that all workers can look at. */

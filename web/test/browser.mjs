@@ -22,7 +22,11 @@ async function inPage(options, work) {
   const page = await context.newPage();
   const strays = [];
   page.on("pageerror", (error) => strays.push(error.message));
-  page.on("request", (request) => request.url().startsWith(server.url) || request.url().startsWith("blob:") || strays.push(request.url()));
+  page.on(
+    "request",
+    (request) =>
+      request.url().startsWith(server.url) || request.url().startsWith("blob:") || strays.push(request.url()),
+  );
   try {
     await page.goto(`${server.url}${options.at ?? "drivers/blank.html"}`);
     await work(page, server, context);
@@ -136,14 +140,20 @@ test("a model is fetched once, and again when it has changed", async () => {
       const other = await context.newPage();
       await other.goto(page.url());
       const both = await Promise.all([tokens(page, "/model.gguf"), tokens(other, "/model.gguf", { threads: 2 })]);
-      assert.deepEqual(both.map((found) => found.ids), [ids, ids]);
+      assert.deepEqual(
+        both.map((found) => found.ids),
+        [ids, ids],
+      );
       assert.deepEqual(gets(), ["HEAD /model.gguf", "HEAD /model.gguf"]);
 
       writeFileSync(file, readFileSync(MODEL.replace("q8_0", "q4_0")));
       const changed = await tokens(page, "/model.gguf");
       assert.deepEqual(gets(), ["HEAD /model.gguf", "GET /model.gguf"]);
       const small = MODEL.replace("q8_0", "q4_0");
-      assert.deepEqual(changed.ids, gustRun("-m", small, "--seed", "42", "-n", "40", PROMPT).map(({ id }) => id));
+      assert.deepEqual(
+        changed.ids,
+        gustRun("-m", small, "--seed", "42", "-n", "40", PROMPT).map(({ id }) => id),
+      );
 
       await page.evaluate(async () => (await import("/src/browser.js")).clearCache());
       await tokens(page, "/model.gguf");
@@ -175,7 +185,10 @@ test("what is left of a fetch that was aborted is not taken for a model", async 
     }, SHIPPED);
     assert.equal(message, "enough");
     assert.deepEqual((await tokens(page, SHIPPED)).ids, reference());
-    assert.deepEqual(requests.filter((request) => request.endsWith(SHIPPED)), [`GET ${SHIPPED}`, `GET ${SHIPPED}`]);
+    assert.deepEqual(
+      requests.filter((request) => request.endsWith(SHIPPED)),
+      [`GET ${SHIPPED}`, `GET ${SHIPPED}`],
+    );
   });
 });
 
@@ -215,7 +228,9 @@ test("the demo streams a story, stops, and leaves spans for the developer tools"
 test("the demo opens a file of the user's, and says what is wrong with another", async () => {
   await inPage({ at: "demo/" }, async (page) => {
     await page.locator("#go:enabled").waitFor();
-    await page.locator("#file").setInputFiles({ name: "no.gguf", mimeType: "", buffer: Buffer.from("<!doctype html>") });
+    await page
+      .locator("#file")
+      .setInputFiles({ name: "no.gguf", mimeType: "", buffer: Buffer.from("<!doctype html>") });
     await page.locator("#trouble").waitFor();
     assert.match(await page.locator("#trouble").textContent(), /invalid model: .*Hint: the file may be cut short/);
     // What was there before still works.
@@ -228,7 +243,10 @@ test("the demo opens a file of the user's, and says what is wrong with another",
       dispatchEvent(Object.assign(new Event("drop", { cancelable: true }), { dataTransfer: files }));
     }, Array.from(tiny));
     await page.waitForFunction(() => /gust-tiny/.test(document.querySelector("#name").textContent));
-    await page.locator("#chat").setChecked(false).catch(() => undefined);
+    await page
+      .locator("#chat")
+      .setChecked(false)
+      .catch(() => undefined);
     await page.locator("#go:enabled").click();
     await page.waitForFunction(() => Number(document.querySelector("#count").textContent) > 5);
     assert.equal(await page.locator("#trouble").isVisible(), false);

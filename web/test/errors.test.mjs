@@ -85,7 +85,10 @@ for (const threads of [1, 2]) {
 }
 
 test("a model that is not there", async () => {
-  await assert.rejects(load("/no/such/model.gguf"), { code: "not-found", message: "no model at `/no/such/model.gguf`" });
+  await assert.rejects(load("/no/such/model.gguf"), {
+    code: "not-found",
+    message: "no model at `/no/such/model.gguf`",
+  });
   await assert.rejects(load(new URL("file:///no/such/model.gguf")), { code: "not-found" });
   await assert.rejects(load(new URL(".", import.meta.url)), { code: "io" });
   await assert.rejects(load("https://example.org/model.gguf"), { code: "invalid-argument" });
@@ -94,7 +97,10 @@ test("a model that is not there", async () => {
 
 test("options with a misspelt name or a value that is none are refused", async () => {
   const wrong = { code: "invalid-argument" };
-  await assert.rejects(load(MODEL, { thread: 2 }), { ...wrong, message: /expected one of scope, threads.*, found thread$/ });
+  await assert.rejects(load(MODEL, { thread: 2 }), {
+    ...wrong,
+    message: /expected one of scope, threads.*, found thread$/,
+  });
   await assert.rejects(load(MODEL, { threads: 0 }), wrong);
   await assert.rejects(load(MODEL, { build: "fast" }), wrong);
   await withModel({}, async (model) => {
@@ -103,7 +109,14 @@ test("options with a misspelt name or a value that is none are refused", async (
     await assert.rejects(model.session({ context: 64 }), wrong);
     await assert.rejects(model.tokenize(5), wrong);
     const session = await model.session();
-    for (const options of [{ max_tokens: 5 }, { maxTokens: -1 }, { maxTokens: 1.5 }, { temperature: "0" }, { stop: "x" }, { seed: -1 }]) {
+    for (const options of [
+      { max_tokens: 5 },
+      { maxTokens: -1 },
+      { maxTokens: 1.5 },
+      { temperature: "0" },
+      { stop: "x" },
+      { seed: -1 },
+    ]) {
       await assert.rejects(session.configure(options), wrong, JSON.stringify(options));
     }
     await assert.rejects(session.configure({ temperature: -1 }), wrong);

@@ -29,7 +29,9 @@ async function together(size, body, meanwhile = () => undefined) {
       group: new URL("../src/group.js", import.meta.url).href,
     };
     const worker = new Worker(code, { eval: true, workerData });
-    return new Promise((resolve, reject) => worker.once("message", resolve).once("error", reject)).finally(() => worker.terminate());
+    return new Promise((resolve, reject) => worker.once("message", resolve).once("error", reject)).finally(() =>
+      worker.terminate(),
+    );
   });
   await meanwhile(group);
   return { group, outcomes: await Promise.all(outcomes) };

@@ -54,7 +54,10 @@ test("the engine works with what lies above 2 GiB", async () => {
   for (let event = session.nextToken(); event.tag === "token"; event = session.nextToken()) {
     ids.push(event.val.id);
   }
-  assert.deepEqual(ids, gustRun("--seed", "42", "-n", "20", "Once upon a time").map(({ id }) => id));
+  assert.deepEqual(
+    ids,
+    gustRun("--seed", "42", "-n", "20", "Once upon a time").map(({ id }) => id),
+  );
   assert.equal(model.info().name, "gust-stories");
   assert.throws(() => engine.loadModel("other", {}), { tag: "not-found", val: "other" });
   assert.throws(() => session.truncate(500), { tag: "invalid-argument" });

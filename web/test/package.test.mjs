@@ -37,9 +37,16 @@ test("the types hold for a program that uses them", () => {
 });
 
 test("everything that the types promise is there, and nothing else", async () => {
-  const source = ts.createSourceFile("index.d.ts", readFileSync(path("../src/index.d.ts"), "utf8"), ts.ScriptTarget.ES2022);
+  const source = ts.createSourceFile(
+    "index.d.ts",
+    readFileSync(path("../src/index.d.ts"), "utf8"),
+    ts.ScriptTarget.ES2022,
+  );
   const members = (name) =>
-    source.statements.find((statement) => statement.name?.text === name).members.map((member) => member.name.text).sort();
+    source.statements
+      .find((statement) => statement.name?.text === name)
+      .members.map((member) => member.name.text)
+      .sort();
   const names = (object) =>
     [...Object.keys(object), ...Object.getOwnPropertyNames(Object.getPrototypeOf(object))]
       .filter((name) => name !== "constructor")

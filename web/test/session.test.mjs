@@ -75,7 +75,10 @@ for (const threads of [1, 2]) {
 
 test("a signal that is aborted already stops everything before it begins", async () => {
   const signal = AbortSignal.abort();
-  await assert.rejects(withModel({ signal }, () => undefined), { name: "AbortError" });
+  await assert.rejects(
+    withModel({ signal }, () => undefined),
+    { name: "AbortError" },
+  );
   await withModel({}, async (model) => {
     const session = await begin(model, PROMPT);
     await assert.rejects(session.nextEvent({ signal }), { name: "AbortError" });

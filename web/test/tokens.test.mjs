@@ -22,7 +22,10 @@ test("the same tokens as the command, for several numbers of threads and both bu
 test("all options of sampling reach the engine", async () => {
   const cases = [
     [["--temperature", "0"], { temperature: 0 }],
-    [["--temperature", "1.5", "--top-k", "0", "--top-p", "1", "--min-p", "0"], { temperature: 1.5, topK: 0, topP: 1, minP: 0 }],
+    [
+      ["--temperature", "1.5", "--top-k", "0", "--top-p", "1", "--min-p", "0"],
+      { temperature: 1.5, topK: 0, topP: 1, minP: 0 },
+    ],
     [["--top-k", "3"], { topK: 3 }],
     [["--top-p", "0.5"], { topP: 0.5 }],
     [["--min-p", "0.3"], { minP: 0.3 }],
@@ -56,7 +59,10 @@ test("log-probabilities are the command's", async () => {
       const token = expected.shift();
       assert.equal(id, token.id);
       assert.equal(logprob, Math.fround(token.logprob));
-      assert.deepEqual(top, token.top.map(({ id, logprob }) => ({ id, logprob: Math.fround(logprob) })));
+      assert.deepEqual(
+        top,
+        token.top.map(({ id, logprob }) => ({ id, logprob: Math.fround(logprob) })),
+      );
     }
     assert.equal(expected.length, 0);
   });
@@ -100,7 +106,9 @@ test("text is the command's, whole characters only, and a stop text ends it", as
 test("tokenizing and back", async () => {
   await withModel({ scope: "vocabulary" }, async (model) => {
     for (const text of [PROMPT, "", "Grüße, 世界! 🦀", " two  spaces\n\n"]) {
-      const expected = gust("tokenize", "--ids", text).filter((line) => line !== "").map(Number);
+      const expected = gust("tokenize", "--ids", text)
+        .filter((line) => line !== "")
+        .map(Number);
       const tokens = await model.tokenize(text);
       assert.deepEqual(Array.from(tokens), expected);
       const plain = await model.tokenize(text, { addSpecial: false });

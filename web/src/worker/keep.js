@@ -12,7 +12,9 @@ addEventListener("message", async ({ data: url }) => {
   try {
     postMessage({ kept: await kept(url) });
   } catch (error) {
-    postMessage(error instanceof Failure ? { code: error.code, detail: error.message } : { code: "io", detail: why(error) });
+    postMessage(
+      error instanceof Failure ? { code: error.code, detail: error.message } : { code: "io", detail: why(error) },
+    );
   }
 });
 
@@ -71,7 +73,10 @@ async function isFresh(known, url) {
   try {
     const response = await fetch(url, { method: "HEAD", cache: "no-cache" });
     const now = said(response);
-    return !response.ok || Object.keys(now).every((name) => known[name] === null || now[name] === null || known[name] === now[name]);
+    return (
+      !response.ok ||
+      Object.keys(now).every((name) => known[name] === null || now[name] === null || known[name] === now[name])
+    );
   } catch {
     return true;
   }

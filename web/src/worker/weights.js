@@ -46,7 +46,10 @@ export function weights(blobs, memory, onRead) {
         const piece = target.subarray(done, done + PIECE);
         const count = readSome(this.blob, piece, offset + done);
         if (count === 0) {
-          refuse("io", `${target.length} bytes at ${offset} were expected, found the end after ${done}: the file was cut short`);
+          refuse(
+            "io",
+            `${target.length} bytes at ${offset} were expected, found the end after ${done}: the file was cut short`,
+          );
         }
         done += count;
         onRead(count);
