@@ -1,7 +1,7 @@
 // `npm run screenshot`: docs/demo.png and docs/demo-dark.png, of the demo page in Chromium with a story in it.
 
 import { fileURLToPath } from "node:url";
-import { startChromium } from "../drivers/chromium.mjs";
+import { startChromium } from "../test/chromium.mjs";
 import { serve } from "./server.mjs";
 
 const server = await serve();

@@ -4,6 +4,7 @@ import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
 import { createServer } from "node:http";
 import { extname, normalize, sep } from "node:path";
+import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
 
 const WEB = fileURLToPath(new URL("../", import.meta.url));
@@ -21,14 +22,21 @@ const TYPES = {
 const ISOLATION = { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp" };
 
 /**
- * Serves on this port of this machine; 0 takes any that is free. `files` are more files, by their paths in addresses.
- * Gives the address, the requests that came (`METHOD /path`), and `close`.
+ * Serves on this port of this machine; 0 takes any that is free. `files` are more files, by their paths in addresses;
+ * `onReport` is given what a page sends to `/report`. Gives the address, the requests that came (`METHOD /path`), and `close`.
  */
-export async function serve({ port = 0, isolated = true, files = {} } = {}) {
+export async function serve({ port = 0, isolated = true, files = {}, onReport } = {}) {
   const requests = [];
   const server = createServer((request, response) => {
     const { pathname } = new URL(request.url, "http://localhost");
     requests.push(`${request.method} ${pathname}`);
+    if (onReport && pathname === "/report") {
+      text(request).then((report) => {
+        response.writeHead(204).end();
+        onReport(report);
+      });
+      return;
+    }
     const path = files[pathname] ?? filePath(pathname);
     respond(request.method, pathname, path, response, isolated ? ISOLATION : {}).catch(() => response.destroy());
   });

@@ -1,51 +1,64 @@
-// Runs the shipped model in Chromium, for the table that `cargo xtask hosts` prints, and writes one line of JSON.
+// Runs the shipped model in a browser, for the table that `cargo xtask hosts` prints, and writes one line of JSON.
 //
-//   node drivers/browser.mjs [--threads N] [--no-isolation]
+//   node drivers/browser.mjs [--browser chromium|firefox] [--threads N] [--no-isolation]
 //
-// The speed is the median of five answers after the first one, in which V8 still compiles.
+// The browser is only started with the address of a page, which reports to the server: nothing has to know how to steer
+// it, and npm's packages are not needed.
 
+import { spawn, spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { serve } from "../demo/server.mjs";
-import { startChromium } from "./chromium.mjs";
+import { BROWSERS, findBrowser } from "./browsers.mjs";
+
+const PATIENCE = 60_000; // milliseconds
 
 const { values } = parseArgs({
-  options: { threads: { type: "string" }, "no-isolation": { type: "boolean", default: false } },
+  options: {
+    browser: { type: "string", default: "chromium" },
+    threads: { type: "string" },
+    "no-isolation": { type: "boolean", default: false },
+  },
 });
-const threads = values.threads && Number(values.threads);
 
-const browser = await startChromium().catch((error) => {
-  console.error(`error: ${error.message}`);
-  process.exit(1);
-});
-const server = await serve({ isolated: !values["no-isolation"] });
 try {
-  const page = await browser.newPage();
-  await page.goto(`${server.url}drivers/blank.html`);
-  const found = await page.evaluate(async (threads) => {
-    const { load } = await import("/src/browser.js");
-    const { measure } = await import("/drivers/measure.js");
-    const model = await load("/models/gust-stories-q8_0.gguf", { threads });
-    const { build, threads: workers } = model;
-    const measured = await measure(model);
-    await model.close();
-    return { ...measured, build, workers, isolated: crossOriginIsolated };
-  }, threads);
-  const notes = [
-    `${found.workers} Web Worker${found.workers === 1 ? "" : "s"}`,
-    found.isolated ? "cross-origin isolated" : "not cross-origin isolated",
-    `first answer ${found.first.toFixed(0)} tokens/s`,
-  ];
-  console.log(
-    JSON.stringify({
-      host: "Chromium",
-      version: browser.version(),
-      build: found.build,
-      tokens: found.tokens,
-      tokens_per_second: found.speed,
-      notes: notes.join("; "),
-    }),
-  );
-} finally {
-  await browser.close();
+  const program = findBrowser(values.browser);
+  const report = await run(program);
+  if (report.error) {
+    throw new Error(`${program}: ${report.error}`);
+  }
+  const { host } = BROWSERS[values.browser];
+  console.log(JSON.stringify({ host, version: version(program), ...report }));
+} catch (error) {
+  console.error(`error: ${error.message}`);
+  process.exitCode = 1;
+}
+
+async function run(program) {
+  let report;
+  const reported = new Promise((resolve) => (report = resolve));
+  const server = await serve({ isolated: !values["no-isolation"], onReport: (text) => report(JSON.parse(text)) });
+  const folder = mkdtempSync(join(tmpdir(), "gust-browser-"));
+  const address = `${server.url}drivers/report.html${values.threads ? `?threads=${values.threads}` : ""}`;
+  const browser = spawn(program, [...BROWSERS[values.browser].flags(folder), address], { stdio: "ignore" });
+  const ended = new Promise((resolve) => {
+    browser.on("error", (error) => resolve({ error: `it could not be started: ${error.code}` }));
+    browser.on("exit", (code) => resolve({ error: `it ended with exit code ${code}` }));
+  });
+  const late = setTimeout(() => report({ error: `no report within ${PATIENCE / 1000} s` }), PATIENCE);
+  const found = await Promise.race([reported, ended]);
+  clearTimeout(late);
+  browser.kill();
+  await ended;
   await server.close();
+  // What it started may still be writing when it has ended itself.
+  rmSync(folder, { recursive: true, force: true, maxRetries: 10 });
+  return found;
+}
+
+function version(program) {
+  const { stdout } = spawnSync(program, ["--version"], { encoding: "utf8" });
+  return stdout.match(/\d[\d.]*/)?.[0];
 }

@@ -3,7 +3,10 @@
 const PROMPT = "Once upon a time";
 const OPTIONS = { seed: 42, maxTokens: 64 };
 
-/** The token ids, the tokens per second of the first answer, and the median of those of five more. */
+/**
+ * The fields of the line that a driver writes which depend on the model. The speed is the median of five answers after
+ * the first one, in which the host still compiles.
+ */
 export async function measure(model) {
   const answers = [];
   for (let round = 0; round < 6; round++) {
@@ -11,7 +14,12 @@ export async function measure(model) {
   }
   const [{ tokens, speed: first }, ...others] = answers;
   const speeds = others.map(({ speed }) => speed).sort((a, b) => a - b);
-  return { tokens, first, speed: Math.round(10 * speeds[2]) / 10 };
+  return {
+    build: model.build,
+    tokens,
+    tokens_per_second: Math.round(10 * speeds[2]) / 10,
+    notes: `${model.threads} worker${model.threads === 1 ? "" : "s"}; first answer ${first.toFixed(0)} tokens/s`,
+  };
 }
 
 async function answer(model) {

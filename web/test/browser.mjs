@@ -5,7 +5,7 @@ import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import test, { after, before } from "node:test";
 import { serve } from "../demo/server.mjs";
-import { startChromium } from "../drivers/chromium.mjs";
+import { startChromium } from "./chromium.mjs";
 import { MODEL, gust, gustRun, inFolder, readmeExample } from "./helpers.mjs";
 
 const PROMPT = "Once upon a time";
@@ -28,7 +28,7 @@ async function inPage(options, work) {
       request.url().startsWith(server.url) || request.url().startsWith("blob:") || strays.push(request.url()),
   );
   try {
-    await page.goto(`${server.url}${options.at ?? "drivers/blank.html"}`);
+    await page.goto(`${server.url}${options.at ?? "test/blank.html"}`);
     await work(page, server, context);
     assert.deepEqual(strays, [], "errors in the page, and requests to anywhere else");
   } finally {
