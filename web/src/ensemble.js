@@ -14,6 +14,7 @@ export class Ensemble {
   #dropped = [];
   #nextResource = 1;
   #ended;
+  #workersEnded;
 
   /**
    * Starts `size` members. `host` makes the workers, `modules` are the engine's, `sources` what `weights` finds by name.
@@ -27,7 +28,7 @@ export class Ensemble {
       const group = ensemble.#group && { buffer: ensemble.#group.words.buffer, size, processors: host.processors() };
       await ensemble.#run(ensemble.#members, (rank) => ({ rank, group, modules, sources }));
     } catch (error) {
-      ensemble.close();
+      await ensemble.close();
       throw error;
     } finally {
       signal?.removeEventListener("abort", onAbort);
@@ -84,9 +85,10 @@ export class Ensemble {
     this.#dropped.push(resource);
   }
 
-  /** Ends all workers. What is being called is answered with an error. */
-  close() {
+  /** Ends all workers, and waits until they have. What is being called is answered with an error. */
+  async close() {
     this.#end(new GustError("closed", "the model"));
+    await this.#workersEnded;
   }
 
   #enqueue(work) {
@@ -158,11 +160,12 @@ export class Ensemble {
   #end(reason) {
     if (!this.#ended) {
       this.#ended = reason;
-      for (const { rank, worker, settle } of this.#members) {
+      const ends = this.#members.map(({ rank, worker, settle }) => {
         this.#group?.leave(rank, true);
-        worker.end();
         settle?.({ lost: String(reason?.message ?? reason) });
-      }
+        return worker.end();
+      });
+      this.#workersEnded = Promise.all(ends);
     }
     return this.#ended;
   }

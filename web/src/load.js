@@ -3,7 +3,7 @@
 // `loader` makes the `load` of an environment (node.js, browser.js), which is given as `host`:
 //   find(source, {onProgress, signal})  what workers open, and its size in bytes: { source, size }
 //   compile(name)                       the core module of this name in dist/
-//   worker()                            a worker: post, receive, lost, hold, release, end
+//   worker()                            a worker: post, receive, lost, hold, release, end (which may give a promise)
 //   processors()                        how many threads run at the same time
 //   sharesMemory()                      whether there is SharedArrayBuffer
 

@@ -32,7 +32,7 @@ export class Model {
       model.info = Object.freeze(plainNumbers(infos[0]));
       return model;
     } catch (error) {
-      ensemble.close();
+      await ensemble.close();
       throw signal?.aborted ? signal.reason : error;
     } finally {
       signal?.removeEventListener("abort", onAbort);
@@ -86,7 +86,7 @@ export class Model {
 
   /** Ends the workers. */
   async close() {
-    this.#ensemble.close();
+    await this.#ensemble.close();
   }
 
   async [Symbol.asyncDispose ?? Symbol.for("asyncDispose")]() {

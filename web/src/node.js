@@ -37,6 +37,7 @@ export const load = loader({
     // Without the options of this program, such as `--input-type`, which only its main module understands.
     const worker = new Worker(new URL("./worker/node.js", import.meta.url), { execArgv: [] });
     worker.unref();
+    let isEnding = false;
     return {
       post: (message) => worker.postMessage(message),
       receive: (listener) => worker.on("message", listener),
@@ -46,8 +47,13 @@ export const load = loader({
       },
       // A program ends by itself when nothing is being computed, also where nobody has closed the model.
       hold: () => worker.ref(),
-      release: () => worker.unref(),
-      end: () => worker.terminate(),
+      release: () => isEnding || worker.unref(),
+      end() {
+        // Who waits for it must not be left waiting by the program's end.
+        isEnding = true;
+        worker.ref();
+        return worker.terminate();
+      },
     };
   },
 
