@@ -2,6 +2,9 @@
 //
 // jco turns a component into core modules and JavaScript that speaks the canonical ABI. Both builds have the same
 // interface, so that one JavaScript serves both, and only the first core module differs.
+//
+// jco is here as the library that its command is made of. What it depends on for files, and does not use here, is held back
+// to 0.2.0 (`overrides` in package.json): of 0.3.2, three packages were never published, and `npm ci` misses them.
 
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { transpile } from "@bytecodealliance/jco-transpile";
