@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Error, Result, anyhow, bail};
 
 use crate::process::{root, run, step};
 use crate::{build, setup};
@@ -73,12 +73,13 @@ fn npm(args: &[&str]) -> Command {
 /// Looks for Node and npm.
 fn node() -> Result<()> {
     let hint = "hint: install it with npm from https://nodejs.org";
+    let missing = |what: &str, error: Error| anyhow!("{what} is missing ({error})\n{hint}");
     let version = said(Command::new("node").arg("--version"))
-        .with_context(|| format!("Node is missing, version {OLDEST} or later\n{hint}"))?;
+        .map_err(|error| missing(&format!("Node, version {OLDEST} or later,"), error))?;
     if major(&version).is_none_or(|major| major < OLDEST) {
         bail!("expected Node {OLDEST} or later, found {version}\n{hint}");
     }
-    said(&mut npm(&["--version"])).with_context(|| format!("npm is missing\n{hint}"))?;
+    said(&mut npm(&["--version"])).map_err(|error| missing("npm", error))?;
     Ok(())
 }
 
