@@ -147,7 +147,7 @@ function pager() {
       requestAnimationFrame(() => {
         isPlanned = false;
         // Where no beginning stands in front of it, the space before the first word is in the way.
-        at("made").append(at("answer").textContent === "" ? text.trimStart() : text);
+        at("made").append(at("given").textContent + at("made").textContent === "" ? text.trimStart() : text);
         text = "";
         for (const [id, figure] of Object.entries(figures)) {
           at(id).textContent = figure;
