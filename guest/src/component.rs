@@ -1,47 +1,64 @@
-//! The component: `wit/engine.wit` on top of this library. The only module that knows WIT.
+//! The contract, `wit/engine.wit`, on top of this library. The only module that knows WIT.
+//!
+//! [`convert`] has the records, `export` what makes a component of it, and [`linked`] the same for a program that holds the
+//! engine itself.
 
 #[allow(unsafe_code, reason = "generated: lifting and lowering at the border")]
 #[allow(
     missing_docs,
     unreachable_pub,
+    dead_code,
     clippy::all,
-    reason = "generated from documented WIT"
+    reason = "generated from documented WIT; only a component uses all of it"
 )]
 mod bindings {
     wit_bindgen::generate!({
         path: "../wit",
         world: "llm-complete",
+        // For `linked`. What is absent has the default, also what later versions of the contract add.
+        additional_type_attributes: {
+            "gust:llm/engine@0.1.0/load-options": [#[derive(Default)]],
+            "gust:llm/engine@0.1.0/session-options": [#[derive(Default)]],
+            "gust:llm/engine@0.1.0/generation-options": [#[derive(Default)]],
+            "gust:llm/engine@0.1.0/tokenize-options": [#[derive(Default)]],
+            "gust:llm/engine@0.1.0/chat-options": [#[derive(Default)]],
+        },
     });
-    use super::Component;
+    // Elsewhere there is nobody to export to, and the attempt does not link.
+    #[cfg(target_env = "p2")]
+    use super::export::Component;
+    #[cfg(target_env = "p2")]
     export!(Component);
 }
 
 mod convert;
+#[cfg(target_env = "p2")]
+mod export;
+#[cfg(target_env = "p2")]
 mod imports;
+pub mod linked;
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
 use bindings::exports::gust::llm::engine as wit;
-use bindings::exports::gust::llm::packing as wit_packing;
-use bindings::exports::gust::llm::trace as wit_trace;
+use wit::{GuestModel, GuestSession};
 
+use crate::blob::Blob;
 use crate::chat::{self, Origin};
 use crate::engine::{Model, Scope};
-use crate::model::Mapping;
-use crate::packing::PackedFile;
+use crate::model::{Group, Mapping};
 use crate::session::Session;
 use crate::tokenizer::{EncodeOptions, SpecialTokens};
-use crate::trace;
-use imports::{Instances, Weights};
 
-struct Component;
+struct ModelHandle(Rc<Model>);
 
-impl wit::Guest for Component {
-    type Model = ModelHandle;
-    type Session = SessionHandle;
-
-    fn load_model(name: String, options: wit::LoadOptions) -> Result<wit::Model, wit::Error> {
+impl ModelHandle {
+    fn load(
+        blob: &dyn Blob,
+        options: wit::LoadOptions,
+        group: Rc<dyn Group>,
+    ) -> Result<Self, wit::Error> {
         let scope = match options.scope {
             Some(wit::LoadScope::Metadata) => Scope::Metadata,
             Some(wit::LoadScope::Vocabulary) => Scope::Vocabulary,
@@ -51,56 +68,17 @@ impl wit::Guest for Component {
             Some(false) => Mapping::Copy,
             _ => Mapping::Allowed,
         };
-        let blob = Weights::open(&name)?;
-        let model = Model::load(&blob, scope, mapping, Rc::new(Instances::new()))?;
-        Ok(wit::Model::new(ModelHandle(Rc::new(model))))
+        let model = Model::load(blob, scope, mapping, group)?;
+        Ok(Self(Rc::new(model)))
+    }
+
+    fn session(&self, options: wit::SessionOptions) -> Result<SessionHandle, wit::Error> {
+        let session = Session::new(Rc::clone(&self.0), convert::session_options(options))?;
+        Ok(SessionHandle(RefCell::new(session)))
     }
 }
 
-impl wit_trace::Guest for Component {
-    fn start() {
-        trace::start();
-    }
-
-    fn stop() -> Vec<wit_trace::Lap> {
-        let laps = trace::stop().into_iter();
-        laps.map(|lap| wit_trace::Lap {
-            operator: lap.operator.to_owned(),
-            calls: lap.calls,
-            nanoseconds: lap.time.as_nanos() as u64,
-        })
-        .collect()
-    }
-}
-
-impl wit_packing::Guest for Component {
-    type PackedFile = PackedHandle;
-
-    fn open(name: String) -> Result<wit_packing::PackedFile, wit::Error> {
-        let file = PackedFile::of(Weights::open(&name)?)?;
-        Ok(wit_packing::PackedFile::new(PackedHandle(file)))
-    }
-}
-
-struct PackedHandle(PackedFile<Weights>);
-
-impl wit_packing::GuestPackedFile for PackedHandle {
-    fn size(&self) -> u64 {
-        self.0.size()
-    }
-
-    fn changed_tensors(&self) -> u32 {
-        self.0.changed_tensors() as u32
-    }
-
-    fn read(&self, offset: u64, length: u32) -> Result<Vec<u8>, wit::Error> {
-        Ok(self.0.read(offset, length as usize)?)
-    }
-}
-
-struct ModelHandle(Rc<Model>);
-
-impl wit::GuestModel for ModelHandle {
+impl GuestModel for ModelHandle {
     fn info(&self) -> wit::ModelInfo {
         convert::info(&self.0)
     }
@@ -160,15 +138,14 @@ impl wit::GuestModel for ModelHandle {
     }
 
     fn new_session(&self, options: wit::SessionOptions) -> Result<wit::Session, wit::Error> {
-        let session = Session::new(Rc::clone(&self.0), convert::session_options(options))?;
-        Ok(wit::Session::new(SessionHandle(RefCell::new(session))))
+        Ok(wit::Session::new(self.session(options)?))
     }
 }
 
 /// No call is made into a session while another is: the component has one thread and calls nothing back.
 struct SessionHandle(RefCell<Session>);
 
-impl wit::GuestSession for SessionHandle {
+impl GuestSession for SessionHandle {
     fn configure(&self, options: wit::GenerationOptions) -> Result<(), wit::Error> {
         let options = convert::generation_options(options);
         Ok(self.0.borrow_mut().configure(options)?)

@@ -2,8 +2,8 @@
 //!
 //! The modules in the order of the pipeline: [`blob`] (bytes), [`gguf`] (the file), [`tokenizer`] (text to tokens and
 //! back), [`chat`] (conversations to text), [`quant`] (block formats), `kernels` (arithmetic), [`model`] (the forward
-//! pass), [`sampler`], [`engine`] and [`session`] (all of it together), and, in WebAssembly alone, the component. Nothing
-//! here opens a file or a socket.
+//! pass), [`sampler`], [`engine`] and [`session`] (all of it together), and the contract on top: as a component, or
+//! [`linked`] into a program. Nothing here opens a file or a socket.
 
 pub mod blob;
 pub mod error;
@@ -25,8 +25,11 @@ mod stop;
 // Natively there is nothing to export to, and the attempt does not link.
 #[cfg(all(target_arch = "wasm32", feature = "bench"))]
 mod bench;
-#[cfg(all(target_arch = "wasm32", not(feature = "bench")))]
+#[cfg(not(feature = "bench"))]
 mod component;
+
+#[cfg(not(feature = "bench"))]
+pub use component::linked;
 
 #[cfg(all(test, not(target_arch = "wasm32")))]
 mod test_alloc;

@@ -1,4 +1,5 @@
-//! The build: two engines for WebAssembly and the adapters, then the host with the first of the engines inside.
+//! The build: two engines for WebAssembly and the adapters, then the host with the first of the engines inside. The core
+//! modules, for hosts without components, are built for those who compose.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -7,12 +8,14 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result};
 
 use crate::process::{WORKSPACE, binary, cargo, root, run, target};
-use crate::setup::{self, WASM};
+use crate::setup::{self, CORE, WASM};
 
 /// A build of the engine. Both give the same tokens.
 pub(crate) struct Flavor {
     /// The name of the file in `target/engine`.
     pub(crate) file: &'static str,
+    /// The name of the file in `target/components` that is a core module.
+    core: &'static str,
     /// What it may use.
     pub(crate) features: &'static str,
 }
@@ -21,10 +24,12 @@ pub(crate) struct Flavor {
 pub(crate) const FLAVORS: [Flavor; 2] = [
     Flavor {
         file: "gust-engine.wasm",
+        core: "gust-core.wasm",
         features: "+simd128,+relaxed-simd",
     },
     Flavor {
         file: "gust-engine-baseline.wasm",
+        core: "gust-core-baseline.wasm",
         features: "+simd128",
     },
 ];
@@ -80,6 +85,21 @@ fn adapters() -> Result<()> {
 pub(crate) fn engines() -> Result<()> {
     for flavor in &FLAVORS {
         engine(flavor, "", flavor.file)?;
+    }
+    Ok(())
+}
+
+/// Builds `command` with the engine linked in, in both flavors.
+pub(crate) fn core_modules() -> Result<()> {
+    setup::add_target(CORE)?;
+    for flavor in &FLAVORS {
+        let mut command = cargo(&["build", "--package", "gust-command"]);
+        command
+            .args(["--profile", "engine", "--target", CORE])
+            .env("CARGO_ENCODED_RUSTFLAGS", wasm_flags(flavor.features));
+        run(&mut command)?;
+        let built = target().join(CORE).join("engine/gust-command.wasm");
+        copy_if_changed(&built, &target().join("components").join(flavor.core))?;
     }
     Ok(())
 }

@@ -55,9 +55,10 @@ fn kernels(command: &str, args: Vec<OsString>) -> Result<ExitCode> {
     replace(Command::new(binary("kernels")).arg(command).args(args))
 }
 
-/// Builds the components and puts them together.
+/// Builds the components and puts them together, and the core modules beside them.
 pub(crate) fn compose(args: Vec<OsString>) -> Result<ExitCode> {
     build::components()?;
+    build::core_modules()?;
     let selection = [&["build"], &WORKSPACE[..], &["--bin", "compose"]].concat();
     run(&mut cargo(&selection))?;
     replace(Command::new(binary("compose")).args(args))

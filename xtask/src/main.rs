@@ -39,6 +39,7 @@ Built are:
   target/engine/gust-engine-baseline.wasm  the engine, for hosts with simd128 only
   target/adapters/*.wasm                   what can be put around, under and above an engine
   target/components/*.wasm                 engine and adapters in one component (compose)
+  target/components/gust-core*.wasm        engine and command in one core module (compose), for hosts without components
 
 Exit status: that of the program that was run; 1 if a step failed; 2 for wrong usage.
 ";

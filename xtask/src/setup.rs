@@ -1,4 +1,5 @@
 //! What must be on the machine: the Rust target of the engine, and a C compiler (Wasmtime has a few lines of C).
+//! The target of core modules is added only where one is built.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -8,31 +9,39 @@ use anyhow::{Context, Result, bail};
 /// The target that the engine is built for.
 pub(crate) const WASM: &str = "wasm32-wasip2";
 
+/// Where the engine is a core module: WASI 0.1, for hosts without components.
+pub(crate) const CORE: &str = "wasm32-wasip1";
+
 /// Adds the target if it is missing. Quiet when there is nothing to do.
 pub(crate) fn check() -> Result<()> {
     c_compiler()?;
-    if has_target()? {
+    add_target(WASM)
+}
+
+/// Adds a Rust target if it is missing.
+pub(crate) fn add_target(target: &str) -> Result<()> {
+    if has_target(target)? {
         return Ok(());
     }
-    eprintln!("adding the Rust target {WASM}: rustup target add {WASM}");
+    eprintln!("adding the Rust target {target}: rustup target add {target}");
     let added = Command::new("rustup")
-        .args(["target", "add", WASM])
+        .args(["target", "add", target])
         .stdout(Stdio::null())
         .status();
     match added {
-        Ok(status) if status.success() && has_target()? => Ok(()),
+        Ok(status) if status.success() && has_target(target)? => Ok(()),
         Ok(status) if status.success() => bail!(
-            "rustup added {WASM}, but not for the compiler in use ({})\n\
-             hint: add the target to that toolchain: rustup target add --toolchain NAME {WASM}",
+            "rustup added {target}, but not for the compiler in use ({})\n\
+             hint: add the target to that toolchain: rustup target add --toolchain NAME {target}",
             sysroot()?
         ),
         Ok(status) => bail!(
-            "the Rust target {WASM} is missing, and rustup could not add it ({status})\n\
-             hint: with a network connection, run: rustup target add {WASM}"
+            "the Rust target {target} is missing, and rustup could not add it ({status})\n\
+             hint: with a network connection, run: rustup target add {target}"
         ),
         Err(error) => bail!(
-            "the Rust target {WASM} is missing, and rustup could not be started ({error})\n\
-             hint: install Rust through https://rustup.rs and run: rustup target add {WASM}\n\
+            "the Rust target {target} is missing, and rustup could not be started ({error})\n\
+             hint: install Rust through https://rustup.rs and run: rustup target add {target}\n\
              hint: a Rust of the system's packages needs the package of that target, \
              such as libstd-rust-dev-wasm32 on Debian"
         ),
@@ -57,10 +66,10 @@ fn c_compiler() -> Result<()> {
     Ok(())
 }
 
-fn has_target() -> Result<bool> {
+fn has_target(target: &str) -> Result<bool> {
     let libraries = Path::new(&sysroot()?)
         .join("lib/rustlib")
-        .join(WASM)
+        .join(target)
         .join("lib");
     Ok(libraries.is_dir())
 }

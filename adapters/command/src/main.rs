@@ -1,21 +1,15 @@
 //! `wasi:cli/run` over an engine: continues a prompt and streams to stdout, as `gust run` does.
 //!
-//! `options` reads the command line; `run` loads, feeds and prints.
+//! `options` reads the command line; `run` loads, feeds and generates; `printer` writes.
+//!
+//! Compiled for `wasm32-wasip2` it is a component that imports its engine. Compiled for `wasm32-wasip1`, for hosts that know
+//! core modules alone, it is `gust-core.wasm`, the same program with the engine linked in (`gust_front_end::engine`);
+//! compiled natively it is what tests run.
 
-#[cfg(any(target_arch = "wasm32", test))]
 mod options;
-#[cfg(target_arch = "wasm32")]
+mod printer;
 mod run;
 
-#[cfg(target_arch = "wasm32")]
 fn main() -> std::process::ExitCode {
     run::main()
-}
-
-/// The workspace is built natively too, where there is no engine to import.
-#[cfg(not(target_arch = "wasm32"))]
-fn main() {
-    eprintln!(
-        "error: this program is a WebAssembly component; `cargo xtask compose` makes gust.wasm of it"
-    );
 }

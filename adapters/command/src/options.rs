@@ -6,11 +6,14 @@ Continues a prompt. Prints it and then its continuation, as it comes.
 
 Usage: gust.wasm -m MODEL [OPTIONS] [PROMPT]
 
-The model is a GGUF file in a folder that the host opens: wasmtime run --dir models gust.wasm -m models/FILE.
+The model is a GGUF file in a folder that the host opens:
+  wasmtime run --dir models gust.wasm -m models/FILE
+  wasmedge --dir models:models gust-core.wasm -m models/FILE
 Without PROMPT it is read from stdin, without its last line break.
 
   -m, --model FILE            the model [default: the environment variable GUST_MODEL]
       --no-echo               do not print the prompt in front of its continuation
+      --json                  print an object for each token, and one for the end, with times, each on a line
       --chat                  the prompt is a question to the model's chat template
   -c, --context TOKENS        room for this many tokens [default: the model's, at most 4096]
   -n, --max-tokens N          at most this many tokens [default: until the model ends or the context is full]
@@ -38,6 +41,7 @@ pub(crate) struct Options {
     pub(crate) model: Option<String>,
     pub(crate) prompt: Option<String>,
     pub(crate) no_echo: bool,
+    pub(crate) json: bool,
     pub(crate) chat: bool,
     pub(crate) context: Option<u32>,
     pub(crate) max_tokens: Option<u32>,
@@ -84,6 +88,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Result<Options, S
             "--" => only_prompt = true,
             "-h" | "--help" => options.help = true,
             "--no-echo" => options.no_echo = true,
+            "--json" => options.json = true,
             "--chat" => options.chat = true,
             "--ignore-eos" => options.ignore_eos = true,
             "-m" | "--model" => options.model = Some(value.text()?),
@@ -115,7 +120,15 @@ pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Result<Options, S
 
 /// Whether the argument behind `flag` belongs to it.
 fn takes_value(flag: &str) -> bool {
-    let alone = ["--", "-h", "--help", "--no-echo", "--chat", "--ignore-eos"];
+    let alone = [
+        "--",
+        "-h",
+        "--help",
+        "--no-echo",
+        "--json",
+        "--chat",
+        "--ignore-eos",
+    ];
     !alone.contains(&flag)
 }
 
@@ -184,6 +197,7 @@ mod tests {
         for flag in [
             "--model",
             "--no-echo",
+            "--json",
             "--chat",
             "--context",
             "--max-tokens",

@@ -1,8 +1,9 @@
-//! Loads, feeds, prints.
+//! Loads, feeds, generates.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::io::{IsTerminal, Read, Write, stdin, stdout};
+use std::io::{IsTerminal, Read, stdin};
 use std::process::ExitCode;
+use std::time::Instant;
 
 use gust_front_end::engine::{
     ChatMessage, Error, GenerationOptions, LoadOptions, Model, SessionOptions, TokenizeOptions,
@@ -11,6 +12,7 @@ use gust_front_end::engine::{
 use gust_front_end::{Answer, Finish, chat_tokens, describe, feed};
 
 use crate::options::{self, HELP, Options};
+use crate::printer::{Printer, Summary};
 
 pub(crate) fn main() -> ExitCode {
     let outcome = options::parse(std::env::args().skip(1)).and_then(|options| {
@@ -33,19 +35,17 @@ fn run(options: &Options) -> Result<(), String> {
         .model
         .clone()
         .or_else(|| std::env::var("GUST_MODEL").ok())
-        .ok_or("no model; give one: wasmtime run --dir models gust.wasm -m models/FILE PROMPT")?;
+        .ok_or("no model; give one: -m FOLDER/FILE")?;
     let prompt = prompt(options)?;
     let in_words = |error: Error| match error {
         Error::NotFound(name) => format!(
-            "no model at `{name}`; does the host open its folder? wasmtime run --dir FOLDER gust.wasm ..."
+            "no model at `{name}`; does the host open its folder, as `--dir FOLDER` does in front of the program?"
         ),
         other => describe(&other),
     };
-    let load = LoadOptions {
-        scope: None,
-        allow_mapping: None,
-    };
-    let model = load_model(&path, load).map_err(in_words)?;
+    let start = Instant::now();
+    let model = load_model(&path, LoadOptions::default()).map_err(in_words)?;
+    let load = start.elapsed();
     let tokens = tokens(&model, options, &prompt).map_err(in_words)?;
     if tokens.is_empty() {
         return Err("the prompt is empty, and this model needs something to continue".to_owned());
@@ -56,29 +56,48 @@ fn run(options: &Options) -> Result<(), String> {
             ..SessionOptions::default()
         })
         .map_err(in_words)?;
-    session.configure(&generation(options)).map_err(in_words)?;
+    let seed = options.seed.unwrap_or_else(drawn);
+    session
+        .configure(&generation(options, seed))
+        .map_err(in_words)?;
+    let start = Instant::now();
     feed(&session, &tokens).map_err(in_words)?;
+    let prefill = start.elapsed();
 
     let mut printer = Printer {
-        // SentencePiece marks words by a space in front of them, also the first word of a text.
+        json: options.json,
         at_beginning: options.chat || prompt.is_empty(),
-        ..Printer::default()
+        in_line: false,
     };
-    if !options.no_echo && !options.chat {
+    if !options.no_echo && !options.chat && !options.json {
         printer.text(&prompt)?;
     }
+    let start = Instant::now();
+    let mut generated = 0;
     let mut answer = Answer::new(&session);
-    for piece in &mut answer {
+    for piece in answer.by_ref() {
         match piece {
-            Ok(piece) => printer.text(&piece.text)?,
+            Ok(piece) => {
+                generated += u32::from(piece.token.is_some());
+                printer.piece(&piece)?;
+            }
             // What was made so far is rounded off.
             Err(error) => {
-                printer.end()?;
+                printer.end_of_text()?;
                 return Err(in_words(error));
             }
         }
     }
-    printer.end()?;
+    printer.end(&Summary {
+        finish: answer.finish,
+        model: model.info().name,
+        seed,
+        prompt_tokens: tokens.len(),
+        generated,
+        load,
+        prefill,
+        decode: start.elapsed(),
+    })?;
     match answer.finish {
         Some(Finish::ContextFull(limit)) => Err(describe(&Error::ContextFull(limit))),
         _ => Ok(()),
@@ -110,7 +129,7 @@ fn tokens(model: &Model, options: &Options, prompt: &str) -> Result<Vec<u32>, Er
     chat_tokens(model, &[question])
 }
 
-fn generation(options: &Options) -> GenerationOptions {
+fn generation(options: &Options, seed: u64) -> GenerationOptions {
     GenerationOptions {
         max_tokens: options.max_tokens,
         temperature: options.temperature,
@@ -122,7 +141,7 @@ fn generation(options: &Options) -> GenerationOptions {
         frequency_penalty: options.frequency_penalty,
         presence_penalty: options.presence_penalty,
         penalty_window: options.penalty_window,
-        seed: Some(options.seed.unwrap_or_else(drawn)),
+        seed: Some(seed),
         stop: Some(options.stop.clone()),
         ignore_end: Some(options.ignore_eos),
         ..GenerationOptions::default()
@@ -132,37 +151,4 @@ fn generation(options: &Options) -> GenerationOptions {
 /// A seed from the host's randomness.
 fn drawn() -> u64 {
     RandomState::new().build_hasher().finish() >> 32
-}
-
-/// Prints text as it comes.
-#[derive(Default)]
-struct Printer {
-    at_beginning: bool,
-    in_line: bool,
-}
-
-impl Printer {
-    fn text(&mut self, text: &str) -> Result<(), String> {
-        let text = match text.strip_prefix(' ') {
-            Some(rest) if self.at_beginning => rest,
-            _ => text,
-        };
-        let Some(last) = text.chars().next_back() else {
-            return Ok(());
-        };
-        (self.at_beginning, self.in_line) = (false, last != '\n');
-        let mut stdout = stdout().lock();
-        stdout
-            .write_all(text.as_bytes())
-            .and_then(|()| stdout.flush())
-            .map_err(|error| format!("writing to stdout: {error}"))
-    }
-
-    fn end(&mut self) -> Result<(), String> {
-        if self.in_line {
-            self.text("\n")
-        } else {
-            Ok(())
-        }
-    }
 }

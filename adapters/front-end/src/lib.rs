@@ -1,16 +1,18 @@
 //! What every front end has in common: the engine that it uses, an answer as text, errors in words.
+//!
+//! The engine is one that the component imports. Where there are no components (hosts of core modules alone, and the native
+//! build, which tests run) it is our engine, linked in under the same names.
 
-#[cfg(target_arch = "wasm32")]
 mod answer;
-#[cfg(target_arch = "wasm32")]
 mod chat;
-#[cfg(target_arch = "wasm32")]
+#[cfg(not(target_env = "p2"))]
+pub mod engine;
 mod error;
 // The host's own: a second copy would be a second opinion on what a broken character is.
 #[path = "../../../host/src/utf8.rs"]
 mod utf8;
 
-#[cfg(target_arch = "wasm32")]
+#[cfg(target_env = "p2")]
 #[allow(unsafe_code, reason = "generated: lifting and lowering at the border")]
 #[allow(
     missing_docs,
@@ -33,6 +35,9 @@ mod bindings {
     });
 }
 
+pub use answer::*;
+#[cfg(target_env = "p2")]
+pub use bindings::gust::llm::engine;
+pub use chat::chat_tokens;
+pub use error::describe;
 pub use utf8::Utf8Stream;
-#[cfg(target_arch = "wasm32")]
-pub use {answer::*, bindings::gust::llm::engine, chat::chat_tokens, error::describe};

@@ -1,0 +1,64 @@
+//! The component itself: an engine for whoever instantiates it.
+
+use std::rc::Rc;
+
+use super::bindings::exports::gust::llm::packing as wit_packing;
+use super::bindings::exports::gust::llm::trace as wit_trace;
+use super::imports::{Instances, Weights};
+use super::{ModelHandle, SessionHandle, wit};
+use crate::packing::PackedFile;
+use crate::trace;
+
+pub(super) struct Component;
+
+impl wit::Guest for Component {
+    type Model = ModelHandle;
+    type Session = SessionHandle;
+
+    fn load_model(name: String, options: wit::LoadOptions) -> Result<wit::Model, wit::Error> {
+        let blob = Weights::open(&name)?;
+        let model = ModelHandle::load(&blob, options, Rc::new(Instances::new()))?;
+        Ok(wit::Model::new(model))
+    }
+}
+
+impl wit_trace::Guest for Component {
+    fn start() {
+        trace::start();
+    }
+
+    fn stop() -> Vec<wit_trace::Lap> {
+        let laps = trace::stop().into_iter();
+        laps.map(|lap| wit_trace::Lap {
+            operator: lap.operator.to_owned(),
+            calls: lap.calls,
+            nanoseconds: lap.time.as_nanos() as u64,
+        })
+        .collect()
+    }
+}
+
+impl wit_packing::Guest for Component {
+    type PackedFile = PackedHandle;
+
+    fn open(name: String) -> Result<wit_packing::PackedFile, wit::Error> {
+        let file = PackedFile::of(Weights::open(&name)?)?;
+        Ok(wit_packing::PackedFile::new(PackedHandle(file)))
+    }
+}
+
+struct PackedHandle(PackedFile<Weights>);
+
+impl wit_packing::GuestPackedFile for PackedHandle {
+    fn size(&self) -> u64 {
+        self.0.size()
+    }
+
+    fn changed_tensors(&self) -> u32 {
+        self.0.changed_tensors() as u32
+    }
+
+    fn read(&self, offset: u64, length: u32) -> Result<Vec<u8>, wit::Error> {
+        Ok(self.0.read(offset, length as usize)?)
+    }
+}
