@@ -64,6 +64,14 @@ pub(crate) fn compose(args: Vec<OsString>) -> Result<ExitCode> {
     replace(Command::new(binary("compose")).args(args))
 }
 
+/// Builds all there is, runs it in every host, and compares.
+pub(crate) fn hosts(args: Vec<OsString>) -> Result<ExitCode> {
+    build::components()?;
+    build::core_modules()?;
+    build::host(&["--bin", "hosts", "--bin", "gust-example-embed"])?;
+    replace(Command::new(binary("hosts")).args(args))
+}
+
 #[cfg(unix)]
 fn replace(command: &mut Command) -> Result<ExitCode> {
     use std::os::unix::process::CommandExt;

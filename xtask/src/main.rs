@@ -24,6 +24,7 @@ Commands:
   test            sets up, builds, runs every test: native, in WebAssembly, end to end
   build           builds both engines, the adapters and the host: target/release/gust
   compose [ARGS]  puts engine and adapters together; see `cargo xtask compose --help`
+  hosts [ARGS]    runs the shipped model in every host and compares the tokens; see `cargo xtask hosts --help`
   gust [ARGS]     builds, then `gust ARGS`: cargo xtask gust inspect
   lint            formatting, clippy (native and WebAssembly) and documentation, warnings as errors
   setup           adds the Rust target wasm32-wasip2 if it is missing, looks for a C compiler
@@ -52,7 +53,7 @@ fn main() -> ExitCode {
     };
     let takes_args = matches!(
         command.to_str(),
-        Some("run" | "gust" | "synth" | "bench" | "disasm" | "compose" | "web")
+        Some("run" | "gust" | "synth" | "bench" | "disasm" | "compose" | "web" | "hosts")
     );
     if !takes_args && let Some(arg) = args.first() {
         return match arg.to_str() {
@@ -72,6 +73,7 @@ fn main() -> ExitCode {
         Some("disasm") => launch::disasm(args),
         Some("compose") => launch::compose(args),
         Some("web") => web::web(&args),
+        Some("hosts") => launch::hosts(args),
         Some("build") => build::all().map(|()| ExitCode::SUCCESS),
         Some("setup") => setup::check().map(|()| ExitCode::SUCCESS),
         Some("test") => test::all(),

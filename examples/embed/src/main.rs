@@ -17,7 +17,9 @@ use wasmtime::{Engine, Result, Store};
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView};
 
 use contract::Llm;
-use contract::exports::gust::llm::engine::{Event, LoadOptions, SessionOptions, TokenizeOptions};
+use contract::exports::gust::llm::engine::{
+    Event, GenerationOptions, LoadOptions, SessionOptions, TokenizeOptions,
+};
 
 mod contract {
     #![allow(missing_docs, unreachable_pub, reason = "generated")]
@@ -53,6 +55,11 @@ fn main() -> Result<()> {
     let options = TokenizeOptions { add_special: None, parse_special: None };
     let mut tokens = model.call_tokenize(&mut store, m, prompt, options)??;
     let s = model.call_new_session(&mut store, m, SessionOptions { context_length: None, kv_type: None })??;
+    session.call_configure(&mut store, s, &GenerationOptions {
+        seed: Some(42), max_tokens: Some(64), temperature: None, top_k: None, top_p: None, min_p: None, typical_p: None,
+        repeat_penalty: None, frequency_penalty: None, presence_penalty: None, penalty_window: None, stop: None,
+        ignore_end: None, logprobs: None, lookup: None, draft_max: None,
+    })??;
     while !tokens.is_empty() {
         let taken = session.call_feed(&mut store, s, &tokens)??;
         tokens.drain(..taken as usize);

@@ -7,6 +7,7 @@
 mod chart;
 mod clock;
 mod driver;
+#[path = "../machine.rs"]
 mod machine;
 mod order;
 mod peers;

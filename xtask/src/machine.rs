@@ -1,14 +1,18 @@
-//! What rows say of where they come from: the version of gust, the machine.
+//! What results say of where they come from: the version of gust, the machine. For the tools that measure.
 
 use std::process::Command;
 
-use crate::peers::output;
 use crate::root;
 
 /// The commit, and `+` behind it where files differ from it.
 pub(crate) fn gust_version() -> String {
-    let git = |args: &[&str]| output(Command::new("git").args(args).current_dir(root()));
-    let commit = git(&["rev-parse", "--short", "HEAD"]).unwrap_or_default();
+    let git = |args: &[&str]| {
+        let output = Command::new("git").args(args).current_dir(root()).output();
+        output.map_or(String::new(), |output| {
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        })
+    };
+    let commit = git(&["rev-parse", "--short", "HEAD"]);
     // Results of an earlier run are no change of the program.
     let changed = git(&[
         "status",
@@ -19,11 +23,7 @@ pub(crate) fn gust_version() -> String {
         "wit",
         "Cargo.lock",
     ]);
-    let mark = if changed.is_ok_and(|list| !list.trim().is_empty()) {
-        "+"
-    } else {
-        ""
-    };
+    let mark = if changed.trim().is_empty() { "" } else { "+" };
     format!("{}{mark}", commit.trim())
 }
 
