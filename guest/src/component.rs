@@ -24,17 +24,17 @@ mod bindings {
             "gust:llm/engine@0.1.0/chat-options": [#[derive(Default)]],
         },
     });
-    // Elsewhere there is nobody to export to, and the attempt does not link.
-    #[cfg(target_env = "p2")]
+    // Natively there is nobody to export to, and the attempt does not link.
+    #[cfg(all(target_arch = "wasm32", feature = "component"))]
     use super::export::Component;
-    #[cfg(target_env = "p2")]
+    #[cfg(all(target_arch = "wasm32", feature = "component"))]
     export!(Component);
 }
 
 mod convert;
-#[cfg(target_env = "p2")]
+#[cfg(all(target_arch = "wasm32", feature = "component"))]
 mod export;
-#[cfg(target_env = "p2")]
+#[cfg(all(target_arch = "wasm32", feature = "component"))]
 mod imports;
 pub mod linked;
 

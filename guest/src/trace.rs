@@ -24,7 +24,10 @@ thread_local! {
 
 /// Asks for times, from zero.
 #[cfg_attr(
-    not(any(all(target_env = "p2", not(feature = "bench")), test)),
+    not(any(
+        all(target_arch = "wasm32", feature = "component", not(feature = "bench")),
+        test
+    )),
     expect(dead_code, reason = "only the component asks")
 )]
 pub(crate) fn start() {
@@ -34,7 +37,10 @@ pub(crate) fn start() {
 
 /// Asks no more, and gives the times.
 #[cfg_attr(
-    not(any(all(target_env = "p2", not(feature = "bench")), test)),
+    not(any(
+        all(target_arch = "wasm32", feature = "component", not(feature = "bench")),
+        test
+    )),
     expect(dead_code, reason = "only the component asks")
 )]
 pub(crate) fn stop() -> Vec<Lap> {

@@ -1,4 +1,4 @@
-//! gust in 30 lines: a stock Wasmtime, our WIT, `gust-solo.wasm`. From the root of the repository:
+//! gust in 40 lines: a stock Wasmtime, our WIT, `gust-solo.wasm`. From the root of the repository:
 //!
 //! ```text
 //! cargo xtask compose
