@@ -70,6 +70,20 @@ fn the_program_streams_what_gust_run_does() {
     assert_eq!((missing.0, wrong.0), (String::new(), String::new()));
 }
 
+#[test]
+fn the_program_has_the_lines_of_json_of_gust_run() {
+    let args: &[&str] = &["-n", "12", "--seed", "42", "--json", "The little dragon"];
+    let [found] = run(&composed(&[], Some("command")), [(args, &[])]);
+    let expected = gust(["run"]).args(args).run().success();
+    // The last line has times.
+    let tokens = |text: &str| text.rsplit_once("\n{").map(|(tokens, _)| tokens.to_owned());
+    assert_eq!(tokens(&found.0), tokens(&expected), "{}", found.1);
+    assert_eq!(
+        tokens(&expected).map_or(0, |tokens| tokens.lines().count()),
+        12
+    );
+}
+
 /// Across the borders of tokens, in another case than the model writes.
 #[test]
 fn a_filter_stops_or_masks() {

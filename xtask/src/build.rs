@@ -1,5 +1,5 @@
 //! The build: two engines for WebAssembly and the adapters, then the host with the first of the engines inside. The core
-//! modules, for hosts without components, are built for those who compose.
+//! modules, for hosts without components, are built apart: few want them.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

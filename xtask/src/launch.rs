@@ -55,10 +55,9 @@ fn kernels(command: &str, args: Vec<OsString>) -> Result<ExitCode> {
     replace(Command::new(binary("kernels")).arg(command).args(args))
 }
 
-/// Builds the components and puts them together, and the core modules beside them.
+/// Builds the components and puts them together.
 pub(crate) fn compose(args: Vec<OsString>) -> Result<ExitCode> {
     build::components()?;
-    build::core_modules()?;
     let selection = [&["build"], &WORKSPACE[..], &["--bin", "compose"]].concat();
     run(&mut cargo(&selection))?;
     replace(Command::new(binary("compose")).args(args))

@@ -24,6 +24,7 @@ Commands:
   test            sets up, builds, runs every test: native, in WebAssembly, end to end
   build           builds both engines, the adapters and the host: target/release/gust
   compose [ARGS]  puts engine and adapters together; see `cargo xtask compose --help`
+  core            builds the program as a core module, for hosts without components
   hosts [ARGS]    runs the shipped model in every host and compares the tokens; see `cargo xtask hosts --help`
   gust [ARGS]     builds, then `gust ARGS`: cargo xtask gust inspect
   lint            formatting, clippy (native and WebAssembly) and documentation, warnings as errors
@@ -40,7 +41,7 @@ Built are:
   target/engine/gust-engine-baseline.wasm  the engine, for hosts with simd128 only
   target/adapters/*.wasm                   what can be put around, under and above an engine
   target/components/*.wasm                 engine and adapters in one component (compose)
-  target/components/gust-core*.wasm        engine and command in one core module (compose), for hosts without components
+  target/components/gust-core*.wasm        engine and command in one core module (core)
 
 Exit status: that of the program that was run; 1 if a step failed; 2 for wrong usage.
 ";
@@ -74,6 +75,7 @@ fn main() -> ExitCode {
         Some("compose") => launch::compose(args),
         Some("web") => web::web(&args),
         Some("hosts") => launch::hosts(args),
+        Some("core") => build::core_modules().map(|()| ExitCode::SUCCESS),
         Some("build") => build::all().map(|()| ExitCode::SUCCESS),
         Some("setup") => setup::check().map(|()| ExitCode::SUCCESS),
         Some("test") => test::all(),

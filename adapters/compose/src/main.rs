@@ -21,7 +21,8 @@ Made are, in target/components:
   gust.wasm                a program: wasmtime run --dir models gust.wasm -m models/FILE PROMPT
   gust-http.wasm           a server with OpenAI's API: wasmtime serve
   and the same with -baseline, for hosts without relaxed-simd
-Beside them lies gust-core.wasm, the program as a core module for hosts without components; the options do not change it.
+
+For hosts without components, `cargo xtask core` makes the program as a core module.
 
 Options:
   --with NAMES      puts these middlewares around the engine, the innermost first: filter, jitter, log, or files.

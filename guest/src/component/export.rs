@@ -47,7 +47,7 @@ impl wit_packing::Guest for Component {
     }
 }
 
-struct PackedHandle(PackedFile<Weights>);
+pub(super) struct PackedHandle(PackedFile<Weights>);
 
 impl wit_packing::GuestPackedFile for PackedHandle {
     fn size(&self) -> u64 {
