@@ -9,6 +9,7 @@ import { spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { serve } from "../demo/server.mjs";
 import { BROWSERS, findBrowser } from "./browsers.mjs";
@@ -53,9 +54,19 @@ async function run(program) {
   browser.kill();
   await ended;
   await server.close();
-  // What it started may still be writing when it has ended itself.
-  rmSync(folder, { recursive: true, force: true, maxRetries: 10 });
+  await remove(folder);
   return found;
+}
+
+/** What the browser started may still be writing there when it has ended itself. What is left after a second stays. */
+async function remove(folder) {
+  for (let attempt = 0; attempt < 10; attempt++) {
+    try {
+      return rmSync(folder, { recursive: true, force: true });
+    } catch {
+      await sleep(100);
+    }
+  }
 }
 
 function version(program) {

@@ -33,12 +33,12 @@ pub(crate) enum Way {
     Server,
 }
 
-use Tool::{Chromium, Embed, Gust, Node, Node24, Python, WasmEdge, WasmEdgeAot, Wasmtime};
+use Tool::{Chromium, Embed, Firefox, Gust, Node, Node24, Python, WasmEdge, WasmEdgeAot, Wasmtime};
 
 const LINES: Way = Way::Lines { rounds: 5 };
 
 /// All of them. The first one is what the others are compared with.
-pub(crate) const HOSTS: [Host; 18] = [
+pub(crate) const HOSTS: [Host; 19] = [
     Host {
         id: "gust",
         name: "gust",
@@ -183,6 +183,21 @@ pub(crate) const HOSTS: [Host; 18] = [
         tool: Chromium,
         way: Way::Driver,
         args: &["web/drivers/browser.mjs", "--threads", "2"],
+    },
+    Host {
+        id: "firefox",
+        name: "Firefox",
+        build: "",
+        notes: "",
+        tool: Firefox,
+        way: Way::Driver,
+        args: &[
+            "web/drivers/browser.mjs",
+            "--browser",
+            "firefox",
+            "--threads",
+            "1",
+        ],
     },
     Host {
         id: "wasmedge-aot",

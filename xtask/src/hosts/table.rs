@@ -104,7 +104,7 @@ pub(crate) fn markdown(rows: &[Row]) -> String {
                 ("equal", speed(*tokens_per_second), row.notes.clone())
             }
             Outcome::Different(found) => ("DIFFERENT", String::new(), found.clone()),
-            Outcome::Failed(why) => ("FAILED", String::new(), format!("{}: {why}", row.notes)),
+            Outcome::Failed(why) => ("FAILED", String::new(), why.clone()),
             Outcome::NotRun(why) => ("not run", String::new(), why.clone()),
         };
         let cells = [row.host, &row.version, &row.build, tokens, &speed, &notes];

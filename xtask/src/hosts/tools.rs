@@ -14,6 +14,10 @@ const WASMTIME: &str = "48.0.8";
 /// The package of PyPI.
 const PYTHON_WASMTIME: &str = "wasmtime==50.0.1";
 
+/// The programs that a browser may be, Debian's package first.
+const CHROMIUM: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
+const FIREFOX: [&str; 2] = ["firefox-esr", "firefox"];
+
 /// What may be fetched.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Install {
@@ -35,8 +39,9 @@ pub(crate) enum Tool {
     Python,
     Node,
     Node24,
-    /// Node too, which starts it.
+    /// A browser, and Node, which starts it.
     Chromium,
+    Firefox,
     WasmEdge,
     /// With the core module of this name compiled.
     WasmEdgeAot(&'static str),
@@ -97,7 +102,8 @@ impl Tools {
             Tool::Python => self.python(),
             Tool::Node => self.node("node".into()),
             Tool::Node24 => self.node_24(),
-            Tool::Chromium => self.chromium(),
+            Tool::Chromium => self.browser("CHROMIUM", &CHROMIUM),
+            Tool::Firefox => self.browser("FIREFOX", &FIREFOX),
             Tool::WasmEdge => wasmedge::find(self.fetches()),
             Tool::WasmEdgeAot(module) => {
                 wasmedge::find(self.fetches()).and_then(|found| wasmedge::compiled(found, module))
@@ -190,23 +196,16 @@ impl Tools {
         self.node(node.into())
     }
 
-    fn chromium(&self) -> Result<Found> {
-        let names = ["chromium", "chromium-browser", "google-chrome"];
-        let named = std::env::var_os("CHROMIUM").map(PathBuf::from);
-        let chromium = named
-            .into_iter()
-            .chain(names.iter().filter_map(|name| in_path(name)));
-        let chromium = chromium
-            .into_iter()
-            .find(|path| path.is_file())
-            .with_context(|| {
-                format!(
-                    "none of {} in PATH or CHROMIUM; apt-get install chromium",
-                    names.join(", ")
-                )
-            })?;
+    /// The browser that the variable names, or the first of these programs. The driver says its version.
+    fn browser(&self, variable: &'static str, names: &[&str]) -> Result<Found> {
+        let named = std::env::var_os(variable).map(PathBuf::from);
+        let browser = named.or_else(|| names.iter().find_map(|name| in_path(name)));
+        let browser = browser.with_context(|| {
+            let (names, package) = (names.join(", "), names[0]);
+            format!("none of {names} in PATH, nor one in {variable}; apt-get install {package}")
+        })?;
         let mut found = self.node("node".into())?;
-        found.variable = Some(("CHROMIUM", chromium));
+        found.variable = Some((variable, browser));
         found.version = String::new();
         Ok(found)
     }
