@@ -70,6 +70,14 @@ impl Row {
         }
     }
 
+    /// The notes, which say what was to run, and what came of it.
+    fn noted(&self, what: &str) -> String {
+        match self.notes.as_str() {
+            "" => what.to_owned(),
+            notes => format!("{notes}: {what}"),
+        }
+    }
+
     /// Whether it is no reason to worry. A host that is not there is none.
     pub(crate) fn is_good(&self) -> bool {
         matches!(self.outcome, Outcome::Equal { .. } | Outcome::NotRun(_))
@@ -103,9 +111,9 @@ pub(crate) fn markdown(rows: &[Row]) -> String {
             Outcome::Equal { tokens_per_second } => {
                 ("equal", speed(*tokens_per_second), row.notes.clone())
             }
-            Outcome::Different(found) => ("DIFFERENT", String::new(), found.clone()),
-            Outcome::Failed(why) => ("FAILED", String::new(), why.clone()),
-            Outcome::NotRun(why) => ("not run", String::new(), why.clone()),
+            Outcome::Different(found) => ("DIFFERENT", String::new(), row.noted(found)),
+            Outcome::Failed(why) => ("FAILED", String::new(), row.noted(why)),
+            Outcome::NotRun(why) => ("not run", String::new(), row.noted(why)),
         };
         let cells = [row.host, &row.version, &row.build, tokens, &speed, &notes];
         let cells = cells.map(|cell| cell.replace('|', "\\|").replace('\n', " "));
@@ -212,7 +220,7 @@ mod tests {
         let table = markdown(&rows);
         assert!(table.contains("| equal | 12.3 | 1 thread |"), "{table}");
         assert!(
-            table.contains("| not run |  | no such \\| program |"),
+            table.contains("| not run |  | 2 threads: no such \\| program |"),
             "{table}"
         );
         assert_eq!(rows.map(|row| row.is_good()), [true, true, false]);
