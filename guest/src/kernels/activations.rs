@@ -115,7 +115,7 @@ impl Activations {
 type Quantize<T> = fn(&[f32], &mut [T], usize);
 
 /// Fills `tiles` with the rows of `x`, `[tokens, cols]`, by a function and the activations that a tile of its has per token;
-/// without one they become empty. Tokens that a last tile has too many keep what they had: nobody reads them.
+/// without one they become empty. Tokens that a last tile has too many keep what they had: nobody reads what is computed of them.
 fn fill<T: Clone>(
     tiles: &mut Vec<T>,
     zero: T,

@@ -50,13 +50,20 @@ fn multiply_blocks<F: Dot>(weights: Rows<'_>, input: Input<'_>, out: &mut [f32])
         blocks: F::blocks(weights.bytes),
         row_len,
     };
-    let tiles = F::tiles(&input);
-    let (whole, rest) = tiles.split_at(tokens / TILE * row_len);
-    matrix.multiply_tiles(whole, out);
-    let done = tokens / TILE * TILE;
-    for token in 0..tokens - done {
-        let n_rows = matrix.n_rows();
-        matrix.multiply_token(rest, token, &mut out[(done + token) * n_rows..][..n_rows]);
+    let (tiled, alone) = out.split_at_mut(in_tiles(tokens) * matrix.n_rows());
+    let (tiles, last) = F::tiles(&input).split_at(in_tiles(tokens).div_ceil(TILE) * row_len);
+    matrix.multiply_tiles(tiles, tiled);
+    for (token, out) in alone.chunks_exact_mut(matrix.n_rows().max(1)).enumerate() {
+        matrix.multiply_token(last, token, out);
+    }
+}
+
+/// How many tokens of a batch are computed in tiles of four. For one or two in the last tile it takes less time to compute
+/// each by itself; for three it does not.
+fn in_tiles(tokens: usize) -> usize {
+    match tokens % TILE {
+        left @ 1..=2 => tokens - left,
+        _ => tokens,
     }
 }
 
@@ -76,7 +83,7 @@ impl<'a, F: Dot> Matrix<'a, F> {
         &self.blocks[r * self.row_len..][..self.row_len]
     }
 
-    /// Whole tiles of four tokens each.
+    /// Tiles of four tokens each; `out` is `[tokens, n_rows]`, and of the last tile it may lack some tokens.
     fn multiply_tiles(&self, tiles: &[F::Tile], out: &mut [f32]) {
         let n_rows = self.n_rows();
         for panel in (0..n_rows).step_by(PANEL) {
@@ -88,7 +95,9 @@ impl<'a, F: Dot> Matrix<'a, F> {
                     let row = self.row(r);
                     let sums = F::dot4(FourTokens::<F> { row, tiles });
                     for (t, sum) in sums.into_iter().enumerate() {
-                        out[(i * TILE + t) * n_rows + r] = sum;
+                        if let Some(out) = out.get_mut((i * TILE + t) * n_rows + r) {
+                            *out = sum;
+                        }
                     }
                 }
             }
@@ -122,25 +131,26 @@ fn multiply_quads<F: DotQuads>(weights: Rows<'_>, input: Input<'_>, out: &mut [f
     let n_quads = quads.len() / row_len;
     let n_rows = n_quads * ROWS;
     let row = |r: usize| &quads[r * row_len..][..row_len];
-    let tiles = F::tiles(&input);
-    let (whole, rest) = tiles.split_at(tokens / TILE * row_len);
+    let (tiled, alone) = out.split_at_mut(in_tiles(tokens) * n_rows);
+    let (tiles, last) = F::tiles(&input).split_at(in_tiles(tokens).div_ceil(TILE) * row_len);
     for panel in (0..n_quads).step_by(PANEL / ROWS) {
-        for (i, tiles) in whole.chunks_exact(row_len).enumerate() {
+        for (i, tiles) in tiles.chunks_exact(row_len).enumerate() {
             for r in panel..n_quads.min(panel + PANEL / ROWS) {
                 if i == 0 && r + 1 < n_quads {
                     fetch(F::quad_bytes(row(r + 1)));
                 }
                 for (t, sums) in F::dot_tokens(row(r), tiles).into_iter().enumerate() {
-                    out[(i * TILE + t) * n_rows + r * ROWS..][..ROWS].copy_from_slice(&sums);
+                    let at = (i * TILE + t) * n_rows + r * ROWS;
+                    if let Some(out) = tiled.get_mut(at..at + ROWS) {
+                        out.copy_from_slice(&sums);
+                    }
                 }
             }
         }
     }
-    let done = tokens / TILE * TILE;
-    for token in 0..tokens - done {
-        let out = &mut out[(done + token) * n_rows..][..n_rows];
+    for (token, out) in alone.chunks_exact_mut(n_rows.max(1)).enumerate() {
         in_streams(n_quads, |r: [usize; STREAMS]| {
-            for (r, sums) in r.into_iter().zip(F::dot_token(r.map(row), rest, token)) {
+            for (r, sums) in r.into_iter().zip(F::dot_token(r.map(row), last, token)) {
                 out[r * ROWS..][..ROWS].copy_from_slice(&sums);
             }
         });
