@@ -90,9 +90,9 @@ fn legend(text: &mut String) {
             ty,
         );
         put(text, x + 18.0, 81.0, "quiet", &ty.to_uppercase());
-        x += 72.0;
+        x += 40.0 + 8.0 * ty.len() as f64;
     }
-    x += 20.0;
+    x += 10.0;
     for (threads, name) in [(1, "1 thread"), (2, "2 threads")] {
         mark(
             text,
@@ -106,7 +106,7 @@ fn legend(text: &mut String) {
             name,
         );
         put(text, x + 18.0, 81.0, "quiet", name);
-        x += 96.0;
+        x += 90.0;
     }
     x += 10.0;
     for (model, name) in MODELS.iter().enumerate() {
@@ -122,7 +122,7 @@ fn legend(text: &mut String) {
             name,
         );
         put(text, x + 18.0, 81.0, "quiet", name);
-        x += 128.0;
+        x += 120.0;
     }
 }
 
