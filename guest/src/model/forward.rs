@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use super::attention::{Attention, Queries};
 use super::config::Config;
-use super::group::{Group, gather_columns};
+use super::group::{Group, gather_columns, pause};
 use super::kv_block::Layout;
 use super::kv_cache::KvCache;
 use super::room;
@@ -358,6 +358,7 @@ impl Block<'_> {
         trace::lap("quantize");
         layer.ffn_gate.apply(n_tokens, input, &mut s.gate);
         trace::lap("ffn_gate");
+        pause(self.group)?;
         layer.ffn_up.apply(n_tokens, input, &mut s.up);
         trace::lap("ffn_up");
         kernels::swiglu(&mut s.gate, &s.up);

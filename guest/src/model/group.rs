@@ -50,6 +50,15 @@ impl Group for Solo {
     }
 }
 
+/// Between long products: asks whether to go on where no gathering does so soon. Members of a larger group have less to
+/// compute, and all of them have to leave at the same place.
+pub(crate) fn pause(group: &dyn Group) -> Result<()> {
+    match group.size() {
+        1 => group.checkpoint(),
+        _ => Ok(()),
+    }
+}
+
 /// Completes rows of which this instance has computed the columns `own`, given as `[tokens, own]`: gives `[tokens, n]`.
 /// `share` says which columns each rank has. In a group of one nothing is copied: `part` and `out` trade places.
 pub(crate) fn gather_columns(
