@@ -155,13 +155,13 @@ pub(super) fn bench(args: &BenchArgs) -> Result<(), Failure> {
     output.flush()
 }
 
-/// Room for what is there before, the prompt, and what is generated after it.
+/// Room for what is there before, the prompt, the first token, and what is decoded after it.
 fn fitting_context(args: &BenchArgs, info: &ModelInfo) -> Result<u32, Failure> {
-    let parts = [args.depth, args.prompt_tokens, args.gen_tokens];
+    let parts = [args.depth, args.prompt_tokens, 1, args.gen_tokens];
     match parts.into_iter().try_fold(0, u32::checked_add) {
         Some(needed) if needed <= info.context_length => Ok(needed),
         _ => Err(Failure::usage(format!(
-            "the rounds: expected at most the model's context of {} tokens, found {} + {} + {}",
+            "the rounds: expected at most the model's context of {} tokens, found {} + {} + 1 + {}",
             info.context_length, args.depth, args.prompt_tokens, args.gen_tokens
         ))
         .hint("use smaller --depth, --prompt-tokens or --gen-tokens")),
@@ -189,19 +189,18 @@ fn measure(session: &mut Session, tokens: &[u32], args: &BenchArgs) -> Result<Ve
 }
 
 fn round(session: &mut Session, prompt: &[u32], args: &BenchArgs) -> Result<Round, Failure> {
-    let gen_tokens = args.gen_tokens;
-    begin_answer(session, gen_tokens, args.lookup)?;
+    begin_answer(session, args.gen_tokens + 1, args.lookup)?;
     let start = Instant::now();
     session.feed(prompt)?;
     let prefill = start.elapsed();
-    let mut first_token = None;
-    generate(session, gen_tokens, || {
-        first_token.get_or_insert_with(|| start.elapsed());
-    })?;
+    // The first token needs no pass through the layers of its own: it does not count as decoded.
+    generate(session, 1)?;
+    let first_token = start.elapsed();
+    generate(session, args.gen_tokens)?;
     Ok(Round {
         prefill,
-        first_token: first_token.unwrap_or(prefill),
-        decode: start.elapsed() - prefill,
+        first_token,
+        decode: start.elapsed() - first_token,
     })
 }
 
@@ -216,15 +215,14 @@ fn begin_answer(session: &mut Session, tokens: u32, lookup: u32) -> Result<(), F
     })?)
 }
 
-/// Generates so many tokens, and says `each` time when there is one.
-fn generate(session: &mut Session, tokens: u32, mut each: impl FnMut()) -> Result<(), Failure> {
+/// Generates so many tokens.
+fn generate(session: &mut Session, tokens: u32) -> Result<(), Failure> {
     for index in 0..tokens {
         if let Event::Finished { .. } = session.next_event()? {
             return Err(Failure::failed(format!(
                 "expected {tokens} tokens, found an end after {index}"
             )));
         }
-        each();
     }
     Ok(())
 }

@@ -38,18 +38,18 @@ pub(super) fn trace(
     args: &BenchArgs,
 ) -> Result<Trace, Failure> {
     session.truncate(args.depth)?;
-    begin_answer(session, args.gen_tokens, args.lookup)?;
-    let mut timed = |work: &mut dyn FnMut(&mut Session) -> Result<(), Failure>| {
+    begin_answer(session, args.gen_tokens + 1, args.lookup)?;
+    let timed = |session: &mut Session, work: &dyn Fn(&mut Session) -> Result<(), Failure>| {
         model.start_trace()?;
         let start = Instant::now();
         work(session)?;
         let all = start.elapsed();
         Ok::<_, Failure>(shares(model.stop_trace()?, all))
     };
-    Ok(Trace {
-        prefill: timed(&mut |session| Ok(session.feed(prompt)?))?,
-        decode: timed(&mut |session| generate(session, args.gen_tokens, || ()))?,
-    })
+    let prefill = timed(session, &|session| Ok(session.feed(prompt)?))?;
+    generate(session, 1)?;
+    let decode = timed(session, &|session| generate(session, args.gen_tokens))?;
+    Ok(Trace { prefill, decode })
 }
 
 fn shares(times: Vec<OperatorTime>, all: Duration) -> Vec<Share> {
