@@ -1,67 +1,62 @@
 //! The input of a product: rows of activations as numbers and, for matrices in block formats, in 8 bits.
 //!
-//! Four tokens lie side by side in a *tile*, so that a kernel that computes four tokens at a time finds their scales in
-//! one vector. Weights in groups of 32 are multiplied with activations that have a scale for each 32 (ggml's Q8_0), those
-//! in super-blocks of 256 with such as have a scale for each 256 (ggml's Q8_K): then the sums over a whole block are of
-//! integers.
+//! Weights in groups of 32 are multiplied with activations that have a scale for each 32 (ggml's Q8_0), those in
+//! super-blocks of 256 with such as have a scale for each 256 (ggml's Q8_K): then the sums over a whole block are of
+//! integers. A token by itself is multiplied in this form; of a batch, four at a time in tiles (see
+//! [`super::tiles`]).
 
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 use super::scalar as fast;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 use super::simd128 as fast;
 
+use super::operand::Operand;
+use super::tiles::{BlockTile, GroupTile, TILE, Tile, in_tiles};
 use crate::error::{Result, reserve};
 use crate::gguf::TensorType;
-use crate::quant::{self, GROUP, GROUPS};
+use crate::quant::{GROUP, GROUPS, with_format, with_packed};
 
-/// Tokens in a tile: as many as a vector has lanes.
-pub(crate) const TILE: usize = 4;
-
-/// Activations in an [`ActivationBlock`], per token.
+/// Activations in an [`ActivationBlock`].
 pub(crate) const BLOCK: usize = GROUPS * GROUP;
 
-/// 32 activations of each of four tokens: `x[t][i] = d[t] * q[t][i]`, with `q` from -127 to 127.
+/// 32 activations of a token: `x[i] = d * q[i]`, with `q` from -127 to 127.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct ActivationGroup {
-    pub(crate) q: [[i8; GROUP]; TILE],
-    pub(crate) d: [f32; TILE],
+    pub(crate) q: [i8; GROUP],
+    pub(crate) d: f32,
     /// The sum of `q`: what a weight's zero point and minimum are multiplied with.
-    pub(crate) sums: [i32; TILE],
+    pub(crate) sum: i32,
 }
 
-/// 256 activations of each of four tokens, likewise.
+/// 256 activations of a token, likewise.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct ActivationBlock {
-    pub(crate) q: [[i8; BLOCK]; TILE],
-    pub(crate) d: [f32; TILE],
+    pub(crate) q: [i8; BLOCK],
+    pub(crate) d: f32,
     /// The sums of 16 successive `q`.
-    pub(crate) half_sums: [[i16; 2 * GROUPS]; TILE],
+    pub(crate) half_sums: [i16; 2 * GROUPS],
     /// The sums of 32 successive `q`.
-    pub(crate) group_sums: [[i16; GROUPS]; TILE],
-}
-
-impl ActivationGroup {
-    pub(crate) const ZERO: Self = Self {
-        q: [[0; GROUP]; TILE],
-        d: [0.0; TILE],
-        sums: [0; TILE],
-    };
-}
-
-impl ActivationBlock {
-    pub(crate) const ZERO: Self = Self {
-        q: [[0; BLOCK]; TILE],
-        d: [0.0; TILE],
-        half_sums: [[0; 2 * GROUPS]; TILE],
-        group_sums: [[0; GROUPS]; TILE],
-    };
+    pub(crate) group_sums: [i16; GROUPS],
 }
 
 /// The buffers of quantised activations; filled anew for each input.
 #[derive(Default)]
 pub(crate) struct Activations {
-    groups: Vec<ActivationGroup>,
-    blocks: Vec<ActivationBlock>,
+    groups: GroupForms,
+    blocks: BlockForms,
+}
+
+pub(crate) type GroupForms = Forms<ActivationGroup, GroupTile<8>, GroupTile<16>>;
+pub(crate) type BlockForms = Forms<ActivationBlock, BlockTile<64>, BlockTile<128>>;
+
+/// Activations with scales for blocks of one length, in the forms that matrices read; the others are empty.
+pub(crate) struct Forms<A, N, W> {
+    /// `[tokens, blocks of a row]`
+    pub(crate) each: Vec<A>,
+    /// In tiles, with quants in 8 bits: `[tiles, blocks of a row]`.
+    pub(crate) narrow: Vec<N>,
+    /// Likewise in 16 bits.
+    pub(crate) wide: Vec<W>,
 }
 
 /// Rows of activations, as numbers and in the forms that the matrices read.
@@ -69,10 +64,15 @@ pub(crate) struct Activations {
 pub(crate) struct Input<'a> {
     /// `[tokens, cols]`.
     pub(crate) x: &'a [f32],
-    /// `[tokens / 4 rounded up, cols / 32]`, or empty where no matrix reads it.
-    pub(crate) groups: &'a [ActivationGroup],
-    /// `[tokens / 4 rounded up, cols / 256]`, or empty where no matrix reads it.
-    pub(crate) blocks: &'a [ActivationBlock],
+    pub(crate) groups: &'a GroupForms,
+    pub(crate) blocks: &'a BlockForms,
+}
+
+/// What some matrices read.
+#[derive(Default)]
+struct Wanted {
+    narrow: bool,
+    wide: bool,
 }
 
 impl Activations {
@@ -82,9 +82,8 @@ impl Activations {
     /// `out-of-memory`.
     pub(crate) fn with_capacity(tokens: usize, cols: usize) -> Result<Self> {
         let mut made = Self::default();
-        let tiles = tokens.div_ceil(TILE);
-        reserve(&mut made.groups, tiles * cols.div_ceil(GROUP))?;
-        reserve(&mut made.blocks, tiles * cols.div_ceil(BLOCK))?;
+        made.groups.reserve(tokens, cols.div_ceil(GROUP))?;
+        made.blocks.reserve(tokens, cols.div_ceil(BLOCK))?;
         Ok(made)
     }
 
@@ -93,16 +92,25 @@ impl Activations {
         &'a mut self,
         x: &'a [f32],
         cols: usize,
-        readers: impl Iterator<Item = TensorType> + Clone,
+        readers: impl Iterator<Item = TensorType>,
     ) -> Input<'a> {
-        let wanted = |len: usize| {
-            let mut types = readers.clone().filter(|ty| quant::is_quantized(*ty));
-            types.any(|ty| ty.block_len() as usize == len)
-        };
-        let groups = wanted(GROUP).then_some((GROUP, fast::quantize_groups as Quantize<_>));
-        fill(&mut self.groups, ActivationGroup::ZERO, x, cols, groups);
-        let blocks = wanted(BLOCK).then_some((BLOCK, fast::quantize_blocks as Quantize<_>));
-        fill(&mut self.blocks, ActivationBlock::ZERO, x, cols, blocks);
+        let (mut groups, mut blocks) = (Wanted::default(), Wanted::default());
+        for ty in readers {
+            let Some(narrow) = reads_narrow_tiles(ty) else {
+                continue;
+            };
+            let wanted = match ty.block_len() as usize {
+                GROUP => &mut groups,
+                _ => &mut blocks,
+            };
+            wanted.narrow |= narrow;
+            wanted.wide |= !narrow;
+        }
+        let (rows, per_group, per_block) = (x.chunks_exact(cols), cols / GROUP, cols / BLOCK);
+        self.groups
+            .fill(rows.clone(), per_group, groups, fast::quantize_groups);
+        self.blocks
+            .fill(rows, per_block, blocks, fast::quantize_blocks);
         Input {
             x,
             groups: &self.groups,
@@ -111,25 +119,70 @@ impl Activations {
     }
 }
 
-/// Quantises one row as a token of its tiles.
-type Quantize<T> = fn(&[f32], &mut [T], usize);
+/// Of a block format, whether it is multiplied with narrow tiles.
+fn reads_narrow_tiles(ty: TensorType) -> Option<bool> {
+    with_format!(ty, F => Some(<F as Operand>::Tile::NARROW), _ =>
+    with_packed!(ty, F => Some(<F as Operand>::Tile::NARROW), _ => None))
+}
 
-/// Fills `tiles` with the rows of `x`, `[tokens, cols]`, by a function and the activations that a tile of its has per token;
-/// without one they become empty. Tokens that a last tile has too many keep what they had: nobody reads what is computed of them.
-fn fill<T: Clone>(
-    tiles: &mut Vec<T>,
-    zero: T,
-    x: &[f32],
-    cols: usize,
-    form: Option<(usize, Quantize<T>)>,
-) {
-    let Some((len, quantize)) = form else {
-        return tiles.clear();
-    };
-    let (rows, per_row) = (x.chunks_exact(cols), cols / len);
-    tiles.resize(rows.len().div_ceil(TILE) * per_row, zero);
-    for (t, x) in rows.enumerate() {
-        quantize(x, &mut tiles[t / TILE * per_row..][..per_row], t % TILE);
+// Derived, it would ask the same of the elements.
+impl<A, N, W> Default for Forms<A, N, W> {
+    fn default() -> Self {
+        Self {
+            each: Vec::new(),
+            narrow: Vec::new(),
+            wide: Vec::new(),
+        }
+    }
+}
+
+impl<A, N, W> Forms<A, N, W>
+where
+    A: Copy,
+    N: Tile<Token = A>,
+    W: Tile<Token = A>,
+{
+    fn reserve(&mut self, tokens: usize, per_row: usize) -> Result<()> {
+        reserve(&mut self.each, tokens * per_row)?;
+        reserve(&mut self.narrow, tokens.div_ceil(TILE) * per_row)?;
+        reserve(&mut self.wide, tokens.div_ceil(TILE) * per_row)
+    }
+
+    /// Quantises rows and puts them in tiles; what is not wanted becomes empty.
+    fn fill<'a>(
+        &mut self,
+        rows: impl ExactSizeIterator<Item = &'a [f32]>,
+        per_row: usize,
+        wanted: Wanted,
+        quantize: fn(&[f32], &mut Vec<A>),
+    ) {
+        self.each.clear();
+        let tiled = in_tiles(rows.len());
+        if wanted.narrow || wanted.wide {
+            rows.for_each(|x| quantize(x, &mut self.each));
+        }
+        tile(
+            &self.each,
+            per_row,
+            tiled && wanted.narrow,
+            &mut self.narrow,
+        );
+        tile(&self.each, per_row, tiled && wanted.wide, &mut self.wide);
+    }
+}
+
+/// Puts rows into tiles. Tokens that a last tile has too many keep what they had.
+fn tile<T: Tile>(rows: &[T::Token], per_row: usize, wanted: bool, out: &mut Vec<T>) {
+    if !wanted {
+        return out.clear();
+    }
+    let rows = rows.chunks_exact(per_row);
+    out.resize(rows.len().div_ceil(TILE) * per_row, T::EMPTY);
+    for (t, row) in rows.enumerate() {
+        let tiles = &mut out[t / TILE * per_row..][..per_row];
+        for (tile, token) in tiles.iter_mut().zip(row) {
+            tile.set(t % TILE, token);
+        }
     }
 }
 

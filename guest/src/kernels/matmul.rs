@@ -5,20 +5,25 @@ use super::scalar as fast;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 use super::simd128 as fast;
 
-use super::activations::{Input, TILE};
-use super::lanes::{FourRows, FourTokens};
+use std::ops::Range;
+
+use super::activations::Input;
+use super::operand::Operand;
+use super::tiles::{TILE, Tile, in_tiles, strip_cols};
 use crate::gguf::TensorType;
 use crate::quant::{BF16, F16, F32, ROWS, with_format, with_packed};
 use fast::{Dot, DotQuads, Load};
 
-/// Rows of weights that all tokens of a batch are multiplied with before the next rows: few enough to stay in the
-/// first-level cache together with a tile of activations.
-const PANEL: usize = 16;
+/// Rows of weights that are unpacked at once: enough to use what is loaded of a tile several times.
+const PANEL: usize = 8 * ROWS;
+
+/// Tiles that a panel of weights is multiplied with before the next panel.
+const TILES: usize = 16;
 
 /// Places of a matrix that one token's rows are read from in turn. Hardware reads memory ahead page by page: a single stream
 /// gives it one page to work on, and the arithmetic waits. `cargo xtask bench --kernels` compares what comes from memory
 /// with what comes from the cache.
-const STREAMS: usize = 2 * TILE;
+const STREAMS: usize = 2 * ROWS;
 
 /// Rows of a weight matrix, one after the other.
 #[derive(Clone, Copy)]
@@ -34,8 +39,8 @@ pub(crate) struct Rows<'a> {
 /// `out[t, r] = sum over c of weights[r, c] * input[t, c]`; `out` is `[tokens, rows]`. Each element is computed in the
 /// same way for any number of tokens and rows.
 pub(crate) fn matmul(weights: Rows<'_>, input: Input<'_>, out: &mut [f32]) {
-    with_format!(weights.ty, F => multiply_blocks::<F>(weights, input, out), _ =>
-    with_packed!(weights.ty, F => multiply_quads::<F>(weights, input, out), _ => match weights.ty {
+    with_format!(weights.ty, F => multiply::<F, _>(Blocks::<F>::new(weights), input, out), _ =>
+    with_packed!(weights.ty, F => multiply::<F, _>(Quads::<F>::new(weights), input, out), _ => match weights.ty {
         TensorType::F32 => multiply_floats::<F32>(weights, input.x, out),
         TensorType::F16 => multiply_floats::<F16>(weights, input.x, out),
         TensorType::BF16 => multiply_floats::<BF16>(weights, input.x, out),
@@ -43,114 +48,154 @@ pub(crate) fn matmul(weights: Rows<'_>, input: Input<'_>, out: &mut [f32]) {
     }));
 }
 
-fn multiply_blocks<F: Dot>(weights: Rows<'_>, input: Input<'_>, out: &mut [f32]) {
-    let row_len = weights.cols / F::TYPE.block_len() as usize;
-    let tokens = input.x.len() / weights.cols;
-    let matrix = Matrix::<F> {
-        blocks: F::blocks(weights.bytes),
-        row_len,
-    };
-    let (tiled, alone) = out.split_at_mut(in_tiles(tokens) * matrix.n_rows());
-    let (tiles, last) = F::tiles(&input).split_at(in_tiles(tokens).div_ceil(TILE) * row_len);
-    matrix.multiply_tiles(tiles, tiled);
-    for (token, out) in alone.chunks_exact_mut(matrix.n_rows().max(1)).enumerate() {
-        matrix.multiply_token(last, token, out);
-    }
-}
+/// A matrix in blocks or in quads of them.
+trait Matrix<F: Dot> {
+    fn n_rows(&self) -> usize;
 
-/// How many tokens of a batch are computed in tiles of four. For one or two in the last tile it takes less time to compute
-/// each by itself; for three it does not.
-fn in_tiles(tokens: usize) -> usize {
-    match tokens % TILE {
-        left @ 1..=2 => tokens - left,
-        _ => tokens,
-    }
-}
-
-struct Matrix<'a, F: Dot> {
-    blocks: &'a [F::Block],
     /// Blocks in a row.
+    fn row_len(&self) -> usize;
+
+    /// Unpacks some columns (of blocks) of the four rows from `r` on. What it gives for rows that there are not is not read.
+    fn cross(&self, r: usize, columns: Range<usize>, strip: &mut [F::Crossed]);
+
+    /// All rows with one token; `out` is `[rows]`.
+    fn multiply_token(&self, token: &[F::Token], out: &mut [f32]);
+}
+
+fn multiply<F: Dot, M: Matrix<F>>(matrix: M, input: Input<'_>, out: &mut [f32]) {
+    let (n_rows, row_len) = (matrix.n_rows(), matrix.row_len());
+    if n_rows == 0 {
+        return;
+    }
+    if in_tiles(out.len() / n_rows) {
+        let tiles = F::tiles(&input).chunks(TILES * row_len);
+        for (tiles, out) in tiles.zip(out.chunks_mut(TILES * TILE * n_rows)) {
+            multiply_tiles(&matrix, tiles, out);
+        }
+    } else {
+        let tokens = F::tokens(&input).chunks_exact(row_len);
+        for (token, out) in tokens.zip(out.chunks_exact_mut(n_rows)) {
+            matrix.multiply_token(token, out);
+        }
+    }
+}
+
+/// At most [`TILES`]; `out` is `[tokens, rows]`, and of the last tile it may lack some tokens.
+fn multiply_tiles<F: Dot>(matrix: &impl Matrix<F>, tiles: &[F::Tile], out: &mut [f32]) {
+    let (n_rows, row_len) = (matrix.n_rows(), matrix.row_len());
+    let mut panel = [F::EMPTY_STRIP; PANEL / ROWS];
+    let strip_len = strip_cols(<F as Operand>::Tile::NARROW) / F::TYPE.block_len() as usize;
+    for first in (0..n_rows).step_by(PANEL) {
+        let rows = (first..n_rows.min(first + PANEL)).step_by(ROWS);
+        let mut sums = [[[[0.0; ROWS]; TILE]; PANEL / ROWS]; TILES];
+        for start in (0..row_len).step_by(strip_len) {
+            let columns = start..row_len.min(start + strip_len);
+            for (r, strip) in rows.clone().zip(&mut panel) {
+                matrix.cross(r, columns.clone(), &mut strip.as_mut()[..columns.len()]);
+            }
+            let tokens = out.len() / n_rows;
+            for (i, (tiles, sums)) in tiles.chunks_exact(row_len).zip(&mut sums).enumerate() {
+                let (tiles, tokens) = (&tiles[columns.clone()], (tokens - i * TILE).min(TILE));
+                for (strip, sums) in panel[..rows.len()].iter_mut().zip(sums) {
+                    F::add_products(&strip.as_mut()[..columns.len()], tiles, tokens, sums);
+                }
+            }
+        }
+        for (out, sums) in out.chunks_mut(TILE * n_rows).zip(&sums) {
+            for (r, sums) in rows.clone().zip(sums) {
+                for (out, sums) in out.chunks_exact_mut(n_rows).zip(sums) {
+                    let rows = r..n_rows.min(r + ROWS);
+                    out[rows.clone()].copy_from_slice(&sums[..rows.len()]);
+                }
+            }
+        }
+    }
+}
+
+/// A matrix as GGUF has it.
+struct Blocks<'a, F: Dot> {
+    blocks: &'a [F::Block],
     row_len: usize,
 }
 
-impl<'a, F: Dot> Matrix<'a, F> {
-    fn n_rows(&self) -> usize {
-        self.blocks.len() / self.row_len
+impl<'a, F: Dot> Blocks<'a, F> {
+    fn new(weights: Rows<'a>) -> Self {
+        Self {
+            blocks: F::blocks(weights.bytes),
+            row_len: weights.cols / F::TYPE.block_len() as usize,
+        }
     }
 
     #[inline(always)]
     fn row(&self, r: usize) -> &'a [F::Block] {
         &self.blocks[r * self.row_len..][..self.row_len]
     }
+}
 
-    /// Tiles of four tokens each; `out` is `[tokens, n_rows]`, and of the last tile it may lack some tokens.
-    fn multiply_tiles(&self, tiles: &[F::Tile], out: &mut [f32]) {
-        let n_rows = self.n_rows();
-        for panel in (0..n_rows).step_by(PANEL) {
-            for (i, tiles) in tiles.chunks_exact(self.row_len).enumerate() {
-                for r in panel..n_rows.min(panel + PANEL) {
-                    if i == 0 {
-                        self.fetch(r + 1);
-                    }
-                    let row = self.row(r);
-                    let sums = F::dot4(FourTokens::<F> { row, tiles });
-                    for (t, sum) in sums.into_iter().enumerate() {
-                        if let Some(out) = out.get_mut((i * TILE + t) * n_rows + r) {
-                            *out = sum;
-                        }
-                    }
-                }
-            }
-        }
+impl<F: Dot> Matrix<F> for Blocks<'_, F> {
+    fn n_rows(&self) -> usize {
+        self.blocks.len() / self.row_len
     }
 
-    /// One token of a tile; `out` is `[n_rows]`.
-    fn multiply_token(&self, tiles: &[F::Tile], token: usize, out: &mut [f32]) {
-        in_streams(self.n_rows(), |r: [usize; TILE]| {
-            let rows = r.map(|r| self.row(r));
-            let sums = F::dot4(FourRows::<F> { rows, tiles, token });
+    fn row_len(&self) -> usize {
+        self.row_len
+    }
+
+    fn cross(&self, r: usize, columns: Range<usize>, strip: &mut [F::Crossed]) {
+        // The last row stands in for those that are missing to the last four.
+        let last = self.n_rows() - 1;
+        let row = |i: usize| &self.row((r + i).min(last))[columns.clone()];
+        F::cross(std::array::from_fn(row), strip);
+    }
+
+    fn multiply_token(&self, token: &[F::Token], out: &mut [f32]) {
+        in_streams(self.n_rows(), |r: [usize; ROWS]| {
+            let sums = F::dot_rows(r.map(|r| self.row(r)), token);
             for (r, sum) in r.into_iter().zip(sums) {
                 out[r] = sum;
             }
         });
     }
+}
 
-    /// Brings row `r`, if there is one, into the cache.
-    #[inline(always)]
-    fn fetch(&self, r: usize) {
-        if let Some(row) = self.blocks.get(r * self.row_len..(r + 1) * self.row_len) {
-            fetch(F::bytes(row));
+/// A packed matrix.
+struct Quads<'a, F: DotQuads> {
+    quads: &'a [F::Quad],
+    row_len: usize,
+}
+
+impl<'a, F: DotQuads> Quads<'a, F> {
+    fn new(weights: Rows<'a>) -> Self {
+        Self {
+            quads: F::quads(weights.bytes),
+            row_len: weights.cols / F::TYPE.block_len() as usize,
         }
+    }
+
+    /// Row `r` of quads.
+    #[inline(always)]
+    fn row(&self, r: usize) -> &'a [F::Quad] {
+        &self.quads[r * self.row_len..][..self.row_len]
     }
 }
 
-fn multiply_quads<F: DotQuads>(weights: Rows<'_>, input: Input<'_>, out: &mut [f32]) {
-    let row_len = weights.cols / F::TYPE.block_len() as usize;
-    let tokens = input.x.len() / weights.cols;
-    let quads = F::quads(weights.bytes);
-    let n_quads = quads.len() / row_len;
-    let n_rows = n_quads * ROWS;
-    let row = |r: usize| &quads[r * row_len..][..row_len];
-    let (tiled, alone) = out.split_at_mut(in_tiles(tokens) * n_rows);
-    let (tiles, last) = F::tiles(&input).split_at(in_tiles(tokens).div_ceil(TILE) * row_len);
-    for panel in (0..n_quads).step_by(PANEL / ROWS) {
-        for (i, tiles) in tiles.chunks_exact(row_len).enumerate() {
-            for r in panel..n_quads.min(panel + PANEL / ROWS) {
-                if i == 0 && r + 1 < n_quads {
-                    fetch(F::quad_bytes(row(r + 1)));
-                }
-                for (t, sums) in F::dot_tokens(row(r), tiles).into_iter().enumerate() {
-                    let at = (i * TILE + t) * n_rows + r * ROWS;
-                    if let Some(out) = tiled.get_mut(at..at + ROWS) {
-                        out.copy_from_slice(&sums);
-                    }
-                }
-            }
-        }
+impl<F: DotQuads> Matrix<F> for Quads<'_, F> {
+    fn n_rows(&self) -> usize {
+        self.quads.len() / self.row_len * ROWS
     }
-    for (token, out) in alone.chunks_exact_mut(n_rows.max(1)).enumerate() {
-        in_streams(n_quads, |r: [usize; STREAMS]| {
-            for (r, sums) in r.into_iter().zip(F::dot_token(r.map(row), last, token)) {
+
+    fn row_len(&self) -> usize {
+        self.row_len
+    }
+
+    fn cross(&self, r: usize, columns: Range<usize>, strip: &mut [F::Crossed]) {
+        F::cross_quads(&self.row(r / ROWS)[columns], strip);
+    }
+
+    fn multiply_token(&self, token: &[F::Token], out: &mut [f32]) {
+        in_streams(self.n_rows() / ROWS, |r: [usize; STREAMS]| {
+            let sums = F::dot_quads(r.map(|r| self.row(r)), token);
+            for (r, sums) in r.into_iter().zip(sums) {
                 out[r * ROWS..][..ROWS].copy_from_slice(&sums);
             }
         });

@@ -9,12 +9,13 @@
 
 mod activations;
 pub(crate) mod attention;
-mod lanes;
 mod matmul;
+mod operand;
 #[cfg(any(test, not(all(target_arch = "wasm32", target_feature = "simd128"))))]
 mod scalar;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod simd128;
+mod tiles;
 
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 pub(crate) use scalar::{

@@ -6,148 +6,184 @@ pub(crate) use attention::{
     multiply, multiply_groups, scale_i8, softmax_step, widen_f16, widen_i8_pairs,
 };
 
-use std::borrow::Borrow;
-
-use super::activations::{ActivationBlock, ActivationGroup, BLOCK, TILE, step};
-use super::lanes::{Lanes, Operand};
-use crate::quant::{self, Element, GROUP, GROUPS, Packed, ROWS, SuperBlock};
+use super::activations::{ActivationBlock, ActivationGroup, BLOCK, step};
+use super::operand::Operand;
+use super::tiles::{TILE, Tile, strip_cols};
+use crate::quant::{self, Element, Format, GROUP, GROUPS, Packed, ROWS, SuperBlock};
 
 /// What an element needs to be multiplied here: nothing beyond its conversion.
 pub(crate) trait Load: Element {}
 impl<E: Element> Load for E {}
 
-/// Quantises one row `x` (a multiple of 32) as token `token` of the tiles, one for each 32: `d` is the greatest magnitude
-/// divided by 127, `q` the nearest integers, ties to even. Source: ggml's Q8_0. `simd128` gives the same bits.
-pub(crate) fn quantize_groups(x: &[f32], tiles: &mut [ActivationGroup], token: usize) {
-    for (x, tile) in x.as_chunks::<GROUP>().0.iter().zip(tiles) {
-        tile.d[token] = quantize(x, &mut tile.q[token]);
-        tile.sums[token] = tile.q[token].iter().map(|&q| i32::from(q)).sum();
+/// Adds a row `x` (a multiple of 32), quantised, to `out`: `d` is the greatest magnitude divided by 127, `q` the nearest
+/// integers, ties to even. Source: ggml's Q8_0. `simd128` gives the same bits.
+pub(crate) fn quantize_groups(x: &[f32], out: &mut Vec<ActivationGroup>) {
+    for x in x.as_chunks::<GROUP>().0 {
+        let (d, q) = quantize(x);
+        let sum = q.iter().map(|&q| i32::from(q)).sum();
+        out.push(ActivationGroup { q, d, sum });
     }
 }
 
 /// Likewise of a row whose length is a multiple of 256, a scale for each 256. Source: ggml's Q8_K, whose scale has the sign
 /// of the greatest element.
-pub(crate) fn quantize_blocks(x: &[f32], tiles: &mut [ActivationBlock], token: usize) {
-    for (x, tile) in x.as_chunks::<BLOCK>().0.iter().zip(tiles) {
-        tile.d[token] = quantize(x, &mut tile.q[token]);
+pub(crate) fn quantize_blocks(x: &[f32], out: &mut Vec<ActivationBlock>) {
+    for x in x.as_chunks::<BLOCK>().0 {
+        let (d, q) = quantize(x);
         let sum = |q: &[i8]| q.iter().map(|&q| i16::from(q)).sum();
-        let halves = tile.q[token].as_chunks::<{ GROUP / 2 }>().0;
-        tile.half_sums[token] = std::array::from_fn(|i| sum(&halves[i]));
-        let groups = tile.q[token].as_chunks::<GROUP>().0;
-        tile.group_sums[token] = std::array::from_fn(|i| sum(&groups[i]));
+        let halves = q.as_chunks::<{ GROUP / 2 }>().0;
+        let groups = q.as_chunks::<GROUP>().0;
+        out.push(ActivationBlock {
+            q,
+            d,
+            half_sums: std::array::from_fn(|i| sum(&halves[i])),
+            group_sums: std::array::from_fn(|i| sum(&groups[i])),
+        });
     }
 }
 
-/// Gives the step.
-fn quantize<const N: usize>(x: &[f32; N], q: &mut [i8; N]) -> f32 {
+/// Gives the step and the quants.
+fn quantize<const N: usize>(x: &[f32; N]) -> (f32, [i8; N]) {
     let largest = x.iter().fold(0f32, |largest, x| largest.max(x.abs()));
     let (d, inverse) = step(largest);
-    *q = x.map(|x| (x * inverse).round_ties_even() as i8);
-    d
+    (d, x.map(|x| (x * inverse).round_ties_even() as i8))
 }
 
-/// A format that rows of activations can be multiplied with.
+/// A format that activations can be multiplied with. `simd128` gives the same bits, and each dot product is the same
+/// however it is computed.
 pub(crate) trait Dot: Operand {
-    /// Four dot products. `simd128` gives the same bits.
-    fn dot4(lanes: impl Lanes<Self>) -> [f32; TILE]
-    where
-        Self: Sized;
+    /// A block of each of four rows, unpacked as the kernels want them.
+    type Crossed: Copy + 'static;
+    /// Some of them, side by side.
+    type Strip: AsMut<[Self::Crossed]>;
+    /// Room for [`strip_cols`] columns.
+    const EMPTY_STRIP: Self::Strip;
+
+    /// Four rows with one token.
+    fn dot_rows(rows: [&[Self::Block]; ROWS], token: &[Self::Token]) -> [f32; ROWS];
+
+    /// Unpacks as many blocks of each of four rows as there is room for.
+    fn cross(rows: [&[Self::Block]; ROWS], strip: &mut [Self::Crossed]);
+
+    /// Adds the products of some columns of four rows with those of the first `tokens` of tiles to `sums`, `[token][row]`. Of
+    /// the other tokens it adds anything.
+    fn add_products(
+        strip: &[Self::Crossed],
+        tiles: &[Self::Tile],
+        tokens: usize,
+        sums: &mut [[f32; ROWS]; TILE],
+    );
 }
 
 macro_rules! dot {
-    ($dot:ident: $($format:ident),*) => {
+    ($add:ident: $($format:ident),*) => {
         $(impl Dot for quant::$format {
-            fn dot4(lanes: impl Lanes<Self>) -> [f32; TILE] {
-                std::array::from_fn(|i| {
-                    let pair = |c| (lanes.block(i, c), lanes.tile(c));
-                    $dot::<Self>((0..lanes.len()).map(pair), lanes.token(i))
-                })
+            type Crossed = [Self::Block; ROWS];
+            type Strip = [Self::Crossed; strip_cols(<Self as Operand>::Tile::NARROW) / Self::TYPE.block_len() as usize];
+            const EMPTY_STRIP: Self::Strip = [[Self::EMPTY; ROWS]; strip_cols(<Self as Operand>::Tile::NARROW) / Self::TYPE.block_len() as usize];
+
+            fn dot_rows(rows: [&[Self::Block]; ROWS], token: &[Self::Token]) -> [f32; ROWS] {
+                rows.map(|row| row.iter().zip(token).fold(0.0, $add::<Self>))
+            }
+
+            fn cross(rows: [&[Self::Block]; ROWS], strip: &mut [Self::Crossed]) {
+                for (c, out) in strip.iter_mut().enumerate() {
+                    *out = rows.map(|row| row[c]);
+                }
+            }
+
+            fn add_products(
+                strip: &[Self::Crossed],
+                tiles: &[Self::Tile],
+                tokens: usize,
+                sums: &mut [[f32; ROWS]; TILE],
+            ) {
+                for (t, row) in (0..tokens).flat_map(|t| (0..ROWS).map(move |row| (t, row))) {
+                    let pairs = strip.iter().zip(tiles);
+                    sums[t][row] = pairs.fold(sums[t][row], |sum, (blocks, tile)| {
+                        $add::<Self>(sum, (&blocks[row], &tile.token(t)))
+                    });
+                }
             }
         })*
     };
 }
-dot!(dot_groups: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, IQ4_NL);
-dot!(dot_blocks: Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_XS);
+dot!(add_group: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, IQ4_NL);
+dot!(add_block: Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_XS);
 
-/// A format whose packed rows activations can be multiplied with. The dot products are those of [`Dot`], to the bit.
-pub(crate) trait DotQuads: Packed + Operand {
-    /// One row of quads with each of four tokens: `[token][row]`.
-    fn dot_tokens(quads: &[Self::Quad], tiles: &[Self::Tile]) -> [[f32; ROWS]; TILE] {
-        std::array::from_fn(|token| Self::dot_quads(quads, tiles, token))
-    }
-
+/// A format whose packed rows activations can be multiplied with.
+pub(crate) trait DotQuads: Packed + Dot {
     /// Some rows of quads with one token: `[row of quads][row]`.
-    fn dot_token<const N: usize>(
+    fn dot_quads<const N: usize>(
         quads: [&[Self::Quad]; N],
-        tiles: &[Self::Tile],
-        token: usize,
-    ) -> [[f32; ROWS]; N] {
-        quads.map(|quads| Self::dot_quads(quads, tiles, token))
-    }
+        token: &[Self::Token],
+    ) -> [[f32; ROWS]; N];
 
-    /// One row of quads with one token.
-    fn dot_quads(quads: &[Self::Quad], tiles: &[Self::Tile], token: usize) -> [f32; ROWS];
+    /// Unpacks quads.
+    fn cross_quads(quads: &[Self::Quad], strip: &mut [Self::Crossed]);
 }
 
 macro_rules! dot_quads {
     ($($format:ident),*) => {
         $(impl DotQuads for quant::$format {
-            fn dot_quads(quads: &[Self::Quad], tiles: &[Self::Tile], token: usize) -> [f32; ROWS] {
-                std::array::from_fn(|row| {
+            fn dot_quads<const N: usize>(
+                quads: [&[Self::Quad]; N],
+                token: &[Self::Token],
+            ) -> [[f32; ROWS]; N] {
+                quads.map(|quads| std::array::from_fn(|row| {
                     let blocks = quads.iter().map(|quad| Self::block(quad, row));
-                    dot_groups::<Self>(blocks.zip(tiles), token)
-                })
+                    let pairs = blocks.zip(token);
+                    pairs.fold(0.0, |sum, (block, token)| add_group::<Self>(sum, (&block, token)))
+                }))
+            }
+
+            fn cross_quads(quads: &[Self::Quad], strip: &mut [Self::Crossed]) {
+                for (quad, out) in quads.iter().zip(strip) {
+                    *out = std::array::from_fn(|row| Self::block(quad, row));
+                }
             }
         })*
     };
 }
 dot_quads!(Q4_0, Q8_0);
 
-fn dot_groups<'a, F: Operand<Tile = ActivationGroup>>(
-    pairs: impl Iterator<Item = (impl Borrow<F::Block>, &'a ActivationGroup)>,
-    token: usize,
+/// `sum` and the products of a block with the activations of a token.
+fn add_group<F: Operand<Token = ActivationGroup>>(
+    sum: f32,
+    (block, token): (&F::Block, &ActivationGroup),
 ) -> f32 {
-    pairs.fold(0.0, |sum, (block, tile)| {
-        let block = block.borrow();
-        let [d, min] = F::header(block);
-        let products = products(&F::quants(block, 0), &tile.q[token]);
-        let sums = tile.sums[token];
-        let sum = sum + (products - i32::from(F::ZERO) * sums) as f32 * (d * tile.d[token]);
-        match F::MIN {
-            true => sum + min * (tile.d[token] * sums as f32),
-            false => sum,
-        }
-    })
+    let [d, min] = F::header(block);
+    let products = products(&F::quants(block, 0), &token.q);
+    let sum = sum + (products - i32::from(F::ZERO) * token.sum) as f32 * (d * token.d);
+    match F::MIN {
+        true => sum + min * (token.d * token.sum as f32),
+        false => sum,
+    }
 }
 
-fn dot_blocks<'a, F>(
-    pairs: impl Iterator<Item = (impl Borrow<F::Block>, &'a ActivationBlock)>,
-    token: usize,
-) -> f32
+/// Likewise for a block of eight groups.
+fn add_block<F>(sum: f32, (block, token): (&F::Block, &ActivationBlock)) -> f32
 where
-    F: SuperBlock + Operand<Tile = ActivationBlock>,
+    F: SuperBlock + Operand<Token = ActivationBlock>,
 {
-    pairs.fold(0.0, |sum, (block, tile)| {
-        let block = block.borrow();
-        let (mut scaled, mut minima) = (0, 0);
-        for g in 0..GROUPS {
-            let codes = F::codes(block, g);
-            let quants = F::quants(block, g);
-            for half in 0..2 {
-                let weights = &quants[16 * half..][..16];
-                let products = products(weights, &tile.q[token][GROUP * g + 16 * half..][..16]);
-                let sums = i32::from(tile.half_sums[token][2 * g + half]);
-                scaled += i32::from(codes.scale[half]) * (products - i32::from(F::ZERO) * sums);
-                minima += i32::from(codes.min[half]) * sums;
-            }
+    let (mut scaled, mut minima) = (0, 0);
+    for g in 0..GROUPS {
+        let codes = F::codes(block, g);
+        let quants = F::quants(block, g);
+        for half in 0..2 {
+            let weights = &quants[16 * half..][..16];
+            let products = products(weights, &token.q[GROUP * g + 16 * half..][..16]);
+            let sums = i32::from(token.half_sums[2 * g + half]);
+            scaled += i32::from(codes.scale[half]) * (products - i32::from(F::ZERO) * sums);
+            minima += i32::from(codes.min[half]) * sums;
         }
-        let [d, dmin] = F::header(block);
-        let sum = sum + scaled as f32 * (d * tile.d[token]);
-        match F::MIN {
-            true => sum - minima as f32 * (dmin * tile.d[token]),
-            false => sum,
-        }
-    })
+    }
+    let [d, dmin] = F::header(block);
+    let sum = sum + scaled as f32 * (d * token.d);
+    match F::MIN {
+        true => sum - minima as f32 * (dmin * token.d),
+        false => sum,
+    }
 }
 
 fn products(weights: &[i8], activations: &[i8]) -> i32 {

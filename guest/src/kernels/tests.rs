@@ -1,9 +1,11 @@
 //! One battery for every implementation of the kernels. Expected values are computed in f64, in the order of the formula.
 
-use super::Input;
-use super::activations::{ActivationBlock, ActivationGroup, BLOCK, TILE};
-use super::lanes::{FourRows, FourTokens, Operand};
-use crate::quant::{BF16, Element, F16, F32, Format, GROUP};
+use super::activations::{ActivationBlock, ActivationGroup, Activations, BLOCK};
+use super::operand::Operand;
+use super::tiles::{TILE, Tile, strip_cols};
+use super::{Rows, matmul};
+use crate::gguf::TensorType;
+use crate::quant::{self, BF16, Element, F16, F32, Format, GROUP, ROWS};
 
 /// A small deterministic source of numbers.
 struct Random(u64);
@@ -35,51 +37,35 @@ fn assert_close(found: f32, expected: f64, bound: f64, what: &str) {
     );
 }
 
-/// Both forms of four rows of activations.
-struct Quantized {
-    groups: Vec<ActivationGroup>,
-    blocks: Vec<ActivationBlock>,
+/// The numbers that the quants of a token stand for.
+trait Values {
+    fn values(&self) -> Vec<f64>;
 }
 
-impl Quantized {
-    fn new(rows: &[Vec<f32>; TILE]) -> Self {
-        let len = rows[0].len();
-        let mut made = Self {
-            groups: vec![ActivationGroup::ZERO; len / GROUP],
-            blocks: vec![ActivationBlock::ZERO; len / BLOCK],
-        };
-        for (t, x) in rows.iter().enumerate() {
-            super::scalar::quantize_groups(x, &mut made.groups, t);
-            super::scalar::quantize_blocks(x, &mut made.blocks, t);
-        }
-        made
+impl Values for ActivationGroup {
+    fn values(&self) -> Vec<f64> {
+        self.q.map(|q| f64::from(self.d) * f64::from(q)).to_vec()
     }
+}
 
-    fn tiles<F: Operand>(&self) -> &[F::Tile] {
-        F::tiles(&Input {
-            x: &[],
-            groups: &self.groups,
-            blocks: &self.blocks,
-        })
+impl Values for ActivationBlock {
+    fn values(&self) -> Vec<f64> {
+        self.q.map(|q| f64::from(self.d) * f64::from(q)).to_vec()
     }
+}
 
-    /// The numbers that the quants of token `t` stand for, in the form that goes with blocks of `len` weights.
-    fn values(&self, len: usize, t: usize) -> Vec<f64> {
-        let value = |d: f32, q: &[i8]| -> Vec<f64> {
-            q.iter().map(|q| f64::from(d) * f64::from(*q)).collect()
-        };
-        if len == GROUP {
-            let tiles = self.groups.iter();
-            tiles
-                .flat_map(|tile| value(tile.d[t], &tile.q[t]))
-                .collect()
-        } else {
-            let tiles = self.blocks.iter();
-            tiles
-                .flat_map(|tile| value(tile.d[t], &tile.q[t]))
-                .collect()
-        }
-    }
+/// Rows of activations as format `F` reads them: of each token, and in tiles.
+fn quantized<F: Operand>(rows: &[Vec<f32>]) -> (Vec<Vec<F::Token>>, Vec<F::Tile>)
+where
+    F::Token: Clone,
+{
+    let cols = rows[0].len();
+    let mut activations = Activations::default();
+    let x = rows.concat();
+    let input = activations.quantize(&x, cols, [F::TYPE].into_iter());
+    let per_row = cols / F::TYPE.block_len() as usize;
+    let tokens = F::tokens(&input).chunks(per_row).map(<[_]>::to_vec);
+    (tokens.collect(), F::tiles(&input).to_vec())
 }
 
 /// The exact dot product, and the sum of the magnitudes of what is added: the base of the bound.
@@ -103,6 +89,117 @@ fn exact_dot<F: Operand>(row: &[F::Block], values: &[f64]) -> (f64, f64) {
     (sum, magnitude)
 }
 
+/// What is in tiles is what was put there, for all forms of any number of tokens that has tiles.
+#[test]
+fn tiles_hold_their_tokens() {
+    let types = [
+        TensorType::Q4_0,
+        TensorType::Q8_0,
+        TensorType::Q4_K,
+        TensorType::Q6_K,
+    ];
+    let mut activations = Activations::default();
+    for tokens in TILE..=2 * TILE {
+        let x = Random(tokens as u64).vector(tokens * 2 * BLOCK);
+        let input = activations.quantize(&x, 2 * BLOCK, types.into_iter());
+        for t in 0..tokens {
+            let (tile, at) = (t / TILE, t % TILE);
+            for c in 0..2 * BLOCK / GROUP {
+                let i = tile * 2 * BLOCK / GROUP + c;
+                let token = input.groups.each[t * 2 * BLOCK / GROUP + c];
+                assert_eq!(input.groups.wide[i].token(at), token);
+                if let Some(tile) = input.groups.narrow.get(i) {
+                    assert_eq!(tile.token(at), token);
+                }
+            }
+            for c in 0..2 {
+                let token = input.blocks.each[t * 2 + c];
+                assert_eq!(input.blocks.wide[tile * 2 + c].token(at), token);
+                if let Some(tile) = input.blocks.narrow.get(tile * 2 + c) {
+                    assert_eq!(tile.token(at), token);
+                }
+            }
+        }
+    }
+}
+
+/// Each element of a product has the same bits for any number of tokens and rows: with panels, strips and tiles that are
+/// not full, and more tiles than are multiplied at a time.
+#[test]
+fn products_do_not_depend_on_what_is_computed_with_them() {
+    let cols = 3 * BLOCK;
+    for (ty, sample) in [
+        (
+            TensorType::Q4_0,
+            &include_bytes!("../quant/testdata/Q4_0.bin")[..],
+        ),
+        (
+            TensorType::Q8_0,
+            &include_bytes!("../quant/testdata/Q8_0.bin")[..],
+        ),
+        (
+            TensorType::Q4_K,
+            &include_bytes!("../quant/testdata/Q4_K.bin")[..],
+        ),
+        (
+            TensorType::Q6_K,
+            &include_bytes!("../quant/testdata/Q6_K.bin")[..],
+        ),
+    ] {
+        let size = (ty.block_bytes() as usize) * cols / ty.block_len() as usize;
+        let n_rows = 37;
+        let bytes: Vec<u8> = sample.iter().copied().cycle().take(n_rows * size).collect();
+        check_product(ty, n_rows, &bytes);
+        if let Some(packed) = quant::packed_type(ty) {
+            let mut quads = vec![0; 36 * size];
+            let rows = bytes.chunks_exact(ROWS * size);
+            for (rows, quads) in rows.zip(quads.chunks_exact_mut(ROWS * size)) {
+                quant::pack(packed, rows, quads);
+            }
+            check_product(packed, 36, &quads);
+        }
+    }
+}
+
+fn check_product(ty: TensorType, n_rows: usize, bytes: &[u8]) {
+    let cols = 3 * BLOCK;
+    let rows = Rows { ty, cols, bytes };
+    let x = Random(7).vector(70 * cols);
+    let mut activations = Activations::default();
+    let mut multiply = |x: &[f32]| {
+        let mut out = vec![f32::NAN; x.len() / cols * n_rows];
+        matmul(
+            rows,
+            activations.quantize(x, cols, [ty].into_iter()),
+            &mut out,
+        );
+        out.into_iter().map(f32::to_bits).collect::<Vec<_>>()
+    };
+    let alone: Vec<u32> = x.chunks_exact(cols).flat_map(&mut multiply).collect();
+    for tokens in [2, 3, 4, 5, 6, 7, 64, 65, 70] {
+        let together = multiply(&x[..tokens * cols]);
+        assert_eq!(
+            together,
+            alone[..tokens * n_rows],
+            "{}, {tokens}",
+            ty.name()
+        );
+    }
+    // Some of the rows.
+    let size = bytes.len() / n_rows;
+    let rows = Rows {
+        bytes: &bytes[4 * size..8 * size],
+        ..rows
+    };
+    let input = activations.quantize(&x[..5 * cols], cols, [ty].into_iter());
+    let mut out = [0.0; 5 * 4];
+    matmul(rows, input, &mut out);
+    for (t, out) in out.chunks_exact(4).enumerate() {
+        let all = &alone[t * n_rows..][4..8];
+        assert_eq!(out.iter().map(|x| x.to_bits()).collect::<Vec<_>>(), all);
+    }
+}
+
 mod attention;
 
 macro_rules! battery {
@@ -113,49 +210,70 @@ macro_rules! battery {
 
             attention::battery!($implementation);
 
-            fn check_dot<F: kernels::Dot + crate::kernels::scalar::Dot>(bytes: &[u8]) {
+            fn check_dot<F>(bytes: &[u8])
+            where
+                F: kernels::Dot + crate::kernels::scalar::Dot,
+                F::Token: Values + Clone,
+            {
                 let blocks = F::blocks(bytes);
                 for len in [1, 2, 3, 5, blocks.len() / 2] {
-                    check_rows::<F>(blocks, len.clamp(1, blocks.len()));
+                    let len = len.clamp(1, blocks.len());
+                    let tokens: [_; TILE] = std::array::from_fn(|t| {
+                        Random(t as u64).vector(len * F::TYPE.block_len() as usize)
+                    });
+                    // Rows that begin at different places.
+                    let row = |r| &blocks[(blocks.len() - len) * r / ROWS..][..len];
+                    check_rows::<F>(std::array::from_fn(row), &tokens);
                 }
             }
 
-            /// Rows of `len` blocks, which begin at different places of `blocks`.
-            fn check_rows<F: kernels::Dot + crate::kernels::scalar::Dot>(
-                blocks: &[F::Block],
-                len: usize,
-            ) {
-                let block = F::TYPE.block_len() as usize;
-                let rows: [_; TILE] =
-                    std::array::from_fn(|i| &blocks[(blocks.len() - len) * i / TILE..][..len]);
-                let inputs = std::array::from_fn(|t| Random(t as u64).vector(len * block));
-                let input = Quantized::new(&inputs);
-                let tiles = input.tiles::<F>();
-                let mut found = [[0.0; TILE]; TILE];
-                for token in 0..TILE {
-                    found[token] = kernels::Dot::dot4(FourRows::<F> { rows, tiles, token });
-                }
-                for (i, row) in rows.into_iter().enumerate() {
-                    let tokens = kernels::Dot::dot4(FourTokens::<F> { row, tiles });
-                    for t in 0..TILE {
-                        let (expected, magnitude) = exact_dot::<F>(row, &input.values(block, t));
-                        let what = format!("{} row {i} of {len}, token {t}", F::TYPE.name());
-                        assert_close(tokens[t], expected, 4e-6 * magnitude, &what);
-                        assert_eq!(
-                            found[t][i].to_bits(),
-                            tokens[t].to_bits(),
-                            "{what}: four rows and four tokens"
-                        );
+            /// Four rows with four tokens: within the bound of the exact products, and all kernels to the bit the same.
+            fn check_rows<F>(rows: [&[F::Block]; ROWS], tokens: &[Vec<f32>; TILE])
+            where
+                F: kernels::Dot + crate::kernels::scalar::Dot,
+                F::Token: Values + Clone,
+            {
+                let (each, tiles) = quantized::<F>(tokens);
+                let tiled = multiply_tile::<F>(&tiles, |columns, strip| {
+                    <F as kernels::Dot>::cross(rows.map(|row| &row[columns.clone()]), strip);
+                });
+                for (t, token) in each.iter().enumerate() {
+                    let values: Vec<f64> = token.iter().flat_map(Values::values).collect();
+                    let found = <F as kernels::Dot>::dot_rows(rows, token);
+                    let specified = <F as crate::kernels::scalar::Dot>::dot_rows(rows, token);
+                    for (r, row) in rows.into_iter().enumerate() {
+                        let (expected, magnitude) = exact_dot::<F>(row, &values);
+                        let name = F::TYPE.name();
+                        let what = format!("{name} row {r} of {}, token {t}", row.len());
+                        assert_close(found[r], expected, 4e-6 * magnitude, &what);
+                        assert_eq!(found[r].to_bits(), specified[r].to_bits(), "{what}");
+                        for tokens in t + 1..=TILE {
+                            let in_tile = tiled[tokens - 1][t][r];
+                            let what = format!("{what} of {tokens} in a tile");
+                            assert_eq!(in_tile.to_bits(), specified[r].to_bits(), "{what}");
+                        }
                     }
-                    let specified =
-                        crate::kernels::scalar::Dot::dot4(FourTokens::<F> { row, tiles });
-                    assert_eq!(
-                        tokens.map(f32::to_bits),
-                        specified.map(f32::to_bits),
-                        "{}: as specified",
-                        F::TYPE.name()
-                    );
                 }
+            }
+
+            /// One tile with four rows, unpacked as much at a time as they are in use: for one to four tokens of the tile,
+            /// `[tokens - 1][token][row]`.
+            fn multiply_tile<F: kernels::Dot>(
+                tiles: &[F::Tile],
+                cross: impl Fn(std::ops::Range<usize>, &mut [F::Crossed]),
+            ) -> [[[f32; ROWS]; TILE]; TILE] {
+                let len = strip_cols(F::Tile::NARROW) / F::TYPE.block_len() as usize;
+                let mut sums = [[[0.0; ROWS]; TILE]; TILE];
+                for start in (0..tiles.len()).step_by(len) {
+                    let columns = start..tiles.len().min(start + len);
+                    let mut strip = F::EMPTY_STRIP;
+                    let strip = &mut strip.as_mut()[..columns.len()];
+                    cross(columns.clone(), strip);
+                    for (i, sums) in sums.iter_mut().enumerate() {
+                        F::add_products(strip, &tiles[columns.clone()], i + 1, sums);
+                    }
+                }
+                sums
             }
 
             #[test]
@@ -184,9 +302,11 @@ macro_rules! battery {
             }
 
             /// Packed rows of different lengths: the bits of the specification of unpacked ones.
-            fn check_packed<F: kernels::DotQuads + crate::kernels::scalar::Dot>(
-                blocks: &[F::Block],
-            ) {
+            fn check_packed<F>(blocks: &[F::Block])
+            where
+                F: kernels::DotQuads + crate::kernels::scalar::Dot,
+                F::Token: Clone,
+            {
                 for len in [1, 2, 3, blocks.len() / 2] {
                     let len = len.clamp(1, blocks.len());
                     let row = |r: usize| &blocks[(blocks.len() - len) * (r % 5) / 4..][..len];
@@ -194,37 +314,38 @@ macro_rules! battery {
                         let quad = |c| F::quad(std::array::from_fn(|r| &row(i + r)[c]));
                         (0..len).map(quad).collect()
                     });
-                    let inputs = std::array::from_fn(|t| {
+                    let inputs: [_; TILE] = std::array::from_fn(|t| {
                         Random(t as u64).vector(len * F::TYPE.block_len() as usize)
                     });
-                    let input = Quantized::new(&inputs);
-                    let tiles = input.tiles::<F>();
-                    for token in 0..TILE {
-                        let each = quads.each_ref().map(Vec::as_slice);
-                        let found: [[f32; 4]; 3] = F::dot_token(each, tiles, token);
+                    let (each, tiles) = quantized::<F>(&inputs);
+                    let tiled = quads.each_ref().map(|quads| {
+                        multiply_tile::<F>(&tiles, |columns, strip| {
+                            F::cross_quads(&quads[columns], strip);
+                        })
+                    });
+                    for (t, token) in each.iter().enumerate() {
+                        let slices = quads.each_ref().map(Vec::as_slice);
+                        let found: [[f32; ROWS]; 3] = F::dot_quads(slices, token);
                         for (i, found) in found.into_iter().enumerate() {
                             let rows = std::array::from_fn(|r| row(i + r));
-                            let lanes = FourRows::<F> { rows, tiles, token };
-                            let specified = crate::kernels::scalar::Dot::dot4(lanes);
-                            let what = format!("{} of {len}, token {token}", F::PACKED.name());
-                            assert_eq!(
-                                found.map(f32::to_bits),
-                                specified.map(f32::to_bits),
-                                "{what}"
-                            );
-                            let tokens = F::dot_tokens(&quads[i], tiles)[token];
-                            assert_eq!(
-                                tokens.map(f32::to_bits),
-                                specified.map(f32::to_bits),
-                                "{what}"
-                            );
+                            let specified =
+                                <F as crate::kernels::scalar::Dot>::dot_rows(rows, token);
+                            let specified = specified.map(f32::to_bits);
+                            let what = format!("{} of {len}, token {t}", F::PACKED.name());
+                            assert_eq!(found.map(f32::to_bits), specified, "{what}");
+                            let in_tile = tiled[i][TILE - 1][t].map(f32::to_bits);
+                            assert_eq!(in_tile, specified, "{what} in a tile");
                         }
                     }
                 }
             }
 
             /// The most extreme weights and codes, with a scale of 1.
-            fn check_extremes<F: kernels::DotQuads + crate::kernels::scalar::Dot>() {
+            fn check_extremes<F>()
+            where
+                F: kernels::DotQuads + crate::kernels::scalar::Dot,
+                F::Token: Clone,
+            {
                 let size = F::TYPE.block_bytes() as usize;
                 for fill in [0x00u8, 0x7f, 0x80, 0xff] {
                     let mut block = vec![fill; size];
@@ -253,17 +374,13 @@ macro_rules! battery {
 
             #[test]
             fn dot_of_saturated_blocks_does_not_overflow() {
-                fn check<F: kernels::Dot>(block: &F::Block, inputs: &[Vec<f32>; TILE]) {
-                    let input = Quantized::new(inputs);
-                    let lanes = FourTokens::<F> {
-                        row: std::slice::from_ref(block),
-                        tiles: &input.tiles::<F>()[..1],
-                    };
-                    for (t, found) in kernels::Dot::dot4(lanes).into_iter().enumerate() {
-                        let values = input.values(F::TYPE.block_len() as usize, t);
-                        let (expected, magnitude) = exact_dot::<F>(lanes.row, &values);
-                        assert_close(found, expected, 4e-6 * magnitude, F::TYPE.name());
-                    }
+                fn check<F>(block: &F::Block, inputs: &[Vec<f32>; TILE])
+                where
+                    F: kernels::Dot + crate::kernels::scalar::Dot,
+                    F::Token: Values + Clone,
+                {
+                    let row = vec![*block; BLOCK / F::TYPE.block_len() as usize];
+                    check_rows::<F>([row.as_slice(); ROWS], inputs);
                 }
                 let wave = |period: usize| -> Vec<f32> {
                     let sign = |i: usize| if i % period < period / 2 { 1.0 } else { -1.0 };
@@ -302,18 +419,10 @@ macro_rules! battery {
                 ] {
                     let mut block = [1; 18];
                     block[..2].copy_from_slice(&bits.to_le_bytes());
-                    let input = Quantized::new(&std::array::from_fn(|_| vec![1.0; BLOCK]));
-                    let lanes = FourRows::<crate::quant::Q4_0> {
-                        rows: [std::slice::from_ref(&block); TILE],
-                        tiles: &input.groups[..1],
-                        token: 2,
-                    };
-                    let found = kernels::Dot::dot4(lanes);
-                    let specified = crate::kernels::scalar::Dot::dot4(lanes);
-                    assert_eq!(
-                        found.map(f32::to_bits),
-                        specified.map(f32::to_bits),
-                        "{bits:#x}"
+                    let rows = [vec![block; BLOCK / GROUP].leak() as &[_]; ROWS];
+                    check_rows::<crate::quant::Q4_0>(
+                        rows,
+                        &std::array::from_fn(|_| vec![1.0; BLOCK]),
                     );
                 }
             }
@@ -353,16 +462,12 @@ macro_rules! battery {
             }
 
             /// Both forms of one row, as the kernels at hand make them and as they are specified.
-            fn quantize(x: &[f32], token: usize) -> [Quantized; 2] {
-                let empty = || Quantized {
-                    groups: vec![ActivationGroup::ZERO; x.len() / GROUP],
-                    blocks: vec![ActivationBlock::ZERO; x.len() / BLOCK],
-                };
-                let (mut found, mut specified) = (empty(), empty());
-                kernels::quantize_groups(x, &mut found.groups, token);
-                kernels::quantize_blocks(x, &mut found.blocks, token);
-                crate::kernels::scalar::quantize_groups(x, &mut specified.groups, token);
-                crate::kernels::scalar::quantize_blocks(x, &mut specified.blocks, token);
+            fn quantize(x: &[f32]) -> [(Vec<ActivationGroup>, Vec<ActivationBlock>); 2] {
+                let (mut found, mut specified) = ((vec![], vec![]), (vec![], vec![]));
+                kernels::quantize_groups(x, &mut found.0);
+                kernels::quantize_blocks(x, &mut found.1);
+                crate::kernels::scalar::quantize_groups(x, &mut specified.0);
+                crate::kernels::scalar::quantize_blocks(x, &mut specified.1);
                 [found, specified]
             }
 
@@ -374,10 +479,10 @@ macro_rules! battery {
                 inputs.push(vec![-1e-42; BLOCK]);
                 inputs.push(vec![f32::MAX; BLOCK]);
                 inputs.push((0..BLOCK).map(|i| i as f32 - 127.5).collect());
-                for (i, x) in inputs.iter().enumerate() {
-                    let [found, specified] = quantize(x, i % TILE);
-                    assert_eq!(found.groups, specified.groups);
-                    assert_eq!(found.blocks, specified.blocks);
+                for x in &inputs {
+                    let [found, specified] = quantize(x);
+                    assert_eq!(found, specified);
+                    assert_eq!(found.0.len(), x.len() / GROUP);
                 }
             }
 
@@ -386,20 +491,24 @@ macro_rules! battery {
                 for special in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
                     let mut x = vec![1.0; BLOCK];
                     x[7] = special;
-                    let [found, specified] = quantize(&x, 0);
-                    assert_eq!(found.groups[0].q, specified.groups[0].q);
-                    assert_eq!(found.blocks[0].q, specified.blocks[0].q);
+                    let [(groups, blocks), specified] = quantize(&x);
+                    assert_eq!(groups[0].q, specified.0[0].q);
+                    assert_eq!(blocks[0].q, specified.1[0].q);
                 }
             }
 
             #[test]
             fn quantized_activations_are_within_half_a_step() {
                 let x = Random(3).vector(BLOCK);
-                let [found, _] = quantize(&x, 1);
-                for (len, steps) in [(GROUP, &found.groups[0].d), (BLOCK, &found.blocks[0].d)] {
-                    for (x, value) in x.iter().zip(found.values(len, 1)).take(GROUP) {
+                let [(groups, blocks), _] = quantize(&x);
+                let forms = [
+                    (groups[0].d, groups[0].values()),
+                    (blocks[0].d, blocks[0].values()),
+                ];
+                for (d, values) in forms {
+                    for (x, value) in x.iter().zip(values) {
                         let error = (f64::from(*x) - value).abs();
-                        assert!(error <= 0.5001 * f64::from(steps[1]), "{x} became {value}");
+                        assert!(error <= 0.5001 * f64::from(d), "{x} became {value}");
                     }
                 }
             }

@@ -21,7 +21,7 @@ use crate::kernels::{self, Activations, Input};
 use crate::trace;
 
 /// Tokens that are computed at once: enough to use each weight many times, few enough to be done soon.
-pub const BATCH: usize = 32;
+pub const BATCH: usize = 64;
 
 /// A model that computes.
 pub struct Transformer {

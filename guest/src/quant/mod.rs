@@ -39,7 +39,9 @@ pub(crate) const GROUPS: usize = 8;
 )]
 pub(crate) trait Format {
     /// One block: an array of bytes.
-    type Block: 'static;
+    type Block: Copy + 'static;
+    /// A block of zeros.
+    const EMPTY: Self::Block;
     /// Its type in ggml.
     const TYPE: TensorType;
     /// Groups per block: 1, or the 8 of a [`SuperBlock`].
@@ -55,9 +57,6 @@ pub(crate) trait Format {
 
     /// The whole blocks of some bytes.
     fn blocks(bytes: &[u8]) -> &[Self::Block];
-
-    /// The bytes of some blocks.
-    fn bytes(blocks: &[Self::Block]) -> &[u8];
 
     /// The block's own scale, and the scale of its minima (0 without).
     fn header(block: &Self::Block) -> [f32; 2];
@@ -156,6 +155,7 @@ macro_rules! block_format {
 
         impl Format for $format {
             type Block = [u8; $bytes];
+            const EMPTY: Self::Block = [0; $bytes];
             const TYPE: $crate::gguf::TensorType = $crate::gguf::TensorType::$format;
             const GROUPS: usize = Self::TYPE.block_len() as usize / GROUP;
             $(const $name: $ty = $value;)*
@@ -164,11 +164,6 @@ macro_rules! block_format {
             fn blocks(bytes: &[u8]) -> &[Self::Block] {
                 const { assert!(Self::TYPE.block_bytes() == $bytes) }
                 bytes.as_chunks().0
-            }
-
-            #[inline(always)]
-            fn bytes(blocks: &[Self::Block]) -> &[u8] {
-                blocks.as_flattened()
             }
 
             #[inline(always)]

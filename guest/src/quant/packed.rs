@@ -26,14 +26,11 @@ pub(crate) trait Packed: Format<Block: AsRef<[u8]> + AsMut<[u8]>> {
     const PACKED: TensorType;
     /// The bytes of each field of a block, and of its units; in order.
     const FIELDS: &'static [(usize, usize)];
-    /// A block and a quad of zeros.
-    const EMPTY: (Self::Block, Self::Quad);
+    /// A quad of zeros.
+    const EMPTY_QUAD: Self::Quad;
 
     /// The whole quads of some bytes.
     fn quads(bytes: &[u8]) -> &[Self::Quad];
-
-    /// The bytes of some quads.
-    fn quad_bytes(quads: &[Self::Quad]) -> &[u8];
 
     /// Calls `f` with each unit: its row, where it is in that row's block and in the quad, and its bytes.
     fn units(mut f: impl FnMut(usize, usize, usize, usize)) {
@@ -55,7 +52,7 @@ pub(crate) trait Packed: Format<Block: AsRef<[u8]> + AsMut<[u8]>> {
 
     /// The block of row `row`.
     fn block(quad: &Self::Quad, row: usize) -> Self::Block {
-        let (mut block, _) = Self::EMPTY;
+        let mut block = Self::EMPTY;
         let (from, to) = (quad.as_ref(), block.as_mut());
         Self::units(|r, at, quad_at, len| {
             if r == row {
@@ -67,7 +64,7 @@ pub(crate) trait Packed: Format<Block: AsRef<[u8]> + AsMut<[u8]>> {
 
     /// Four blocks as a quad.
     fn quad(blocks: [&Self::Block; ROWS]) -> Self::Quad {
-        let (_, mut quad) = Self::EMPTY;
+        let mut quad = Self::EMPTY_QUAD;
         let to = quad.as_mut();
         Self::units(|row, at, quad_at, len| {
             copy(&blocks[row].as_ref()[at..], &mut to[quad_at..], len);
@@ -82,16 +79,11 @@ macro_rules! packed {
             type Quad = [u8; ROWS * $bytes];
             const PACKED: TensorType = TensorType::$packed;
             const FIELDS: &'static [(usize, usize)] = &$fields;
-            const EMPTY: (Self::Block, Self::Quad) = ([0; $bytes], [0; ROWS * $bytes]);
+            const EMPTY_QUAD: Self::Quad = [0; ROWS * $bytes];
 
             #[inline(always)]
             fn quads(bytes: &[u8]) -> &[Self::Quad] {
                 bytes.as_chunks().0
-            }
-
-            #[inline(always)]
-            fn quad_bytes(quads: &[Self::Quad]) -> &[u8] {
-                quads.as_flattened()
             }
         })*
 

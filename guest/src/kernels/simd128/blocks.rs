@@ -1,60 +1,69 @@
-//! Dot products of formats whose blocks are eight groups of 32 with small scales.
+//! Formats whose blocks are eight groups of 32 with small scales.
 
 use core::arch::wasm32::*;
 use std::hint::black_box;
 
+use super::tiles::{CrossedBlock, add_words};
 use super::unpack::Groups;
 use super::vector::{load4, store4};
-use super::{dot_i7, dot_i8, each_lane, load_group, load8, settle, sum_each};
-use crate::kernels::activations::{ActivationBlock, TILE};
-use crate::kernels::lanes::{Lanes, Operand};
-use crate::quant::GROUP;
+use super::{
+    dot_i7, dot_i8, each_lane, each_token, load, load_group, load8, settle, sum_each, up_to,
+};
+use crate::kernels::activations::{ActivationBlock, BLOCK};
+use crate::kernels::operand::Operand;
+use crate::kernels::tiles::{BlockTile, TILE, is_narrow};
+use crate::quant::{GROUP, ROWS};
 
-/// See `dot4` of the scalar kernels.
+/// See `dot_rows` of the scalar kernels: lanes are rows.
 #[inline(never)]
-pub(super) fn dot<F, L>(lanes: L) -> [f32; TILE]
+pub(super) fn dot_rows<F>(rows: [&[F::Block]; ROWS], token: &[ActivationBlock]) -> [f32; ROWS]
 where
-    F: Groups + Operand<Tile = ActivationBlock>,
-    L: Lanes<F>,
+    F: Groups + Operand<Token = ActivationBlock>,
 {
-    let lanes = lanes.of_equal_length();
+    let rows = each_lane!(|i| &rows[i][..token.len()]);
     let mut sum = f32x4_splat(0.0);
-    for c in 0..lanes.len() {
-        let tile = lanes.tile(c);
-        let blocks: [_; TILE] = each_lane!(|i| lanes.block(i, c));
-        let (scale, min) = F::headers(blocks);
-        let d = if L::ROWS {
-            f32x4_splat(tile.d[lanes.token(0)])
-        } else {
-            load4(&tile.d)
-        };
-        let scale = f32x4_mul(scale, d);
-        let scales = each_row::<F, L, _>(blocks, F::scale_vectors);
-        if F::MIN {
-            let mins = each_row::<F, L, _>(blocks, F::min_vectors);
-            let minima = each_lane!(|i| times_sums::<F>(mins[i], tile, lanes.token(i)));
-            let minima = f32x4_convert_i32x4(sum_each(minima));
-            // Subtracted after the products, in the order of the specification.
-            let products =
-                f32x4_convert_i32x4(sum_each(products::<F, L>(&lanes, tile, blocks, scales)));
-            sum = f32x4_add(sum, f32x4_mul(products, scale));
-            sum = f32x4_sub(sum, f32x4_mul(minima, f32x4_mul(min, d)));
-        } else {
-            let products =
-                f32x4_convert_i32x4(sum_each(products::<F, L>(&lanes, tile, blocks, scales)));
-            sum = f32x4_add(sum, f32x4_mul(products, scale));
-        }
+    for (c, token) in token.iter().enumerate() {
+        let blocks = each_lane!(|i| &rows[i][c]);
+        let d = f32x4_splat(token.d);
+        let header = F::headers(blocks);
+        let scales = each_lane!(|i| F::scale_vectors(blocks[i]));
+        let minima = F::MIN.then(|| {
+            let mins = each_lane!(|i| F::min_vectors(blocks[i]));
+            sum_each(each_lane!(|i| times_sums::<F>(mins[i], token)))
+        });
+        let products = sum_each(products::<F>(blocks, token, scales));
+        sum = add(sum, products, minima, header, d);
     }
-    let mut out = [0.0; TILE];
+    let mut out = [0.0; ROWS];
     store4(sum, &mut out);
     out
 }
 
+/// Adds a block's scaled products, then subtracts its minima: the order of the specification.
+#[inline(always)]
+fn add(
+    sum: v128,
+    products: v128,
+    minima: Option<v128>,
+    (scale, min): (v128, v128),
+    d: v128,
+) -> v128 {
+    let product = f32x4_mul(f32x4_convert_i32x4(products), f32x4_mul(scale, d));
+    let sum = f32x4_add(sum, product);
+    match minima {
+        Some(minima) => f32x4_sub(
+            sum,
+            f32x4_mul(f32x4_convert_i32x4(minima), f32x4_mul(min, d)),
+        ),
+        None => sum,
+    }
+}
+
 /// The sums of activations, of groups or of their halves, each times a number; in four lanes.
 #[inline(always)]
-fn times_sums<F: Groups>(factors: [v128; 2], tile: &ActivationBlock, token: usize) -> v128 {
+fn times_sums<F: Groups>(factors: [v128; 2], token: &ActivationBlock) -> v128 {
     if F::HALVES {
-        let [first, second] = tile.half_sums[token].as_chunks().0 else {
+        let [first, second] = token.half_sums.as_chunks().0 else {
             unreachable!("16 are twice 8")
         };
         i32x4_add(
@@ -62,40 +71,31 @@ fn times_sums<F: Groups>(factors: [v128; 2], tile: &ActivationBlock, token: usiz
             i32x4_dot_i16x8(factors[1], load8(second)),
         )
     } else {
-        i32x4_dot_i16x8(factors[0], load8(&tile.group_sums[token]))
+        i32x4_dot_i16x8(factors[0], load8(&token.group_sums))
     }
 }
 
-/// For each lane, sums of scaled products of a block, in four lanes.
+/// For each row, sums of scaled products of a block, in four lanes.
 #[inline(always)]
-fn products<F: Groups + Operand<Tile = ActivationBlock>, L: Lanes<F>>(
-    lanes: &L,
-    tile: &ActivationBlock,
-    blocks: [&F::Block; TILE],
-    scales: [[v128; 2]; TILE],
-) -> [v128; TILE] {
+fn products<F: Groups>(
+    blocks: [&F::Block; ROWS],
+    token: &ActivationBlock,
+    scales: [[v128; 2]; ROWS],
+) -> [v128; ROWS] {
     let mut sums = each_lane!(|i| match F::ZERO {
         0 => i32x4_splat(0),
         zero => i32x4_mul(
             i32x4_splat(-i32::from(zero)),
-            times_sums::<F>(scales[i], tile, lanes.token(i)),
+            times_sums::<F>(scales[i], token),
         ),
     });
     // Each scale twice, so that a pair of 16-bit numbers is a lane of 32 bits.
-    let scales = if L::ROWS {
-        each_lane!(|i| twice::<F>(scales[i]))
-    } else {
-        [twice::<F>(scales[0]); TILE]
-    };
+    let scales = each_lane!(|i| twice::<F>(scales[i]));
     macro_rules! group {
         ($g:literal) => {
-            let activations =
-                |i: usize| load_group(&tile.q[lanes.token(i)].as_chunks::<GROUP>().0[$g]);
-            let shared = L::ROWS.then(|| activations(0));
-            let unpacked = (!L::ROWS).then(|| F::unpack(blocks[0], $g));
+            let activations = load_group(&token.q.as_chunks::<GROUP>().0[$g]);
             sums = each_lane!(|i| {
-                let weights = unpacked.unwrap_or_else(|| F::unpack(blocks[i], $g));
-                let activations = shared.unwrap_or_else(|| activations(i));
+                let weights = F::unpack(blocks[i], $g);
                 let sum = i32x4_add(sums[i], scaled::<F, $g>(weights, activations, scales[i]));
                 settle(sum);
                 sum
@@ -172,15 +172,63 @@ fn twice<F: Groups>([low, high]: [v128; 2]) -> [v128; 4] {
     [a, b, c, d]
 }
 
-/// `f` of the blocks of four rows, or once where they are one.
-#[inline(always)]
-fn each_row<F: Groups + Operand, L: Lanes<F>, T: Copy>(
-    blocks: [&F::Block; TILE],
-    f: impl Fn(&F::Block) -> T,
-) -> [T; TILE] {
-    if L::ROWS {
-        each_lane!(|i| f(blocks[i]))
-    } else {
-        [f(blocks[0]); TILE]
+/// See `cross` of the scalar kernels.
+#[inline(never)]
+pub(super) fn cross<F: Groups, const WORDS: usize>(
+    rows: [&[F::Block]; ROWS],
+    strip: &mut [CrossedBlock<WORDS>],
+) {
+    let rows = each_lane!(|r| &rows[r][..strip.len()]);
+    for (c, out) in strip.iter_mut().enumerate() {
+        out.fill::<F>(each_lane!(|r| &rows[r][c]));
     }
+}
+
+/// See `add_products` of the scalar kernels, for `T` tokens: lanes are rows.
+#[inline(never)]
+pub(super) fn add_products<F: Groups, const WORDS: usize, const T: usize>(
+    strip: &[CrossedBlock<WORDS>],
+    tiles: &[BlockTile<WORDS>],
+    sums: &mut [[f32; ROWS]; TILE],
+) {
+    let tiles = &tiles[..strip.len()];
+    let mut total = [f32x4_splat(0.0); T];
+    each_token!(T, |t| total[t] = load4(&sums[t]));
+    for (weights, tile) in strip.iter().zip(tiles) {
+        let mut products = [i32x4_splat(0); T];
+        if is_narrow(WORDS, BLOCK) {
+            let words = weights.words.as_chunks::<8>().0;
+            let groups = words.iter().zip(tile.q.as_chunks::<8>().0);
+            for ((words, q), scale) in groups.zip(&weights.scales) {
+                // 16 products of at most 15 * 127 are in each lane.
+                let mut pairs = [i16x8_splat(0); T];
+                add_words!(pairs, T, words, q, dot_i7, i16x8_add: 0 1 2 3 4 5 6 7);
+                each_token!(T, |t| {
+                    let scaled = i32x4_dot_i16x8(pairs[t], *scale);
+                    products[t] = i32x4_add(products[t], scaled);
+                });
+            }
+        } else {
+            let words = weights.words.as_chunks::<16>().0;
+            for (words, q) in words.iter().zip(tile.q.as_chunks::<16>().0) {
+                add_words!(products, T, words, q, i32x4_dot_i16x8, i32x4_add:
+                    0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
+            }
+        }
+        let mut minima = [i32x4_splat(0); T];
+        if F::MIN && F::HALVES {
+            add_words!(minima, T, weights.minima, tile.half_sums, i32x4_dot_i16x8, i32x4_add:
+                0 1 2 3 4 5 6 7);
+        } else if F::MIN {
+            add_words!(minima, T, weights.minima, tile.group_sums, i32x4_dot_i16x8, i32x4_add:
+                0 1 2 3);
+        }
+        let header = (weights.scale, weights.min);
+        each_token!(T, |t| {
+            let minima = F::MIN.then_some(minima[t]);
+            total[t] = add(total[t], products[t], minima, header, load4(&tile.d[t]));
+            settle(total[t]);
+        });
+    }
+    each_token!(T, |t| store4(total[t], &mut sums[t]));
 }

@@ -1,64 +1,41 @@
-//! Dot products of formats whose blocks are one group of 32.
+//! Formats whose blocks are one group of 32.
 
 use core::arch::wasm32::*;
 
+use super::tiles::{CrossedGroup, add_words};
 use super::unpack::Group;
-use super::vector::load4;
-use super::{dot_i7, dot_i8, each_lane, load_group, settle, sum_each};
-use crate::kernels::activations::{ActivationGroup, TILE};
-use crate::kernels::lanes::{Lanes, Operand};
+use super::vector::{load4, store4};
+use super::{dot_i7, dot_i8, each_lane, each_token, load, load_group, settle, sum_each, up_to};
+use crate::kernels::activations::ActivationGroup;
+use crate::kernels::operand::Operand;
+use crate::kernels::tiles::{GroupTile, TILE, is_narrow};
+use crate::quant::{GROUP, ROWS};
 
-/// See `dot4` of the scalar kernels.
+/// See `dot_rows` of the scalar kernels: lanes are rows.
 ///
 /// Not inlined: in one function with other formats, the compiler keeps reloading what should stay in registers.
 #[inline(never)]
-pub(super) fn dot<F, L>(lanes: L) -> [f32; TILE]
+pub(super) fn dot_rows<F>(rows: [&[F::Block]; ROWS], token: &[ActivationGroup]) -> [f32; ROWS]
 where
-    F: Group + Operand<Tile = ActivationGroup>,
-    L: Lanes<F>,
+    F: Group + Operand<Token = ActivationGroup>,
 {
-    let lanes = lanes.of_equal_length();
+    let rows = each_lane!(|i| &rows[i][..token.len()]);
     let mut sum = f32x4_splat(0.0);
-    for c in 0..lanes.len() {
-        let tile = lanes.tile(c);
-        let blocks = each_lane!(|i| lanes.block(i, c));
+    for (c, token) in token.iter().enumerate() {
+        let blocks = each_lane!(|i| &rows[i][c]);
         let products = each_lane!(|i| {
-            let products = products::<F>(blocks[i], &tile.q[lanes.token(i)]);
-            if L::ROWS {
-                settle(products);
-            }
+            let products = products::<F>(blocks[i], &token.q);
+            settle(products);
             products
         });
-        let (scale, min, d, sums);
-        if L::ROWS {
-            let token = lanes.token(0);
-            (scale, min) = F::headers(blocks);
-            d = f32x4_splat(tile.d[token]);
-            sums = i32x4_splat(tile.sums[token]);
-        } else {
-            let [one_scale, one_min] = F::header(blocks[0]);
-            (scale, min) = (f32x4_splat(one_scale), f32x4_splat(one_min));
-            d = load4(&tile.d);
-            sums = {
-                let [a, b, c, d] = tile.sums;
-                i32x4(a, b, c, d)
-            };
-        }
-        let mut integers = sum_each(products);
-        if F::ZERO != 0 {
-            // All zero points of these formats are powers of two.
-            let zeros = i32x4_shl(sums, F::ZERO.trailing_zeros());
-            integers = i32x4_sub(integers, zeros);
-        }
-        let product = f32x4_mul(f32x4_convert_i32x4(integers), f32x4_mul(scale, d));
-        sum = f32x4_add(sum, product);
-        if F::MIN {
-            let sums = f32x4_mul(d, f32x4_convert_i32x4(sums));
-            sum = f32x4_add(sum, f32x4_mul(min, sums));
-        }
+        let (scale, min) = F::headers(blocks);
+        let d = f32x4_splat(token.d);
+        let sums = i32x4_splat(token.sum);
+        let integers = without_zeros::<F>(sum_each(products), sums);
+        sum = add::<F>(sum, integers, (scale, min), d, sums);
     }
-    let mut out = [0.0; TILE];
-    super::vector::store4(sum, &mut out);
+    let mut out = [0.0; ROWS];
+    store4(sum, &mut out);
     out
 }
 
@@ -76,4 +53,78 @@ fn products<F: Group>(block: &F::Block, q: &[i8; 32]) -> v128 {
         );
         i32x4_dot_i16x8(pairs, i16x8_splat(1))
     }
+}
+
+/// Products of quants, less those of their zero point, given the sums of activations. All zero points of these formats are
+/// powers of two.
+#[inline(always)]
+fn without_zeros<F: Group>(products: v128, sums: v128) -> v128 {
+    match F::ZERO {
+        0 => products,
+        zero => i32x4_sub(products, i32x4_shl(sums, zero.trailing_zeros())),
+    }
+}
+
+/// Adds a block's products: `d` and `sums` are the scales and the sums of activations.
+#[inline(always)]
+fn add<F: Group>(
+    sum: v128,
+    integers: v128,
+    (scale, min): (v128, v128),
+    d: v128,
+    sums: v128,
+) -> v128 {
+    let product = f32x4_mul(f32x4_convert_i32x4(integers), f32x4_mul(scale, d));
+    let sum = f32x4_add(sum, product);
+    match F::MIN {
+        true => f32x4_add(sum, f32x4_mul(min, f32x4_mul(d, f32x4_convert_i32x4(sums)))),
+        false => sum,
+    }
+}
+
+/// See `cross` of the scalar kernels.
+#[inline(never)]
+pub(super) fn cross<F: Group, const WORDS: usize>(
+    rows: [&[F::Block]; ROWS],
+    strip: &mut [CrossedGroup<WORDS>],
+) {
+    let rows = each_lane!(|r| &rows[r][..strip.len()]);
+    for (c, out) in strip.iter_mut().enumerate() {
+        out.fill::<F>(each_lane!(|r| &rows[r][c]));
+    }
+}
+
+/// See `add_products` of the scalar kernels, for `T` tokens: lanes are rows.
+#[inline(never)]
+pub(super) fn add_products<F: Group, const WORDS: usize, const T: usize>(
+    strip: &[CrossedGroup<WORDS>],
+    tiles: &[GroupTile<WORDS>],
+    sums: &mut [[f32; ROWS]; TILE],
+) {
+    let tiles = &tiles[..strip.len()];
+    let mut total = [f32x4_splat(0.0); T];
+    each_token!(T, |t| total[t] = load4(&sums[t]));
+    for (weights, tile) in strip.iter().zip(tiles) {
+        let narrow = is_narrow(WORDS, GROUP);
+        let mut products = [i32x4_splat(0); T];
+        if narrow {
+            add_words!(products, T, weights.words, tile.q, dot_i7, i16x8_add:
+                0 1 2 3 4 5 6 7);
+        } else {
+            add_words!(products, T, weights.words, tile.q, i32x4_dot_i16x8, i32x4_add:
+                0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
+        }
+        let header = (weights.scale, weights.min);
+        each_token!(T, |t| {
+            let (d, sums) = (load4(&tile.d[t]), load(tile.sums[t].as_flattened()));
+            let integers = match narrow {
+                // 16 products of at most 15 * 127 are in each lane.
+                true => without_zeros::<F>(i32x4_dot_i16x8(products[t], i16x8_splat(1)), sums),
+                false => products[t],
+            };
+            total[t] = add::<F>(total[t], integers, header, d, sums);
+            settle(total[t]);
+        });
+    }
+    each_token!(T, |t| store4(total[t], &mut sums[t]));
 }

@@ -11,6 +11,7 @@ mod blocks;
 mod groups;
 mod quads;
 mod quantize;
+mod tiles;
 mod unpack;
 mod vector;
 
@@ -23,29 +24,68 @@ pub(crate) use vector::{Load, dot, rms_norm, swiglu};
 
 use core::arch::wasm32::*;
 
-use super::activations::TILE;
-use super::lanes::{Lanes, Operand};
-use crate::quant::GROUP;
+use super::operand::Operand;
+use super::tiles::{TILE, Tile, strip_cols};
+use crate::quant::{Format, GROUP, ROWS};
 
-/// A format that rows of activations can be multiplied with.
+/// A format that activations can be multiplied with; see the scalar kernels.
 pub(crate) trait Dot: Operand {
-    /// See `dot4` of the scalar kernels.
-    fn dot4(lanes: impl Lanes<Self>) -> [f32; TILE]
-    where
-        Self: Sized;
+    /// A block of each of four rows, unpacked as the kernels want them.
+    type Crossed: Copy + 'static;
+    /// Some of them, side by side.
+    type Strip: AsMut<[Self::Crossed]>;
+    /// Room for [`strip_cols`] columns.
+    const EMPTY_STRIP: Self::Strip;
+
+    /// Four rows with one token.
+    fn dot_rows(rows: [&[Self::Block]; ROWS], token: &[Self::Token]) -> [f32; ROWS];
+
+    /// Unpacks as many blocks of each of four rows as there is room for.
+    fn cross(rows: [&[Self::Block]; ROWS], strip: &mut [Self::Crossed]);
+
+    /// Adds the products of some columns of four rows with those of the first `tokens` of tiles to `sums`, `[token][row]`. Of
+    /// the other tokens it adds anything.
+    fn add_products(
+        strip: &[Self::Crossed],
+        tiles: &[Self::Tile],
+        tokens: usize,
+        sums: &mut [[f32; ROWS]; TILE],
+    );
 }
 
 macro_rules! dot {
-    ($dot:path: $($format:ident),*) => {
+    ($kind:ident, $crossed:ident, [$words:literal, $wide_words:literal]: $($format:ident),*) => {
         $(impl Dot for crate::quant::$format {
-            fn dot4(lanes: impl Lanes<Self>) -> [f32; TILE] {
-                $dot(lanes)
+            type Crossed = tiles::$crossed<{ if <Self as Operand>::Tile::NARROW { $words } else { $wide_words } }>;
+            type Strip = [Self::Crossed; strip_cols(<Self as Operand>::Tile::NARROW) / Self::TYPE.block_len() as usize];
+            const EMPTY_STRIP: Self::Strip =
+                [Self::Crossed::EMPTY; strip_cols(<Self as Operand>::Tile::NARROW) / Self::TYPE.block_len() as usize];
+
+            fn dot_rows(rows: [&[Self::Block]; ROWS], token: &[Self::Token]) -> [f32; ROWS] {
+                $kind::dot_rows::<Self>(rows, token)
+            }
+
+            fn cross(rows: [&[Self::Block]; ROWS], strip: &mut [Self::Crossed]) {
+                $kind::cross::<Self, _>(rows, strip);
+            }
+
+            fn add_products(
+                strip: &[Self::Crossed],
+                tiles: &[Self::Tile],
+                tokens: usize,
+                sums: &mut [[f32; ROWS]; TILE],
+            ) {
+                match tokens {
+                    1 => $kind::add_products::<Self, _, 1>(strip, tiles, sums),
+                    2 => $kind::add_products::<Self, _, 2>(strip, tiles, sums),
+                    _ => $kind::add_products::<Self, _, TILE>(strip, tiles, sums),
+                }
             }
         })*
     };
 }
-dot!(groups::dot: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, IQ4_NL);
-dot!(blocks::dot: Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_XS);
+dot!(groups, CrossedGroup, [8, 16]: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, IQ4_NL);
+dot!(blocks, CrossedBlock, [64, 128]: Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_XS);
 
 /// `[f(0), f(1), f(2), f(3)]`, in so many words: in a loop, the compiler would keep arrays of vectors in memory.
 macro_rules! each_lane {
@@ -71,6 +111,29 @@ macro_rules! each_lane {
     };
 }
 use each_lane;
+
+/// `$body` for each number below `$n`, at most 8, in so many words: in a loop, the compiler would keep arrays of vectors in
+/// memory.
+macro_rules! up_to {
+    ($n:expr, |$i:ident| $body:expr) => {
+        up_to!(@ $n, $i, $body, 0 1 2 3 4 5 6 7)
+    };
+    (@ $n:expr, $i:ident, $body:expr, $($at:literal)*) => {
+        $(if $at < $n {
+            let $i = $at;
+            $body;
+        })*
+    };
+}
+use up_to;
+
+/// Likewise for each of the first `$n` tokens of a tile.
+macro_rules! each_token {
+    ($n:expr, |$t:ident| $body:expr) => {
+        up_to!(@ $n, $t, $body, 0 1 2 3)
+    };
+}
+use each_token;
 
 /// The sums of the lanes of each of four vectors of integers, a lane each.
 #[inline(always)]

@@ -1,70 +1,53 @@
 //! Dot products of packed rows (see [`crate::quant::Packed`]): lanes are the rows of a quad.
 //!
 //! A vector has four weights of each of four rows, and is multiplied with four activations in all lanes; sums stay in 16
-//! bits as long as they fit. Everything is written once for `T` tokens: four in a batch, one when tokens are computed one
-//! by one. Then [`DotQuads::dot_token`] goes along several rows of quads at once, block by block, because memory that lies
-//! apart is read faster so.
+//! bits as long as they fit. It goes along several rows of quads at once, block by block, because memory that lies apart
+//! is read faster so.
 
 use core::arch::wasm32::*;
 
+use super::tiles::CrossedGroup;
 use super::unpack::bits;
 use super::vector::store4;
-use super::{dot_i7, f16_lanes, load, load_group, settle};
-use crate::kernels::activations::{ActivationGroup, TILE};
-use crate::kernels::lanes::Operand;
+use super::{Dot, dot_i7, f16_lanes, load, load_group, settle, up_to};
+use crate::kernels::activations::ActivationGroup;
+use crate::kernels::operand::Operand;
+use crate::kernels::tiles::is_narrow;
 use crate::quant::{GROUP, Packed, Q4_0, Q8_0, ROWS};
 
 /// A format whose packed rows activations can be multiplied with; see the scalar kernels.
-pub(crate) trait DotQuads: Packed + Operand {
-    /// One row of quads with each of four tokens: `[token][row]`.
-    fn dot_tokens(quads: &[Self::Quad], tiles: &[Self::Tile]) -> [[f32; ROWS]; TILE];
-
+pub(crate) trait DotQuads: Packed + Dot {
     /// Some rows of quads with one token: `[row of quads][row]`.
-    fn dot_token<const N: usize>(
+    fn dot_quads<const N: usize>(
         quads: [&[Self::Quad]; N],
-        tiles: &[Self::Tile],
-        token: usize,
+        token: &[Self::Token],
     ) -> [[f32; ROWS]; N];
-}
 
-/// `$body` for each number below `$n`, at most 8, in so many words: in a loop, the compiler would keep arrays of vectors in
-/// memory.
-macro_rules! up_to {
-    ($n:expr, |$i:ident| $body:expr) => {
-        up_to!(@ $n, $i, $body, 0 1 2 3 4 5 6 7)
-    };
-    (@ $n:expr, $i:ident, $body:expr, $($at:literal)*) => {
-        $(if $at < $n {
-            let $i = $at;
-            $body;
-        })*
-    };
+    /// Unpacks quads.
+    fn cross_quads(quads: &[Self::Quad], strip: &mut [Self::Crossed]);
 }
 
 macro_rules! dot_quads {
     ($($format:ident),*) => {
         $(impl DotQuads for $format {
             #[inline(never)]
-            fn dot_tokens(quads: &[Self::Quad], tiles: &[Self::Tile]) -> [[f32; ROWS]; TILE] {
-                let mut sums = [f32x4_splat(0.0); TILE];
-                for (quad, tile) in quads.iter().zip(tiles) {
-                    sums = add::<Self, TILE>(quad, tile, [0, 1, 2, 3], sums);
+            fn dot_quads<const N: usize>(
+                quads: [&[Self::Quad]; N],
+                token: &[Self::Token],
+            ) -> [[f32; ROWS]; N] {
+                let quads = quads.map(|quads| &quads[..token.len()]);
+                let mut sums = [f32x4_splat(0.0); N];
+                for (c, token) in token.iter().enumerate() {
+                    up_to!(N, |i| sums[i] = add::<Self>(&quads[i][c], token, sums[i]));
                 }
                 sums.map(lanes)
             }
 
             #[inline(never)]
-            fn dot_token<const N: usize>(
-                quads: [&[Self::Quad]; N],
-                tiles: &[Self::Tile],
-                token: usize,
-            ) -> [[f32; ROWS]; N] {
-                let quads = quads.map(|quads| &quads[..tiles.len()]);
-                let mut sums = [[f32x4_splat(0.0)]; N];
-                for (c, tile) in tiles.iter().enumerate() {
-                    up_to!(N, |i| sums[i] = add::<Self, 1>(&quads[i][c], tile, [token], sums[i]));
+            fn cross_quads(quads: &[Self::Quad], strip: &mut [Self::Crossed]) {
+                for (quad, out) in quads.iter().zip(strip) {
+                    cross::<Self, _>(quad, out);
                 }
-                sums.map(|[sum]| lanes(sum))
             }
         })*
     };
@@ -75,7 +58,7 @@ dot_quads!(Q4_0, Q8_0);
 type Words = [v128; GROUP / 4];
 
 /// A packed format in vectors: its weights in nibbles.
-trait Nibbles: Packed + Operand<Tile = ActivationGroup> {
+trait Nibbles: Packed + Operand<Token = ActivationGroup> {
     /// Weights are `16^p * plane p`, summed, less [`Nibbles::OFFSET`].
     const PLANES: usize;
     /// A power of two.
@@ -116,40 +99,48 @@ impl Nibbles for Q8_0 {
     }
 }
 
-/// `sums` and the products of a quad with tokens of a tile.
+/// `sum` and the products of a quad with a token.
 #[inline(always)]
-fn add<F: Nibbles, const T: usize>(
-    quad: &F::Quad,
-    tile: &ActivationGroup,
-    tokens: [usize; T],
-    mut sums: [v128; T],
-) -> [v128; T] {
+fn add<F: Nibbles>(quad: &F::Quad, token: &ActivationGroup, sum: v128) -> v128 {
     let d = halves(quad.as_ref(), 0);
-    let mut products = [i32x4_splat(0); T];
-    let words = F::plane(quad, 0);
-    up_to!(T, |t| {
-        let pairs = nibble_products(&words, &tile.q[tokens[t]]);
-        products[t] = i32x4_dot_i16x8(pairs, i16x8_splat(1));
-        settle(products[t]);
-    });
+    let pairs = nibble_products(&F::plane(quad, 0), &token.q);
+    let mut products = i32x4_dot_i16x8(pairs, i16x8_splat(1));
+    settle(products);
     if F::PLANES == 2 {
-        let words = F::plane(quad, 1);
-        up_to!(T, |t| {
-            let pairs = nibble_products(&words, &tile.q[tokens[t]]);
-            products[t] = i32x4_add(products[t], i32x4_dot_i16x8(pairs, i16x8_splat(16)));
-            settle(products[t]);
+        let pairs = nibble_products(&F::plane(quad, 1), &token.q);
+        products = i32x4_add(products, i32x4_dot_i16x8(pairs, i16x8_splat(16)));
+        settle(products);
+    }
+    let offset = u32x4_splat((token.sum << F::OFFSET.trailing_zeros()).cast_unsigned());
+    let integers = f32x4_convert_i32x4(i32x4_sub(products, offset));
+    let scale = f32x4_mul(d, f32x4_splat(token.d));
+    f32x4_add(sum, f32x4_mul(integers, scale))
+}
+
+/// See `cross_quads` of the scalar kernels.
+#[inline(always)]
+fn cross<F: Nibbles, const WORDS: usize>(quad: &F::Quad, out: &mut CrossedGroup<WORDS>) {
+    let low = F::plane(quad, 0);
+    if is_narrow(WORDS, GROUP) {
+        out.words[..8].copy_from_slice(&low);
+    } else {
+        let high = F::plane(quad, F::PLANES - 1);
+        up_to!(GROUP / 4, |k| {
+            // Four weights of each row, as bytes; then in 16 bits, in which a word has two.
+            let unsigned = match F::PLANES {
+                2 => v128_or(low[k], u16x8_shl(high[k], 4)),
+                _ => low[k],
+            };
+            let bytes = i8x16_sub(unsigned, i8x16_splat(F::OFFSET as i8));
+            let (first, second) = (
+                i16x8_extend_low_i8x16(bytes),
+                i16x8_extend_high_i8x16(bytes),
+            );
+            out.words[2 * k] = i32x4_shuffle::<0, 2, 4, 6>(first, second);
+            out.words[2 * k + 1] = i32x4_shuffle::<1, 3, 5, 7>(first, second);
         });
     }
-    up_to!(T, |t| {
-        let offset = i32x4_shl(
-            of_token(tile.sums.map(i32::cast_unsigned), tokens, t),
-            F::OFFSET.trailing_zeros(),
-        );
-        let integers = f32x4_convert_i32x4(i32x4_sub(products[t], offset));
-        let scale = f32x4_mul(d, of_token(tile.d.map(f32::to_bits), tokens, t));
-        sums[t] = f32x4_add(sums[t], f32x4_mul(integers, scale));
-    });
-    sums
+    out.scale = halves(quad.as_ref(), 0);
 }
 
 /// The products of weights below 16 and of activations, summed in pairs of lanes: 16 * 127 * 15 < 2^15.
@@ -178,23 +169,6 @@ fn words(word: impl Fn(usize) -> v128) -> Words {
         word(6),
         word(7),
     ]
-}
-
-/// In all lanes, the number of `tokens[t]`.
-#[inline(always)]
-fn of_token<const T: usize>(numbers: [u32; TILE], tokens: [usize; T], t: usize) -> v128 {
-    if T < TILE {
-        return u32x4_splat(numbers[tokens[t]]);
-    }
-    // All tokens: a shuffle of what is loaded once.
-    let [a, b, c, d] = numbers;
-    let all = u32x4(a, b, c, d);
-    match t {
-        0 => i32x4_shuffle::<0, 0, 0, 0>(all, all),
-        1 => i32x4_shuffle::<1, 1, 1, 1>(all, all),
-        2 => i32x4_shuffle::<2, 2, 2, 2>(all, all),
-        _ => i32x4_shuffle::<3, 3, 3, 3>(all, all),
-    }
 }
 
 /// The four f16 numbers at `at`.

@@ -4,31 +4,36 @@ use core::arch::wasm32::*;
 
 use super::vector::load4;
 use crate::kernels::activations::{ActivationBlock, ActivationGroup, BLOCK, step};
-use crate::quant::GROUP;
+use crate::quant::{GROUP, GROUPS};
 
 /// See `quantize_groups` of the scalar kernels.
-pub(crate) fn quantize_groups(x: &[f32], tiles: &mut [ActivationGroup], token: usize) {
-    for (x, tile) in x.as_chunks::<GROUP>().0.iter().zip(tiles) {
+pub(crate) fn quantize_groups(x: &[f32], out: &mut Vec<ActivationGroup>) {
+    for x in x.as_chunks::<GROUP>().0 {
         let (d, inverse) = step(largest(x));
-        let [first, second] = halves(x, inverse, &mut tile.q[token]);
-        tile.d[token] = d;
-        tile.sums[token] = first + second;
+        let mut q = [0; GROUP];
+        let sum = halves(x, inverse, &mut q).into_iter().sum();
+        out.push(ActivationGroup { q, d, sum });
     }
 }
 
 /// See `quantize_blocks` of the scalar kernels.
-pub(crate) fn quantize_blocks(x: &[f32], tiles: &mut [ActivationBlock], token: usize) {
-    for (x, tile) in x.as_chunks::<BLOCK>().0.iter().zip(tiles) {
+pub(crate) fn quantize_blocks(x: &[f32], out: &mut Vec<ActivationBlock>) {
+    for x in x.as_chunks::<BLOCK>().0 {
         let (d, inverse) = step(largest(x));
-        tile.d[token] = d;
-        let groups = x.as_chunks::<GROUP>().0;
-        let quants = tile.q[token].as_chunks_mut::<GROUP>().0;
-        for (g, (x, q)) in groups.iter().zip(quants).enumerate() {
-            let sums = halves(x, inverse, q);
-            tile.half_sums[token][2 * g] = sums[0] as i16;
-            tile.half_sums[token][2 * g + 1] = sums[1] as i16;
-            tile.group_sums[token][g] = (sums[0] + sums[1]) as i16;
+        let mut q = [0; BLOCK];
+        let (mut half_sums, mut group_sums) = ([0; 2 * GROUPS], [0; GROUPS]);
+        let quants = q.as_chunks_mut::<GROUP>().0;
+        for (g, (x, q)) in x.as_chunks::<GROUP>().0.iter().zip(quants).enumerate() {
+            let sums = halves(x, inverse, q).map(|sum| sum as i16);
+            half_sums[2 * g..][..2].copy_from_slice(&sums);
+            group_sums[g] = sums[0] + sums[1];
         }
+        out.push(ActivationBlock {
+            q,
+            d,
+            half_sums,
+            group_sums,
+        });
     }
 }
 

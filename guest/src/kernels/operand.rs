@@ -1,0 +1,57 @@
+//! Which activations a format of weights is multiplied with.
+
+use super::activations::{ActivationBlock, ActivationGroup, Input};
+use super::tiles::{BlockTile, GroupTile, Tile};
+use crate::quant::Format;
+
+/// A format with the forms of activations that it is multiplied with.
+pub(crate) trait Operand: Format {
+    /// As many activations of a token as a block has weights.
+    type Token: 'static;
+    /// The same of four tokens.
+    type Tile: Tile<Token = Self::Token>;
+
+    /// The activations of an input, `[tokens, blocks of a row]`.
+    fn tokens<'a>(input: &Input<'a>) -> &'a [Self::Token];
+
+    /// Those in tiles, `[tiles, blocks of a row]`.
+    fn tiles<'a>(input: &Input<'a>) -> &'a [Self::Tile];
+}
+
+macro_rules! operands {
+    ($token:ty, $forms:ident, $tile:ty, $width:ident: $($format:ident),*) => {
+        $(impl Operand for crate::quant::$format {
+            type Token = $token;
+            type Tile = $tile;
+
+            #[inline(always)]
+            fn tokens<'a>(input: &Input<'a>) -> &'a [Self::Token] {
+                &input.$forms.each
+            }
+
+            #[inline(always)]
+            fn tiles<'a>(input: &Input<'a>) -> &'a [Self::Tile] {
+                &input.$forms.$width
+            }
+        })*
+    };
+}
+
+// The instruction that multiplies 16 bytes at once wants one side unsigned and sums within 16 bits, so it serves the
+// formats of four bits; and it is part of relaxed-simd.
+#[cfg(any(target_feature = "relaxed-simd", not(target_arch = "wasm32")))]
+mod of_four_bits {
+    use super::*;
+
+    operands!(ActivationGroup, groups, GroupTile<8>, narrow: Q4_0, Q4_1);
+    operands!(ActivationBlock, blocks, BlockTile<64>, narrow: Q4_K);
+}
+#[cfg(not(any(target_feature = "relaxed-simd", not(target_arch = "wasm32"))))]
+mod of_four_bits {
+    use super::*;
+
+    operands!(ActivationGroup, groups, GroupTile<16>, wide: Q4_0, Q4_1);
+    operands!(ActivationBlock, blocks, BlockTile<128>, wide: Q4_K);
+}
+operands!(ActivationGroup, groups, GroupTile<16>, wide: Q5_0, Q5_1, Q8_0, IQ4_NL);
+operands!(ActivationBlock, blocks, BlockTile<128>, wide: Q2_K, Q3_K, Q5_K, Q6_K, IQ4_XS);

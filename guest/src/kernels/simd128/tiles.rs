@@ -1,0 +1,188 @@
+//! Rows of weights for the products with tiles: unpacked, and four rows crossed, so that the lanes of a vector are rows.
+//!
+//! A product with a tile loads vectors, multiplies and adds them, nothing else. Unpacking and crossing take about as long
+//! as a product, and all tiles share them.
+
+use core::arch::wasm32::*;
+
+use super::each_lane;
+use super::unpack::{Group, Groups};
+use crate::kernels::tiles::is_narrow;
+use crate::quant::{Format, GROUP, GROUPS, ROWS};
+
+const ZERO: v128 = i32x4(0, 0, 0, 0);
+
+/// A group of four rows, as narrow or wide as [`crate::kernels::tiles::GroupTile`] with as many words.
+#[derive(Clone, Copy)]
+pub(crate) struct CrossedGroup<const WORDS: usize> {
+    /// Quants; of wide groups less their zero point.
+    pub(super) words: [v128; WORDS],
+    pub(super) scale: v128,
+    pub(super) min: v128,
+}
+
+/// A block of eight groups of four rows, likewise.
+#[derive(Clone, Copy)]
+pub(crate) struct CrossedBlock<const WORDS: usize> {
+    /// Quants of narrow blocks; of wide ones less their zero point and times their scale.
+    pub(super) words: [v128; WORDS],
+    /// The scale of each group, or of each half of one, twice in 16 bits.
+    pub(super) scales: [v128; 2 * GROUPS],
+    /// The minima of groups, or of their halves, two in a word.
+    pub(super) minima: [v128; GROUPS],
+    pub(super) scale: v128,
+    pub(super) min: v128,
+}
+
+impl<const WORDS: usize> CrossedGroup<WORDS> {
+    pub(super) const EMPTY: Self = Self {
+        words: [ZERO; WORDS],
+        scale: ZERO,
+        min: ZERO,
+    };
+
+    #[inline(always)]
+    pub(super) fn fill<F: Group>(&mut self, blocks: [&F::Block; ROWS]) {
+        let quants = each_lane!(|r| F::unpack(blocks[r]));
+        if is_narrow(WORDS, GROUP) {
+            let [low, high] = cross_halves(quants);
+            self.words[..4].copy_from_slice(&low);
+            self.words[4..8].copy_from_slice(&high);
+        } else {
+            let [a, b, c, d] = cross_wide::<F>(quants);
+            self.words[..4].copy_from_slice(&a);
+            self.words[4..8].copy_from_slice(&b);
+            self.words[8..12].copy_from_slice(&c);
+            self.words[12..16].copy_from_slice(&d);
+        }
+        (self.scale, self.min) = F::headers(blocks);
+    }
+}
+
+impl<const WORDS: usize> CrossedBlock<WORDS> {
+    pub(super) const EMPTY: Self = Self {
+        words: [ZERO; WORDS],
+        scales: [ZERO; 2 * GROUPS],
+        minima: [ZERO; GROUPS],
+        scale: ZERO,
+        min: ZERO,
+    };
+
+    #[inline(always)]
+    pub(super) fn fill<F: Groups>(&mut self, blocks: [&F::Block; ROWS]) {
+        let codes = each_lane!(|r| F::scale_vectors(blocks[r]));
+        let [low, high] = cross_halves(each_lane!(|r| twice(codes[r][0])));
+        self.scales[..4].copy_from_slice(&low);
+        self.scales[4..8].copy_from_slice(&high);
+        if F::HALVES {
+            let [low, high] = cross_halves(each_lane!(|r| twice(codes[r][1])));
+            self.scales[8..12].copy_from_slice(&low);
+            self.scales[12..].copy_from_slice(&high);
+        }
+        if F::MIN {
+            let minima = each_lane!(|r| F::min_vectors(blocks[r]));
+            let [low, high] = cross_halves(each_lane!(|r| (minima[r][0], minima[r][1])));
+            self.minima[..4].copy_from_slice(&low);
+            self.minima[4..].copy_from_slice(&high);
+        }
+        for g in 0..GROUPS {
+            let quants = each_lane!(|r| F::unpack(blocks[r], g));
+            if is_narrow(WORDS, GROUPS * GROUP) {
+                let [low, high] = cross_halves(quants);
+                self.words[8 * g..][..4].copy_from_slice(&low);
+                self.words[8 * g + 4..][..4].copy_from_slice(&high);
+            } else {
+                let [first, second] = match F::HALVES {
+                    true => [self.scales[2 * g], self.scales[2 * g + 1]],
+                    false => [self.scales[g]; 2],
+                };
+                let [a, b, c, d] = cross_wide::<F>(quants);
+                let words = &mut self.words[16 * g..][..16];
+                words[..4].copy_from_slice(&each_lane!(|k| i16x8_mul(a[k], first)));
+                words[4..8].copy_from_slice(&each_lane!(|k| i16x8_mul(b[k], first)));
+                words[8..12].copy_from_slice(&each_lane!(|k| i16x8_mul(c[k], second)));
+                words[12..].copy_from_slice(&each_lane!(|k| i16x8_mul(d[k], second)));
+            }
+        }
+        (self.scale, self.min) = F::headers(blocks);
+    }
+}
+
+/// Four vectors, a row each, to four with a word of each row.
+#[inline(always)]
+fn cross([a, b, c, d]: [v128; ROWS]) -> [v128; 4] {
+    let (ab, cd) = (
+        i32x4_shuffle::<0, 4, 1, 5>(a, b),
+        i32x4_shuffle::<0, 4, 1, 5>(c, d),
+    );
+    let (ef, gh) = (
+        i32x4_shuffle::<2, 6, 3, 7>(a, b),
+        i32x4_shuffle::<2, 6, 3, 7>(c, d),
+    );
+    [
+        i64x2_shuffle::<0, 2>(ab, cd),
+        i64x2_shuffle::<1, 3>(ab, cd),
+        i64x2_shuffle::<0, 2>(ef, gh),
+        i64x2_shuffle::<1, 3>(ef, gh),
+    ]
+}
+
+/// Likewise of two vectors of each row.
+#[inline(always)]
+fn cross_halves(rows: [(v128, v128); ROWS]) -> [[v128; 4]; 2] {
+    [
+        cross(each_lane!(|r| rows[r].0)),
+        cross(each_lane!(|r| rows[r].1)),
+    ]
+}
+
+/// Likewise of quants in 16 bits, less their zero point.
+#[inline(always)]
+fn cross_wide<F: Format>(rows: [(v128, v128); ROWS]) -> [[v128; 4]; 4] {
+    let low = |v| match F::SIGNED {
+        true => i16x8_extend_low_i8x16(v),
+        false => i16x8_extend_low_u8x16(v),
+    };
+    let high = |v| match F::SIGNED {
+        true => i16x8_extend_high_i8x16(v),
+        false => i16x8_extend_high_u8x16(v),
+    };
+    let without_zero = |v| match F::ZERO {
+        0 => v,
+        zero => i16x8_sub(v, i16x8_splat(i16::from(zero))),
+    };
+    [
+        cross(each_lane!(|r| without_zero(low(rows[r].0)))),
+        cross(each_lane!(|r| without_zero(high(rows[r].0)))),
+        cross(each_lane!(|r| without_zero(low(rows[r].1)))),
+        cross(each_lane!(|r| without_zero(high(rows[r].1)))),
+    ]
+}
+
+/// Each of eight 16-bit numbers twice.
+#[inline(always)]
+fn twice(v: v128) -> (v128, v128) {
+    (
+        i16x8_shuffle::<0, 8, 1, 9, 2, 10, 3, 11>(v, v),
+        i16x8_shuffle::<4, 12, 5, 13, 6, 14, 7, 15>(v, v),
+    )
+}
+
+/// Adds the products of words of four rows with those of `$tokens` tokens to as many sums: words `$k` of the rows and of the
+/// tile. After two words [`super::settle`] has them
+/// computed: more would not fit the registers.
+macro_rules! add_words {
+    ($sums:ident, $tokens:expr, $words:expr, $q:expr, $dot:ident, $add:ident: $($k:literal)*) => {
+        $({
+            let word = $words[$k];
+            each_token!($tokens, |t| {
+                let q = load($q[$k][t].as_flattened());
+                $sums[t] = $add($sums[t], $dot(q, word));
+                if $k % 2 == 1 {
+                    settle($sums[t]);
+                }
+            });
+        })*
+    };
+}
+pub(super) use add_words;

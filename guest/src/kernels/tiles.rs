@@ -1,0 +1,166 @@
+//! Activations of four tokens at a time, as the products of a batch read them.
+//!
+//! A *word* is four bytes of a token: four quants in 8 bits (of a *narrow* tile) or two in 16 bits (of a *wide* one). It
+//! stands in all lanes of a vector, because it is multiplied with words of four rows of weights. To put it there is the
+//! work of one execution port on most processors, which would be the most of a product; so it is done once for all rows
+//! of all matrices that read the input.
+
+use super::activations::{ActivationBlock, ActivationGroup, BLOCK};
+use crate::quant::{GROUP, GROUPS, ROWS};
+
+/// Tokens in a tile: as many as leave registers for the rest.
+pub(crate) const TILE: usize = 4;
+
+/// Columns of weights that are unpacked at once and multiplied with those of all tiles: 16 bytes for each four rows and
+/// word. Few enough for a panel of rows of them to stay in the first-level cache together with those of a tile.
+pub(crate) const fn strip_cols(narrow: bool) -> usize {
+    if narrow { 512 } else { 256 }
+}
+
+/// Whether a batch is computed in tiles. Unpacking weights for them pays from four tokens on; fewer are computed one by one.
+pub(crate) fn in_tiles(tokens: usize) -> bool {
+    tokens >= TILE
+}
+
+/// Four bytes in all lanes of a vector.
+pub(crate) type Word = [[u8; 4]; ROWS];
+
+/// Whether so many words have so many quants in 8 bits each; otherwise it is 16.
+pub(crate) const fn is_narrow(words: usize, quants: usize) -> bool {
+    assert!(4 * words == quants || 2 * words == quants, "8 or 16 bits");
+    4 * words == quants
+}
+
+/// As many activations as a block has weights, of four tokens.
+pub(crate) trait Tile: Copy + 'static {
+    /// The same of one token.
+    type Token: Copy;
+    /// Whether quants have 8 bits.
+    const NARROW: bool;
+    const EMPTY: Self;
+
+    /// Makes token `t` this one.
+    fn set(&mut self, t: usize, token: &Self::Token);
+
+    /// Token `t` as it was.
+    #[cfg(any(test, not(all(target_arch = "wasm32", target_feature = "simd128"))))]
+    fn token(&self, t: usize) -> Self::Token;
+}
+
+/// Groups of four tokens in so many words: 8 or 16.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct GroupTile<const WORDS: usize> {
+    /// `[word][token]`
+    pub(crate) q: [[Word; TILE]; WORDS],
+    pub(crate) d: [[f32; ROWS]; TILE],
+    pub(crate) sums: [Word; TILE],
+}
+
+/// Blocks of four tokens in so many words: 64 or 128.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct BlockTile<const WORDS: usize> {
+    /// `[word][token]`
+    pub(crate) q: [[Word; TILE]; WORDS],
+    pub(crate) d: [[f32; ROWS]; TILE],
+    pub(crate) half_sums: [[Word; TILE]; GROUPS],
+    pub(crate) group_sums: [[Word; TILE]; GROUPS / 2],
+}
+
+impl<const WORDS: usize> Tile for GroupTile<WORDS> {
+    type Token = ActivationGroup;
+    const NARROW: bool = is_narrow(WORDS, GROUP);
+    const EMPTY: Self = Self {
+        q: [[[[0; 4]; ROWS]; TILE]; WORDS],
+        d: [[0.0; ROWS]; TILE],
+        sums: [[[0; 4]; ROWS]; TILE],
+    };
+
+    fn set(&mut self, t: usize, token: &ActivationGroup) {
+        set_quants(&mut self.q, t, &token.q);
+        self.d[t] = [token.d; ROWS];
+        self.sums[t] = [token.sum.to_le_bytes(); ROWS];
+    }
+
+    #[cfg(any(test, not(all(target_arch = "wasm32", target_feature = "simd128"))))]
+    fn token(&self, t: usize) -> ActivationGroup {
+        ActivationGroup {
+            q: quants(&self.q, t),
+            d: self.d[t][0],
+            sum: i32::from_le_bytes(self.sums[t][0]),
+        }
+    }
+}
+
+impl<const WORDS: usize> Tile for BlockTile<WORDS> {
+    type Token = ActivationBlock;
+    const NARROW: bool = is_narrow(WORDS, BLOCK);
+    const EMPTY: Self = Self {
+        q: [[[[0; 4]; ROWS]; TILE]; WORDS],
+        d: [[0.0; ROWS]; TILE],
+        half_sums: [[[[0; 4]; ROWS]; TILE]; GROUPS],
+        group_sums: [[[[0; 4]; ROWS]; TILE]; GROUPS / 2],
+    };
+
+    fn set(&mut self, t: usize, token: &ActivationBlock) {
+        set_quants(&mut self.q, t, &token.q);
+        self.d[t] = [token.d; ROWS];
+        set_pairs(&mut self.half_sums, t, &token.half_sums);
+        set_pairs(&mut self.group_sums, t, &token.group_sums);
+    }
+
+    #[cfg(any(test, not(all(target_arch = "wasm32", target_feature = "simd128"))))]
+    fn token(&self, t: usize) -> ActivationBlock {
+        ActivationBlock {
+            q: quants(&self.q, t),
+            d: self.d[t][0],
+            half_sums: numbers(&self.half_sums, t),
+            group_sums: numbers(&self.group_sums, t),
+        }
+    }
+}
+
+/// Makes words of the quants of token `t`.
+#[inline(always)]
+fn set_quants<const WORDS: usize>(words: &mut [[Word; TILE]; WORDS], t: usize, q: &[i8]) {
+    if is_narrow(WORDS, q.len()) {
+        for (word, q) in words.iter_mut().zip(q.as_chunks::<4>().0) {
+            word[t] = [q.map(|q| q as u8); ROWS];
+        }
+    } else {
+        for (word, q) in words.iter_mut().zip(q.as_chunks::<2>().0) {
+            word[t] = [pair(q.map(i16::from)); ROWS];
+        }
+    }
+}
+
+/// Makes words of numbers of token `t`.
+#[inline(always)]
+fn set_pairs(words: &mut [[Word; TILE]], t: usize, numbers: &[i16]) {
+    for (word, numbers) in words.iter_mut().zip(numbers.as_chunks::<2>().0) {
+        word[t] = [pair(*numbers); ROWS];
+    }
+}
+
+#[inline(always)]
+fn pair([a, b]: [i16; 2]) -> [u8; 4] {
+    let ([a, b], [c, d]) = (a.to_le_bytes(), b.to_le_bytes());
+    [a, b, c, d]
+}
+
+/// The quants of token `t`.
+#[cfg(any(test, not(all(target_arch = "wasm32", target_feature = "simd128"))))]
+fn quants<const N: usize, const WORDS: usize>(words: &[[Word; TILE]; WORDS], t: usize) -> [i8; N] {
+    match is_narrow(WORDS, N) {
+        true => std::array::from_fn(|i| words[i / 4][t][0][i % 4] as i8),
+        false => numbers::<N>(words, t).map(|q| q as i8),
+    }
+}
+
+/// The numbers of token `t`.
+#[cfg(any(test, not(all(target_arch = "wasm32", target_feature = "simd128"))))]
+fn numbers<const N: usize>(words: &[[Word; TILE]], t: usize) -> [i16; N] {
+    std::array::from_fn(|i| {
+        let [a, b, c, d] = words[i / 2][t][0];
+        i16::from_le_bytes([[a, b], [c, d]][i % 2])
+    })
+}
