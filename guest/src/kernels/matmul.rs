@@ -5,13 +5,13 @@ use super::scalar as fast;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 use super::simd128 as fast;
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use super::activations::Input;
 use super::operand::Operand;
 use super::tiles::{TILE, Tile, in_tiles, strip_cols};
 use crate::gguf::TensorType;
-use crate::quant::{BF16, F16, F32, ROWS, with_format, with_packed};
+use crate::quant::{BF16, F16, F32, Q4_K, ROWS, with_format, with_packed};
 use fast::{Dot, DotQuads, Load};
 
 /// Rows of weights that are unpacked at once: enough to use what is loaded of a tile several times.
@@ -19,6 +19,10 @@ const PANEL: usize = 8 * ROWS;
 
 /// Tiles that a panel of weights is multiplied with before the next panel.
 const TILES: usize = 16;
+
+/// So many tokens are multiplied with rows of Q4_K by fours, without tiles: for them, to unpack a panel costs up to half more
+/// than it saves. For other formats tiles are as fast or faster from four on (`gust bench -p 4`).
+const FEW: RangeInclusive<usize> = 4..=8;
 
 /// Places of a matrix that one token's rows are read from in turn. Hardware reads memory ahead page by page: a single stream
 /// gives it one page to work on, and the arithmetic waits. `cargo xtask bench --kernels` compares what comes from memory
@@ -39,6 +43,9 @@ pub(crate) struct Rows<'a> {
 /// `out[t, r] = sum over c of weights[r, c] * input[t, c]`; `out` is `[tokens, rows]`. Each element is computed in the
 /// same way for any number of tokens and rows.
 pub(crate) fn matmul(weights: Rows<'_>, input: Input<'_>, out: &mut [f32]) {
+    if weights.ty == TensorType::Q4_K && FEW.contains(&(input.x.len() / weights.cols)) {
+        return multiply_few(weights, input, out);
+    }
     with_format!(weights.ty, F => multiply::<F, _>(Blocks::<F>::new(weights), input, out), _ =>
     with_packed!(weights.ty, F => multiply::<F, _>(Quads::<F>::new(weights), input, out), _ => match weights.ty {
         TensorType::F32 => multiply_floats::<F32>(weights, input.x, out),
@@ -199,6 +206,38 @@ impl<F: DotQuads> Matrix<F> for Quads<'_, F> {
                 out[r * ROWS..][..ROWS].copy_from_slice(&sums);
             }
         });
+    }
+}
+
+/// Each row with four tokens at a time, as three that are left over are too; one or two are computed one by one.
+fn multiply_few(weights: Rows<'_>, input: Input<'_>, out: &mut [f32]) {
+    let matrix = Blocks::<Q4_K>::new(weights);
+    let (n_rows, row_len) = (matrix.n_rows(), matrix.row_len);
+    if n_rows == 0 {
+        return;
+    }
+    let row_bytes = weights.bytes.len() / n_rows;
+    let tokens = Q4_K::tokens(&input).chunks(TILE * row_len);
+    for (tokens, out) in tokens.zip(out.chunks_mut(TILE * n_rows)) {
+        let token = |t: usize| &tokens[t * row_len..][..row_len];
+        let n_tokens = out.len() / n_rows;
+        if n_tokens < 3 {
+            for (t, out) in out.chunks_exact_mut(n_rows).enumerate() {
+                matrix.multiply_token(token(t), out);
+            }
+            continue;
+        }
+        // The last token stands in for the one that may be missing to four.
+        let four = std::array::from_fn(|t| token(t.min(n_tokens - 1)));
+        for r in 0..n_rows {
+            if let Some(next) = weights.bytes.get((r + 1) * row_bytes..(r + 2) * row_bytes) {
+                fetch(next);
+            }
+            let sums = fast::dot_tokens::<Q4_K>(matrix.row(r), four);
+            for (t, sum) in sums.into_iter().take(n_tokens).enumerate() {
+                out[t * n_rows + r] = sum;
+            }
+        }
     }
 }
 

@@ -111,6 +111,14 @@ macro_rules! dot {
 dot!(add_group: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, IQ4_NL);
 dot!(add_block: Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_XS);
 
+/// One row with four tokens.
+pub(crate) fn dot_tokens<F>(row: &[F::Block], tokens: [&[ActivationBlock]; TILE]) -> [f32; TILE]
+where
+    F: SuperBlock + Operand<Token = ActivationBlock>,
+{
+    tokens.map(|token| row.iter().zip(token).fold(0.0, add_block::<F>))
+}
+
 /// A format whose packed rows activations can be multiplied with.
 pub(crate) trait DotQuads: Packed + Dot {
     /// Some rows of quads with one token: `[row of quads][row]`.

@@ -176,7 +176,7 @@ fn check_product(ty: TensorType, n_rows: usize, bytes: &[u8]) {
         out.into_iter().map(f32::to_bits).collect::<Vec<_>>()
     };
     let alone: Vec<u32> = x.chunks_exact(cols).flat_map(&mut multiply).collect();
-    for tokens in [2, 3, 4, 5, 6, 7, 64, 65, 70] {
+    for tokens in [2, 3, 4, 5, 6, 7, 8, 64, 65, 70] {
         let together = multiply(&x[..tokens * cols]);
         assert_eq!(
             together,
@@ -298,6 +298,36 @@ macro_rules! battery {
                 check!(Q5_K);
                 check!(Q6_K);
                 check!(IQ4_NL);
+                check!(IQ4_XS);
+            }
+
+            #[test]
+            fn four_tokens_together_give_the_bits_of_each() {
+                macro_rules! check {
+                    ($format:ident) => {{
+                        type F = crate::quant::$format;
+                        let row = F::blocks(include_bytes!(concat!(
+                            "../quant/testdata/",
+                            stringify!($format),
+                            ".bin"
+                        )));
+                        let inputs: [_; TILE] =
+                            std::array::from_fn(|t| Random(t as u64).vector(row.len() * BLOCK));
+                        let (each, _) = quantized::<F>(&inputs);
+                        let tokens = std::array::from_fn(|t| each[t].as_slice());
+                        let together = kernels::dot_tokens::<F>(row, tokens);
+                        for (found, token) in together.into_iter().zip(tokens) {
+                            let [alone, ..] =
+                                <F as crate::kernels::scalar::Dot>::dot_rows([row; ROWS], token);
+                            assert_eq!(found.to_bits(), alone.to_bits(), stringify!($format));
+                        }
+                    }};
+                }
+                check!(Q2_K);
+                check!(Q3_K);
+                check!(Q4_K);
+                check!(Q5_K);
+                check!(Q6_K);
                 check!(IQ4_XS);
             }
 

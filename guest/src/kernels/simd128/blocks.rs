@@ -14,6 +14,19 @@ use crate::kernels::operand::Operand;
 use crate::kernels::tiles::{BlockTile, TILE, is_narrow};
 use crate::quant::{GROUP, ROWS};
 
+/// `$body` for each group, in so many words and with a constant: shuffles want their lanes to be known.
+macro_rules! each_group {
+    (|$g:ident| $body:expr) => {
+        each_group!(@ $g, $body, 0 1 2 3 4 5 6 7)
+    };
+    (@ $g:ident, $body:expr, $($at:literal)*) => {
+        $({
+            const $g: usize = $at;
+            $body
+        })*
+    };
+}
+
 /// See `dot_rows` of the scalar kernels: lanes are rows.
 #[inline(never)]
 pub(super) fn dot_rows<F>(rows: [&[F::Block]; ROWS], token: &[ActivationBlock]) -> [f32; ROWS]
@@ -35,6 +48,41 @@ where
         sum = add(sum, products, minima, header, d);
     }
     let mut out = [0.0; ROWS];
+    store4(sum, &mut out);
+    out
+}
+
+/// See `dot_tokens` of the scalar kernels: lanes are tokens.
+#[inline(never)]
+pub(crate) fn dot_tokens<F>(row: &[F::Block], tokens: [&[ActivationBlock]; TILE]) -> [f32; TILE]
+where
+    F: Groups + Operand<Token = ActivationBlock>,
+{
+    let tokens = each_lane!(|i| &tokens[i][..row.len()]);
+    let mut sum = f32x4_splat(0.0);
+    for (c, block) in row.iter().enumerate() {
+        let tokens = each_lane!(|i| &tokens[i][c]);
+        let [d0, d1, d2, d3] = each_lane!(|i| tokens[i].d);
+        let header = F::headers([block; ROWS]);
+        let scales = F::scale_vectors(block);
+        let minima = F::MIN.then(|| {
+            let mins = F::min_vectors(block);
+            sum_each(each_lane!(|i| times_sums::<F>(mins, tokens[i])))
+        });
+        let mut sums = each_lane!(|i| zeros::<F>(scales, tokens[i]));
+        let scales = twice::<F>(scales);
+        each_group!(|G| {
+            let weights = F::unpack(block, G);
+            sums = each_lane!(|i| {
+                let activations = load_group(&tokens[i].q.as_chunks::<GROUP>().0[G]);
+                let sum = i32x4_add(sums[i], scaled::<F, G>(weights, activations, scales));
+                settle(sum);
+                sum
+            });
+        });
+        sum = add(sum, sum_each(sums), minima, header, f32x4(d0, d1, d2, d3));
+    }
+    let mut out = [0.0; TILE];
     store4(sum, &mut out);
     out
 }
@@ -82,35 +130,30 @@ fn products<F: Groups>(
     token: &ActivationBlock,
     scales: [[v128; 2]; ROWS],
 ) -> [v128; ROWS] {
-    let mut sums = each_lane!(|i| match F::ZERO {
+    let mut sums = each_lane!(|i| zeros::<F>(scales[i], token));
+    let scales = each_lane!(|i| twice::<F>(scales[i]));
+    each_group!(|G| {
+        let activations = load_group(&token.q.as_chunks::<GROUP>().0[G]);
+        sums = each_lane!(|i| {
+            let weights = F::unpack(blocks[i], G);
+            let sum = i32x4_add(sums[i], scaled::<F, G>(weights, activations, scales[i]));
+            settle(sum);
+            sum
+        });
+    });
+    sums
+}
+
+/// What the zero points of a block add to its products, in four lanes.
+#[inline(always)]
+fn zeros<F: Groups>(scales: [v128; 2], token: &ActivationBlock) -> v128 {
+    match F::ZERO {
         0 => i32x4_splat(0),
         zero => i32x4_mul(
             i32x4_splat(-i32::from(zero)),
-            times_sums::<F>(scales[i], token),
+            times_sums::<F>(scales, token),
         ),
-    });
-    // Each scale twice, so that a pair of 16-bit numbers is a lane of 32 bits.
-    let scales = each_lane!(|i| twice::<F>(scales[i]));
-    macro_rules! group {
-        ($g:literal) => {
-            let activations = load_group(&token.q.as_chunks::<GROUP>().0[$g]);
-            sums = each_lane!(|i| {
-                let weights = F::unpack(blocks[i], $g);
-                let sum = i32x4_add(sums[i], scaled::<F, $g>(weights, activations, scales[i]));
-                settle(sum);
-                sum
-            });
-        };
     }
-    group!(0);
-    group!(1);
-    group!(2);
-    group!(3);
-    group!(4);
-    group!(5);
-    group!(6);
-    group!(7);
-    sums
 }
 
 /// The scaled products of group `G`, in four lanes.

@@ -18,6 +18,7 @@ mod vector;
 pub(crate) use attention::{
     multiply, multiply_groups, scale_i8, softmax_step, widen_f16, widen_i8_pairs,
 };
+pub(crate) use blocks::dot_tokens;
 pub(crate) use quads::DotQuads;
 pub(crate) use quantize::{quantize_blocks, quantize_groups};
 pub(crate) use vector::{Load, dot, rms_norm, swiglu};
