@@ -20,9 +20,9 @@ const PANEL: usize = 8 * ROWS;
 /// Tiles that a panel of weights is multiplied with before the next panel.
 const TILES: usize = 16;
 
-/// So many tokens are multiplied with rows of Q4_K by fours, without tiles: for them, to unpack a panel costs up to half more
-/// than it saves. For other formats tiles are as fast or faster from four on (`gust bench -p 4`).
-const FEW: RangeInclusive<usize> = 4..=8;
+/// So many tokens are multiplied with Q4_K without tiles: for them, to unpack a panel costs up to half more than it saves.
+/// For other formats tiles are as fast or faster from four on (`gust bench -p 4`).
+const FEW: RangeInclusive<usize> = TILE..=TILE + 1;
 
 /// Places of a matrix that one token's rows are read from in turn. Hardware reads memory ahead page by page: a single stream
 /// gives it one page to work on, and the arithmetic waits. `cargo xtask bench --kernels` compares what comes from memory
@@ -62,6 +62,9 @@ trait Matrix<F: Dot> {
     /// Blocks in a row.
     fn row_len(&self) -> usize;
 
+    /// The bytes of some columns (of blocks) of the four rows from `r` on, in pieces.
+    fn pieces(&self, r: usize, columns: Range<usize>) -> impl Iterator<Item = &[u8]>;
+
     /// Unpacks some columns (of blocks) of the four rows from `r` on. What it gives for rows that there are not is not read.
     fn cross(&self, r: usize, columns: Range<usize>, strip: &mut [F::Crossed]);
 
@@ -97,6 +100,8 @@ fn multiply_tiles<F: Dot>(matrix: &impl Matrix<F>, tiles: &[F::Tile], out: &mut 
         let mut sums = [[[[0.0; ROWS]; TILE]; PANEL / ROWS]; TILES];
         for start in (0..row_len).step_by(strip_len) {
             let columns = start..row_len.min(start + strip_len);
+            let pieces = rows.clone().flat_map(|r| matrix.pieces(r, columns.clone()));
+            pieces.for_each(fetch);
             for (r, strip) in rows.clone().zip(&mut panel) {
                 matrix.cross(r, columns.clone(), &mut strip.as_mut()[..columns.len()]);
             }
@@ -122,6 +127,7 @@ fn multiply_tiles<F: Dot>(matrix: &impl Matrix<F>, tiles: &[F::Tile], out: &mut 
 /// A matrix as GGUF has it.
 struct Blocks<'a, F: Dot> {
     blocks: &'a [F::Block],
+    bytes: &'a [u8],
     row_len: usize,
 }
 
@@ -129,6 +135,7 @@ impl<'a, F: Dot> Blocks<'a, F> {
     fn new(weights: Rows<'a>) -> Self {
         Self {
             blocks: F::blocks(weights.bytes),
+            bytes: weights.bytes,
             row_len: weights.cols / F::TYPE.block_len() as usize,
         }
     }
@@ -146,6 +153,16 @@ impl<F: Dot> Matrix<F> for Blocks<'_, F> {
 
     fn row_len(&self) -> usize {
         self.row_len
+    }
+
+    fn pieces(&self, r: usize, columns: Range<usize>) -> impl Iterator<Item = &[u8]> {
+        let size = F::TYPE.block_bytes() as usize;
+        let rows = self
+            .bytes
+            .chunks_exact(self.row_len * size)
+            .skip(r)
+            .take(ROWS);
+        rows.map(move |row| &row[columns.start * size..columns.end * size])
     }
 
     fn cross(&self, r: usize, columns: Range<usize>, strip: &mut [F::Crossed]) {
@@ -168,6 +185,7 @@ impl<F: Dot> Matrix<F> for Blocks<'_, F> {
 /// A packed matrix.
 struct Quads<'a, F: DotQuads> {
     quads: &'a [F::Quad],
+    bytes: &'a [u8],
     row_len: usize,
 }
 
@@ -175,6 +193,7 @@ impl<'a, F: DotQuads> Quads<'a, F> {
     fn new(weights: Rows<'a>) -> Self {
         Self {
             quads: F::quads(weights.bytes),
+            bytes: weights.bytes,
             row_len: weights.cols / F::TYPE.block_len() as usize,
         }
     }
@@ -195,6 +214,12 @@ impl<F: DotQuads> Matrix<F> for Quads<'_, F> {
         self.row_len
     }
 
+    fn pieces(&self, r: usize, columns: Range<usize>) -> impl Iterator<Item = &[u8]> {
+        let size = ROWS * F::TYPE.block_bytes() as usize;
+        let row = &self.bytes[r / ROWS * self.row_len * size..][..self.row_len * size];
+        std::iter::once(&row[columns.start * size..columns.end * size])
+    }
+
     fn cross(&self, r: usize, columns: Range<usize>, strip: &mut [F::Crossed]) {
         F::cross_quads(&self.row(r / ROWS)[columns], strip);
     }
@@ -209,35 +234,25 @@ impl<F: DotQuads> Matrix<F> for Quads<'_, F> {
     }
 }
 
-/// Each row with four tokens at a time, as three that are left over are too; one or two are computed one by one.
+/// Each row with four tokens together, and then with the fifth, if there is one.
 fn multiply_few(weights: Rows<'_>, input: Input<'_>, out: &mut [f32]) {
     let matrix = Blocks::<Q4_K>::new(weights);
     let (n_rows, row_len) = (matrix.n_rows(), matrix.row_len);
-    if n_rows == 0 {
-        return;
+    let token = |t: usize| &Q4_K::tokens(&input)[t * row_len..][..row_len];
+    let four: [_; TILE] = std::array::from_fn(token);
+    let row_bytes = row_len * weights.ty.block_bytes() as usize;
+    let mut rows = weights.bytes.chunks_exact(row_bytes).skip(1);
+    for r in 0..n_rows {
+        if let Some(next) = rows.next() {
+            fetch(next);
+        }
+        let sums = fast::dot_tokens::<Q4_K>(matrix.row(r), four);
+        for (t, sum) in sums.into_iter().enumerate() {
+            out[t * n_rows + r] = sum;
+        }
     }
-    let row_bytes = weights.bytes.len() / n_rows;
-    let tokens = Q4_K::tokens(&input).chunks(TILE * row_len);
-    for (tokens, out) in tokens.zip(out.chunks_mut(TILE * n_rows)) {
-        let token = |t: usize| &tokens[t * row_len..][..row_len];
-        let n_tokens = out.len() / n_rows;
-        if n_tokens < 3 {
-            for (t, out) in out.chunks_exact_mut(n_rows).enumerate() {
-                matrix.multiply_token(token(t), out);
-            }
-            continue;
-        }
-        // The last token stands in for the one that may be missing to four.
-        let four = std::array::from_fn(|t| token(t.min(n_tokens - 1)));
-        for r in 0..n_rows {
-            if let Some(next) = weights.bytes.get((r + 1) * row_bytes..(r + 2) * row_bytes) {
-                fetch(next);
-            }
-            let sums = fast::dot_tokens::<Q4_K>(matrix.row(r), four);
-            for (t, sum) in sums.into_iter().take(n_tokens).enumerate() {
-                out[t * n_rows + r] = sum;
-            }
-        }
+    if out.len() > TILE * n_rows {
+        matrix.multiply_token(token(TILE), &mut out[TILE * n_rows..]);
     }
 }
 
@@ -273,8 +288,8 @@ fn in_streams<const N: usize>(n: usize, mut compute: impl FnMut([usize; N])) {
 
 /// Brings bytes into the cache: reads one of each cache line.
 ///
-/// A row is read but once for each batch, so its lines come from memory. The arithmetic on them fills a processor's window
-/// after a few lines, and the misses then wait for one another; here nothing is between them, and they overlap.
+/// Weights are read but once for each batch, so their lines come from memory. The arithmetic on them fills a processor's
+/// window after a few lines, and the misses then wait for one another; here nothing is between them, and they overlap.
 #[inline(always)]
 fn fetch(bytes: &[u8]) {
     const CACHE_LINE: usize = 64;

@@ -136,7 +136,7 @@ fn cross_halves(rows: [(v128, v128); ROWS]) -> [[v128; 4]; 2] {
     ]
 }
 
-/// Likewise of quants in 16 bits, less their zero point.
+/// Likewise of quants in 16 bits, less their zero point. They are crossed as bytes, and then widened.
 #[inline(always)]
 fn cross_wide<F: Format>(rows: [(v128, v128); ROWS]) -> [[v128; 4]; 4] {
     let low = |v| match F::SIGNED {
@@ -151,11 +151,29 @@ fn cross_wide<F: Format>(rows: [(v128, v128); ROWS]) -> [[v128; 4]; 4] {
         0 => v,
         zero => i16x8_sub(v, i16x8_splat(i16::from(zero))),
     };
+    let wide = |v| [without_zero(low(v)), without_zero(high(v))];
+    let [a, b, c, d] = cross_pairs(each_lane!(|r| rows[r].0)).map(wide);
+    let [e, f, g, h] = cross_pairs(each_lane!(|r| rows[r].1)).map(wide);
     [
-        cross(each_lane!(|r| without_zero(low(rows[r].0)))),
-        cross(each_lane!(|r| without_zero(high(rows[r].0)))),
-        cross(each_lane!(|r| without_zero(low(rows[r].1)))),
-        cross(each_lane!(|r| without_zero(high(rows[r].1)))),
+        [a[0], a[1], b[0], b[1]],
+        [c[0], c[1], d[0], d[1]],
+        [e[0], e[1], f[0], f[1]],
+        [g[0], g[1], h[0], h[1]],
+    ]
+}
+
+/// Four vectors, a row each, to four with two pairs of bytes of each row: first those with which one word begins, then
+/// those of the next.
+#[inline(always)]
+fn cross_pairs([a, b, c, d]: [v128; ROWS]) -> [v128; 4] {
+    let low = |a, b| i16x8_shuffle::<0, 8, 1, 9, 2, 10, 3, 11>(a, b);
+    let high = |a, b| i16x8_shuffle::<4, 12, 5, 13, 6, 14, 7, 15>(a, b);
+    let (ab, cd, ef, gh) = (low(a, b), low(c, d), high(a, b), high(c, d));
+    [
+        i32x4_shuffle::<0, 4, 1, 5>(ab, cd),
+        i32x4_shuffle::<2, 6, 3, 7>(ab, cd),
+        i32x4_shuffle::<0, 4, 1, 5>(ef, gh),
+        i32x4_shuffle::<2, 6, 3, 7>(ef, gh),
     ]
 }
 
