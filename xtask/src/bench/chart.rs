@@ -74,7 +74,7 @@ fn legend(text: &mut String) {
         24.0,
         58.0,
         "quiet",
-        "Medians of rounds in turns on the same machine and file. Right of 1: faster, sooner, or less memory.",
+        "Medians of alternating rounds on the same machine and file. Right of 1: faster, sooner, or less memory.",
     );
     let mut x = 24.0;
     for ty in TYPES {

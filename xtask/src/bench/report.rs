@@ -26,7 +26,7 @@ fn page(rows: &[Row], kernels: Option<&str>) -> String {
 # Results
 
 Written by `cargo xtask bench` from [results.json](results.json); do not edit. Ratios above 1 mean that gust is better:
-faster, sooner at its first token, or smaller.
+faster, sooner at the first token, or smaller.
 
 ![How many times better gust is, for each peer and measure](chart.svg)
 
@@ -119,7 +119,7 @@ fn targets(text: &mut String, rows: &[Row]) {
         );
     }
     text.push_str(
-        "\nA target counts as reached when its worst row is; `reached` is from the worst to the best of them.\n\n",
+        "\nA target counts as reached if its worst row reaches it; `reached` is the range from the worst row to the best.\n\n",
     );
 }
 
@@ -219,10 +219,10 @@ fn conditions(text: &mut String, rows: &[Row]) {
 const KERNELS: &str = "\
 ## Kernels
 
-`cargo xtask bench --kernels --save`: the engine's own kernels in WebAssembly under Wasmtime, one core, 2,048 columns. What they
-are compared with is measured by the same program: a loop that only reads, and one that only multiplies and adds
-(`vpmaddubsw` and `vpaddw` in twelve independent chains, 128 bits wide, which is all that WebAssembly has). GB/s are of
-weights as they lie in the file.
+`cargo xtask bench --kernels --save` runs the engine's own kernels in WebAssembly under Wasmtime, on one core, with 2,048
+columns. The same program measures the baselines: a loop that only reads, and one that only multiplies and adds
+(`vpmaddubsw` and `vpaddw` in twelve independent chains, 128 bits wide, the widest that WebAssembly has). GB/s count
+weights as stored in the file.
 
 ";
 
@@ -232,22 +232,24 @@ const LIMITS: &str = "\
     cargo xtask bench --kernels --save
     cargo xtask bench
 
-- In each round everyone measures the same thing once, one after the other, the order turning from round to round; a row
-  has the medians. Processes are pinned to the first processors (`taskset`), the browser is not.
-- `decode64@N`: 64 tokens one after the other behind N in the context, each the most probable one. `prefill128`: as many
-  tokens into an empty context. What fills the context is not timed. KV caches are F16 (candle's are F32).
-- `load`: from a running program to a session with room for 4,096 tokens, file in the page cache. `first_token`: for gust
-  the whole life of `gust run -n 1`, from starting the process to its end; for llama.cpp from behind Python's imports to
-  the logits of the prompt, so without its process's start. `peak_memory`: the most that was resident, mapped files
-  included, after 128 and 64 tokens in a context of 4,096; of llama.cpp less what Python had before; of wllama all of the
-  browser, pages that its processes share counted more than once.
-- The models have the dimensions, types and file layout of the real ones and random weights, so that the words mean nothing
-  and the work is the same. The TinyLlama file says 8,192 tokens of context instead of 2,048; nothing else follows from it.
+- In each round, all programs measure the same thing once, one after the other, and the order rotates from round to
+  round; a row has the medians. Processes are pinned to the first processors (`taskset`), the browser is not.
+- `decode64@N`: 64 tokens, decoded greedily one by one after N in the context. `prefill128`: 128 tokens into an empty
+  context. Filling the context is not timed. KV caches are F16 (candle's are F32).
+- `load`: from a running program to a session with a context of 4,096 tokens, file in the page cache. `first_token`: for
+  gust the whole run of `gust run -n 1`, from process start to exit; for llama.cpp from the end of Python's imports to the
+  logits of the prompt, so without process start. `peak_memory`: the peak resident memory, including mapped files, after
+  128 and 64 tokens in a context of 4,096; for llama.cpp, minus Python's memory before the measurement; for wllama, the
+  whole browser, with pages shared between its processes counted more than once.
+- The models have the dimensions, types and file layout of the real ones and random weights, so that the words mean
+  nothing and the work is the same. The TinyLlama file declares a context of 8,192 tokens instead of 2,048; this changes
+  nothing else.
 - llama.cpp is built with AVX2, FMA, F16C and BMI2, with its repacking of weights and its own defaults (flash attention,
-  batches of 512). On processors with AVX-512, VNNI or AMX its native build is faster than this one; WebAssembly has 128
+  batches of 512). On processors with AVX-512, VNNI or AMX, its native build is faster than this one; WebAssembly has 128
   bits.
-- wllama is llama.cpp's own code in WebAssembly; its prompt is text, its times are those that it reports of itself.
-- A virtual machine with neighbours: bandwidth differs from minute to minute, which is why ratios of turns are given.
+- wllama is llama.cpp's own code in WebAssembly; its prompt is text, and its times are self-reported.
+- The virtual machine has neighbours: bandwidth varies from minute to minute, which is why ratios of alternating runs are
+  given.
 ";
 
 #[cfg(test)]

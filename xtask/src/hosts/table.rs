@@ -160,13 +160,13 @@ pub(crate) fn page(rows: &[Row], machine: &str, gust: &str) -> String {
     format!(
         "# One model, every host\n\n\
          Written by `cargo xtask hosts --save`, which runs the shipped model in each of these hosts: the prompt `{PROMPT}`, \
-         seed 42, the default sampling, 64 tokens. `equal` says that the tokens are those of the first line (where a \
-         host gives text alone: that the text is).\n\n{}\n\
+         seed 42, the default sampling, 64 tokens. `equal` means that the tokens are the same as in the first row (or \
+         the text, where a host returns only text).\n\n{}\n\
          Machine: {machine}. Commit: {gust}.\n\n\
-         Tokens/s are those of decoding one answer of 64 tokens, the median of five; with a model of 4 MB that is \
-         a few dozen milliseconds, which show what a host costs and not how fast its code is on models of use \
-         (`benches/` has that). Node and Chromium answer once before, so that V8 has compiled. `relaxed` is the build \
-         with relaxed-simd, `baseline` the one with simd128 alone.\n",
+         Tokens/s is the speed of decoding one answer of 64 tokens, the median of five; with a 4 MB model that takes \
+         a few dozen milliseconds, which shows the overhead of a host, not how fast its code runs on models of practical size \
+         (see `benches/`). Node and Chromium generate one answer first, so that V8 has compiled. `relaxed` is the build \
+         with relaxed-simd, `baseline` the one with simd128 only.\n",
         markdown(rows)
     )
 }
