@@ -129,7 +129,7 @@ fn nothing_is_replaced_unasked() {
     let (_folder, output) = place();
     fs::write(&output, "mine").expect("can be written");
     let model = shipped("gust-stories-q8_0.gguf");
-    pack(&model, &output).fails(2, &["exists already"]);
+    pack(&model, &output).fails(2, &["already exists"]);
     assert_eq!(fs::read(&output).expect("still there"), b"mine");
     let report = gust(["pack", "--force", "--json", "-o"])
         .args([&output])
