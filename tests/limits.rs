@@ -157,7 +157,7 @@ fn a_file_cut_short_while_in_use_is_an_error() {
     let stderr = String::from_utf8_lossy(&ended.stderr);
     assert_eq!(ended.status.code(), Some(3), "{stderr}");
     assert!(
-        stderr.contains("error: the model's file was cut short"),
+        stderr.contains("error: the model file was truncated"),
         "{stderr}"
     );
 }

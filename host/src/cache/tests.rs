@@ -1,4 +1,4 @@
-//! The cache under what happens to files.
+//! The cache, when things happen to its files.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -35,7 +35,7 @@ fn the_second_time_it_is_there() {
     assert!(!compiles(&engine, EMPTY, dir.path()));
     assert!(
         !compiles(&self::engine(), EMPTY, dir.path()),
-        "another engine of the same settings"
+        "another engine with the same settings"
     );
 }
 
@@ -76,14 +76,17 @@ fn a_damaged_entry_is_replaced() {
         fs::write(&entry, &bytes).expect("writable");
         assert!(
             compiles(&engine, EMPTY, dir.path()),
-            "{} bytes were taken",
+            "{} bytes were accepted",
             bytes.len()
         );
-        assert!(!compiles(&engine, EMPTY, dir.path()), "it was not replaced");
+        assert!(
+            !compiles(&engine, EMPTY, dir.path()),
+            "the entry was not replaced"
+        );
     }
 }
 
-/// What has a sound checksum and is still nothing that Wasmtime loads: written by another version, say.
+/// An entry with a valid checksum that Wasmtime still does not load, for example one written by another version.
 #[test]
 fn a_stale_entry_is_replaced() {
     let (engine, dir) = (engine(), tempfile::tempdir().expect("a folder"));
@@ -125,11 +128,11 @@ fn a_folder_that_cannot_be_used_is_no_error() {
         assert!(compiles(&engine, EMPTY, &file), "a file is no folder");
         assert!(
             compiles(&engine, EMPTY, &file.join("below")),
-            "nor has it any"
+            "a file contains no folder"
         );
         assert!(
             compiles(&engine, EMPTY, Path::new("/proc/gust")),
-            "no folder can be made there"
+            "no folder can be created there"
         );
     }
 }
@@ -165,7 +168,7 @@ fn the_oldest_entries_are_removed() {
     let component = |number: u8| [EMPTY, &[0, 2, 1, number]].concat();
     for number in 0..=KEPT as u8 {
         assert!(compiles(&engine, &component(number), dir.path()));
-        // A file's time may be no finer than this.
+        // File times may not be finer than this.
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
     assert!(!compiles(&engine, &component(1), dir.path()));
