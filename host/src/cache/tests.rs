@@ -11,13 +11,13 @@ use super::*;
 const EMPTY: &[u8] = b"\0asm\x0d\0\x01\0";
 
 fn engine() -> Engine {
-    Engine::new(&Config::new()).expect("a sound configuration")
+    Engine::new(&Config::new()).expect("a valid configuration")
 }
 
 /// Whether the component had to be compiled.
 fn compiles(engine: &Engine, component: &[u8], dir: &Path) -> bool {
     let compiled_now = Cell::new(false);
-    compiled(engine, component, Some(dir), || compiled_now.set(true)).expect("a sound component");
+    compiled(engine, component, Some(dir), || compiled_now.set(true)).expect("a valid component");
     compiled_now.get()
 }
 
@@ -45,7 +45,7 @@ fn other_components_and_settings_have_other_entries() {
     assert!(compiles(&engine, EMPTY, dir.path()));
     let other = [EMPTY, b"\0\x02\x01x"].concat(); // the same with a custom section
     assert!(compiles(&engine, &other, dir.path()));
-    let interruptible = Engine::new(Config::new().epoch_interruption(true)).expect("sound");
+    let interruptible = Engine::new(Config::new().epoch_interruption(true)).expect("valid");
     assert!(compiles(&interruptible, EMPTY, dir.path()));
     assert!(!compiles(&engine, EMPTY, dir.path()));
 }
@@ -106,7 +106,7 @@ fn starting_at_the_same_time_is_safe() {
             scope.spawn(|| {
                 for _ in 0..8 {
                     let count = || _ = compilations.fetch_add(1, Ordering::Relaxed);
-                    compiled(&engine, EMPTY, Some(dir.path()), count).expect("a sound component");
+                    compiled(&engine, EMPTY, Some(dir.path()), count).expect("a valid component");
                 }
             });
         }

@@ -66,7 +66,7 @@ fn a_file_is_mapped_where_it_was_asked_for_and_nowhere_else() {
     }
     region
         .map_file(&file, 2 * PAGE + 100, PAGE, PAGE + 100, PAGE)
-        .expect("a sound mapping");
+        .expect("a valid mapping");
     for address in (0..PAGE).chain(3 * PAGE..4 * PAGE) {
         assert_eq!(read(&*memory, address), 255, "{address}");
     }
@@ -89,7 +89,7 @@ fn what_is_written_stays_in_the_memory() {
     let (path, file) = file(PAGE);
     region
         .map_file(&file, PAGE, 0, PAGE, 0)
-        .expect("a sound mapping");
+        .expect("a valid mapping");
     write(&*memory, 7, 77);
     assert_eq!(read(&*memory, 7), 77);
     assert_eq!(std::fs::read(path.path()).expect("readable")[7], byte_at(7));
@@ -171,10 +171,10 @@ fn of_two_mappings_that_overlap_the_later_one_counts() {
     let (_path, file) = file(3 * PAGE);
     region
         .map_file(&file, 3 * PAGE, 0, 2 * PAGE, 0)
-        .expect("a sound mapping");
+        .expect("a valid mapping");
     region
         .map_file(&file, 3 * PAGE, 2 * PAGE, PAGE, PAGE)
-        .expect("a sound mapping");
+        .expect("a valid mapping");
     assert_eq!(read(&*memory, 5), byte_at(5));
     assert_eq!(read(&*memory, PAGE + 5), byte_at(2 * PAGE + 5));
 }
@@ -185,7 +185,7 @@ fn a_memory_grows_after_a_mapping() {
     let (_path, file) = file(PAGE);
     region
         .map_file(&file, PAGE, 0, PAGE, 3 * PAGE)
-        .expect("a sound mapping");
+        .expect("a valid mapping");
     let base = memory.as_ptr();
     memory.grow_to(6 * PAGE as usize).expect("room to grow");
     assert_eq!(memory.as_ptr(), base);
@@ -208,7 +208,7 @@ fn a_region_goes_with_its_memory() {
     let region = regions[0].upgrade().expect("the memory is alive");
     region
         .map_file(&file, PAGE, 0, PAGE, 0)
-        .expect("a sound mapping");
+        .expect("a valid mapping");
     let start = region.start;
     assert!(is_mapped(start));
     drop(region);
@@ -256,7 +256,7 @@ fn the_end_of_a_file_that_was_cut_reads_as_zeros_and_is_noticed() {
     let (path, file) = file(4 * PAGE);
     region
         .map_file(&file, 4 * PAGE, 0, 4 * PAGE, 0)
-        .expect("a sound mapping");
+        .expect("a valid mapping");
     assert_eq!(read(&*memory, 3 * PAGE), byte_at(3 * PAGE));
     path.as_file()
         .set_len(2 * PAGE)
@@ -304,7 +304,7 @@ impl Wasm {
         config
             .with_host_memory(Arc::new(Creator))
             .memory_init_cow(false);
-        let engine = Engine::new(&config).expect("a sound configuration");
+        let engine = Engine::new(&config).expect("a valid configuration");
         let binary = wat::parse_str(MODULE).expect("valid text");
         let module = Module::new(&engine, binary).expect("a valid module");
         let mut store = Store::new(&engine, ());
@@ -337,7 +337,7 @@ fn webassembly_sees_its_data_the_file_and_its_limits() {
     assert_eq!(region.size(), 4 * PAGE);
     region
         .map_file(&file, PAGE + 9, 0, PAGE + 9, 2 * PAGE)
-        .expect("a sound mapping");
+        .expect("a valid mapping");
     let address = (3 * PAGE + 8) as i32;
     assert_eq!(
         wasm.call("read", address).expect("in range"),
@@ -373,7 +373,7 @@ fn webassembly_survives_a_file_that_was_cut() {
     let region = wasm.region.upgrade().expect("alive");
     region
         .map_file(&file, 2 * PAGE, 0, 2 * PAGE, 0)
-        .expect("a sound mapping");
+        .expect("a valid mapping");
     let copy: TypedFunc<(i32, i32, i32), ()> = wasm
         .instance
         .get_typed_func(&mut wasm.store, "copy")
@@ -397,7 +397,7 @@ fn webassembly_survives_a_file_that_was_cut() {
     let (path, file) = self::file(2 * PAGE);
     region
         .map_file(&file, 2 * PAGE, PAGE, PAGE, PAGE)
-        .expect("a sound mapping");
+        .expect("a valid mapping");
     path.as_file()
         .set_len(PAGE)
         .expect("a file can be truncated");
