@@ -153,7 +153,7 @@ impl Ensemble {
         let answers = self.perform(&mut stage, cancel, call)?;
         agreed(answers, &stage.group).map_err(|refusal| match refusal.done.is_empty() {
             true => refusal.error,
-            // Some have done what others have not: they cannot go on together.
+            // Some members succeeded and others did not: they cannot continue together.
             false => stage.end(refusal.error),
         })
     }

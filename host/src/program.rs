@@ -22,7 +22,7 @@ pub(crate) struct Program {
     pub(crate) is_collective: bool,
     /// The surroundings of its instances.
     pub(crate) surroundings: Surroundings,
-    /// Present where calls can be ended at loops.
+    /// Present if calls can be ended at loops.
     pub(crate) ticker: Option<Ticker>,
 }
 

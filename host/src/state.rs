@@ -17,7 +17,7 @@ use crate::trace::Trace;
 use crate::wasi::{self, LastWords};
 use crate::weights::{Blob, LoadProgress};
 
-/// Bytes that 32-bit addresses reach: the limit of a memory where none is set.
+/// Bytes that 32-bit addresses reach: the limit of a memory if none is set.
 const ADDRESSABLE: u64 = 1 << 32;
 
 /// Elements of tables; an engine's one table holds its functions.

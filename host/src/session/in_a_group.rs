@@ -59,8 +59,8 @@ fn one_that_refuses_is_the_answer_of_all_and_nothing_has_changed() {
             available: 1,
         };
         assert_eq!(refused, Err(error));
-        assert_eq!(session.usage().expect("it goes on").context_used, 0);
-        session.feed(&PROMPT).expect("it goes on");
+        assert_eq!(session.usage().expect("it continues").context_used, 0);
+        session.feed(&PROMPT).expect("it continues");
         assert_eq!(session.logits(), Ok(expected()));
     }
 }
@@ -97,7 +97,7 @@ fn a_caller_that_panics_leaves_nobody_waiting() {
     let panicking = || feed_but(&session, 0, || panic!("intended by a test"));
     catch_unwind(AssertUnwindSafe(panicking)).expect_err("it panics");
     // The others were told to leave, so the session is unchanged.
-    assert_eq!(session.usage().expect("it goes on").context_used, 0);
+    assert_eq!(session.usage().expect("it continues").context_used, 0);
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn a_session_that_one_member_cannot_make_is_no_session() {
         assert!(matches!(made.map(drop), Err(Error::OutOfMemory { .. })));
     }
     let mut session = session(&model);
-    session.feed(&PROMPT).expect("it goes on");
+    session.feed(&PROMPT).expect("it continues");
     assert_eq!(session.logits(), Ok(expected()));
 }
 
@@ -144,7 +144,7 @@ fn cancelling_in_the_middle_of_a_call_undoes_it_in_all_members() {
             });
             assert_eq!(cancelled, Err(Error::Cancelled));
             session.cancel_handle().reset();
-            assert_eq!(session.usage().expect("it goes on").context_used, 3);
+            assert_eq!(session.usage().expect("it continues").context_used, 3);
         }
         session.feed(&PROMPT[3..]).expect("room");
         assert_eq!(session.logits(), Ok(expected()));
