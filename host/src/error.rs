@@ -71,7 +71,7 @@ pub enum Error {
     /// The model's bytes could not be read. The session is lost.
     #[error("reading failed: {0}")]
     Io(String),
-    /// A member of the group of instances that compute together is gone.
+    /// One of the instances that compute together is gone.
     #[error("aborted: {0}")]
     Aborted(String),
 

@@ -123,8 +123,8 @@ impl Model {
         self.ask(|engine, store, model| engine.call_tokenize(store, model, text, options))
     }
 
-    /// Turns tokens into bytes, those of one token after those of another. They are the text in UTF-8, unless the
-    /// tokens split a character.
+    /// Turns tokens into bytes, one token after the other. Together they are the text in UTF-8, unless the tokens split
+    /// a character.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] if a token is outside the vocabulary.
@@ -170,7 +170,7 @@ impl Model {
         Ok(session)
     }
 
-    /// Starts to measure, from zero, the time that the engine's operators take in all sessions of this model. This
+    /// Starts measuring, from zero, the time that the engine's operators take in all sessions of this model. This
     /// costs nothing before the call, and next to nothing after it.
     ///
     /// # Errors

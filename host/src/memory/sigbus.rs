@@ -79,7 +79,7 @@ impl Drop for Watch {
 fn install() -> bool {
     static INSTALLED: OnceLock<bool> = OnceLock::new();
     *INSTALLED.get_or_init(|| {
-        // The handler needs this value too; computed here, it need not compute it.
+        // The handler reads this value too, and must not have to compute it.
         host_page();
         let mut previous = MaybeUninit::<libc::sigaction>::uninit();
         // SAFETY: asks for the current action and changes nothing; `previous` has space for it.
