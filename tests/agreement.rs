@@ -1,5 +1,5 @@
-//! Ways that must not matter: mapped or copied weights, relaxed or plain SIMD, another run, a prompt at once or from
-//! stdin. What is compared is compared to the last bit.
+//! Differences that must not matter: mapped or copied weights, relaxed or plain SIMD, another run, a prompt at once or
+//! from stdin. Everything is compared to the last bit.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use gust_tests::{Gust, engine_component, gust, shared};
 const TYPES: [&str; 4] = ["f32", "f16", "q8_0", "q4_0"];
 const TOKENS: &str = "1,403,407,261,378,432,383,286,261,376,298,315";
 
-/// Mapped and copied weights give the same logits and the same tokens, also from the model inside the program.
+/// Mapped and copied weights give the same logits and the same tokens, even with the model inside the program.
 #[test]
 fn mapped_and_copied_weights_agree() {
     for ty in TYPES {
@@ -17,7 +17,7 @@ fn mapped_and_copied_weights_agree() {
     }
 }
 
-/// Any number of threads gives what one gives, also more than a model has heads.
+/// Any number of threads gives what one gives, even more threads than a model has heads.
 #[test]
 fn any_number_of_threads_agrees() {
     for ty in TYPES {
@@ -56,7 +56,7 @@ fn the_shipped_model_is_the_same_in_both_engines() {
     assert_eq!(story(&[]), plain);
 }
 
-/// A file of the shipped model and the one inside the program are one model.
+/// The file of the shipped model and the one inside the program are the same model.
 #[test]
 fn the_shipped_model_is_the_file_in_models() {
     let file = gust_tests::workspace().join("models/gust-stories-q8_0.gguf");
@@ -78,7 +78,7 @@ fn the_same_seed_gives_the_same_text_and_another_seed_another() {
     }
 }
 
-/// A seed that was drawn is shown, and gives the same text when it is asked for.
+/// A randomly chosen seed is shown, and gives the same text when it is passed again.
 #[test]
 fn a_drawn_seed_can_be_used_again() {
     let run = || gust(["run", "-n", "40", "Once"]);
@@ -88,7 +88,7 @@ fn a_drawn_seed_can_be_used_again() {
     assert_eq!(first.success(), again.success());
 }
 
-/// A long prompt is read in chunks; what comes of it does not depend on where they end.
+/// A long prompt is read in chunks; the result does not depend on where they end.
 #[test]
 fn logits_do_not_depend_on_how_the_prompt_is_read() {
     let Some(model) = stories("q8_0") else { return };

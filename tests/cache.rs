@@ -1,4 +1,4 @@
-//! The cache of compiled engines: what is wrong with it must never show.
+//! The cache of compiled engines: its problems must never be visible.
 
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -17,7 +17,7 @@ fn an_entry_is_made_once_and_used_again() {
     assert_eq!(modified(&first[0]), written);
 }
 
-/// Machine code from a file is run, so a file that is not what was written must not be.
+/// The cache runs machine code from a file, so it must not run a file that has changed since it was written.
 #[test]
 fn an_entry_that_is_broken_is_replaced() {
     let (parrot, cache) = (parrot(), folder());
@@ -50,7 +50,7 @@ fn many_programs_may_start_at_once() {
 #[test]
 fn without_a_place_for_the_cache_it_runs_all_the_same() {
     let (parrot, cache) = (parrot(), folder());
-    // A file stands where the folder should be.
+    // There is a file where the folder should be.
     let file = cache.path().join("file");
     std::fs::write(&file, "").unwrap_or_else(|error| panic!("{error}"));
     run(&parrot, &file.join("below"));

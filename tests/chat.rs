@@ -3,7 +3,7 @@
 use gust_tests::{Parrot, ParrotFile, gust};
 use serde_json::{Value, json};
 
-/// Every message in a line of its own, and the head of an answer.
+/// Every message on its own line, and the header of an answer.
 const TEMPLATE: &str = "{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}>";
 
 fn parrot() -> ParrotFile {
@@ -41,7 +41,7 @@ fn the_space_in_front_of_an_answer_is_left_out() {
     assert_eq!(chat.run().success(), "ab\n");
 }
 
-/// Whoever can write control tokens can speak as the model; only the template may.
+/// A user who can write control tokens can speak as the model, so only the template may write them.
 #[test]
 fn a_message_with_control_tokens_is_refused() {
     let parrot = parrot();
@@ -53,7 +53,7 @@ fn a_message_with_control_tokens_is_refused() {
     assert_eq!(ended.success(), "abc\n");
 }
 
-/// What was said is kept, with its roles; an answer without its end.
+/// Messages are saved with their roles, and answers without their end token.
 #[test]
 fn a_conversation_can_be_saved_and_loaded() {
     let parrot = parrot();
@@ -102,7 +102,7 @@ fn a_conversation_can_be_saved_and_loaded() {
     assert_eq!(read(&second), json!([&expected[..1], &more[..]].concat()));
 }
 
-/// The context holds what the template makes of the conversation, and nothing twice.
+/// The context holds the conversation as the template renders it, and nothing twice.
 #[test]
 fn the_session_holds_the_rendered_conversation() {
     let parrot = parrot();
@@ -132,7 +132,7 @@ fn the_session_holds_the_rendered_conversation() {
                 .ok()
         })
         .collect();
-    // The end of an answer may be held or not.
+    // The token that ends an answer may be held or not.
     assert_eq!(used.len(), 2, "{ended:#?}");
     for (used, expected) in used.iter().zip([first, second]) {
         assert!(
@@ -156,7 +156,7 @@ fn the_oldest_turns_make_room_for_new_ones() {
             .contains("the context is full; the oldest 2 messages were dropped"),
         "{ended:#?}"
     );
-    // The system text stays.
+    // The system prompt stays.
     assert!(ended.stderr.contains("\"system\""), "{ended:#?}");
     assert_eq!(ended.success(), "abc\n".repeat(12));
 }

@@ -1,4 +1,5 @@
-//! What the smaller commands print: data on stdout, in a form that programs read, and nothing that harms a terminal.
+//! What the smaller commands print: data on stdout, in a form that programs can read, and nothing that harms a
+//! terminal.
 
 use std::io::{Read, Write};
 use std::process::Stdio;
@@ -32,7 +33,7 @@ fn the_listing_of_tokens_can_be_read_by_line() {
         .run()
         .success();
     assert_eq!(json, "{\"ids\":[1,100]}\n");
-    // The names of control tokens are text, unless it is asked for them.
+    // The names of control tokens are text, unless --parse-special is given.
     let count = |args: &[&str]| {
         let run = gust(["tokenize", "--ids", "--no-special", "</s>"]).args(args);
         run.model(&parrot).run().success()
@@ -89,7 +90,7 @@ fn inspect_estimates_the_memory() {
     assert!(keys.contains(&"tokenizer.ggml.tokens"), "{keys:?}");
 }
 
-/// What a file says cannot steer the terminal of whoever looks at it.
+/// Text in a file cannot control the terminal on which it is shown.
 #[test]
 fn escapes_in_a_file_are_not_passed_on() {
     let mut parrot = Parrot::new("abc");
@@ -169,7 +170,7 @@ fn help_lists_the_exit_codes() {
     assert!(gust(["--version"]).run().success().starts_with("gust "));
 }
 
-/// Whoever reads stdout may have enough (`| head`): the command ends, quietly.
+/// The reader of stdout may close it early (`| head`): the command ends quietly.
 #[test]
 fn a_closed_pipe_ends_the_command_quietly() {
     let mut parrot = Parrot::new("abc");
@@ -229,7 +230,7 @@ fn middleware_stands_around_the_engine() {
         .fails(2, &["/none"]);
 }
 
-/// The mock needs no model and knows none; its sentence is in `examples/plugin/mock`.
+/// The mock engine needs no model and knows none; its sentence is in `examples/plugin/mock`.
 #[test]
 fn engine_and_middleware_can_be_swapped() {
     let adapter = |name: &str| {

@@ -1,4 +1,4 @@
-//! The built engines from outside: what they import, what they export, and which instructions they hold.
+//! The built engines from outside: what they import, what they export, and which instructions they contain.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use wasmparser::{ComponentExternalKind, Parser, Payload, Validator, WasmFeatures
 const RELAXED: &str = "gust-engine.wasm";
 const BASELINE: &str = "gust-engine-baseline.wasm";
 
-/// What std needs of WASI. No network, no clock but the one that std may ask for the time, and nothing is preopened.
+/// What std needs of WASI. No network, no clock except those that std may ask for the time, and no preopened folders.
 const WASI: [&str; 16] = [
     "wasi:cli/environment",
     "wasi:cli/exit",
@@ -58,7 +58,7 @@ fn it_exports_the_engine_and_what_no_engine_has_to_have() {
     }
 }
 
-/// What `cargo xtask compose` makes runs in any host: its imports are WASI's, and of them no sockets.
+/// The output of `cargo xtask compose` runs in any host: it imports only WASI, and no sockets.
 #[test]
 fn composed_components_import_nothing_but_wasi() {
     for (name, export) in [
@@ -77,7 +77,7 @@ fn composed_components_import_nothing_but_wasi() {
                     "{file} imports {import}"
                 );
             }
-            // The library also has what the engine alone can tell.
+            // The library component also exports the engine's optional interfaces.
             let others: Vec<_> = exports
                 .iter()
                 .filter(|name| {
@@ -97,8 +97,9 @@ fn composed_components_import_nothing_but_wasi() {
     }
 }
 
-/// Without SIMD neither is valid, so both hold v128 instructions; without relaxed SIMD only the one that may hold its
-/// instructions is not. No threads, no 64-bit memory, no more than one memory: any host takes the baseline.
+/// Without SIMD neither is valid, so both contain v128 instructions; without relaxed SIMD, only the one that may
+/// contain its instructions is invalid. No threads, no 64-bit memory, no more than one memory: any host accepts the
+/// baseline.
 #[test]
 fn both_use_simd_and_one_of_them_relaxed_simd() {
     let wasm2 = WasmFeatures::WASM2 | WasmFeatures::COMPONENT_MODEL;
@@ -122,7 +123,7 @@ fn read(file: &str) -> Vec<u8> {
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Why a host with these features would not take the component.
+/// Why a host with these features would reject the component.
 fn refusal(component: &[u8], features: WasmFeatures) -> Option<String> {
     let result = Validator::new_with_features(features).validate_all(component);
     result.err().map(|error| error.message().to_owned())

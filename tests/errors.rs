@@ -1,9 +1,9 @@
-//! What is wrong with a model, a text or the command line is told with a message, a hint and an exit code, and nothing
-//! goes to stdout.
+//! Errors in a model, a text or the command line are reported with a message, a hint and an exit code, and nothing goes
+//! to stdout.
 
 use gust_tests::{Parrot, gust, workspace};
 
-/// All commands that take a model, with what else they need.
+/// All commands that take a model, with the other arguments that they need.
 const WITH_MODEL: [&[&str]; 7] = [
     &["run", "x"],
     &["chat"],
@@ -91,7 +91,7 @@ fn an_unknown_architecture_is_told_by_its_name() {
         .model(file.path())
         .run()
         .fails(3, &["unsupported", "lemur"]);
-    // What is in it can be seen all the same.
+    // Its contents can still be inspected.
     gust(["inspect"]).model(file.path()).run().success();
 }
 
@@ -155,7 +155,7 @@ fn wrong_flags_are_told_before_anything_is_loaded() {
         let stderr = gust(args).run().stderr;
         assert!(stderr.contains(word), "{args:?}: {stderr}");
     }
-    // Nothing at all is a question for help.
+    // No arguments at all show the help.
     assert_eq!(gust([""; 0]).run().code, Some(2));
 }
 
@@ -175,7 +175,7 @@ fn text_that_is_no_utf8_is_told_with_its_place() {
         let ended = gust(command).stdin(b"caf\xc3\xa9 \xff!".as_slice()).run();
         ended.fails(1, &["UTF-8", "0xff", "offset 6"]);
     }
-    // A character cut in two at the end.
+    // A character that is cut off at the end.
     gust(["tokenize"])
         .stdin(b"caf\xc3".as_slice())
         .run()

@@ -1,11 +1,11 @@
-//! Files that are broken, each in its own way: the verdict of ggml's own parser on its own test files, and files cut
-//! short at any length.
+//! Files that are broken, each in its own way: the verdict of ggml's own parser on its own test files, and files
+//! truncated at any length.
 
 use std::path::Path;
 
 use gust_tests::{Parrot, gust, shared};
 
-/// The names carry the verdict: `KV_BAD_TYPE.reject.gguf`, `KV_RANDOM_KV.accept.gguf`.
+/// The names contain the verdict: `KV_BAD_TYPE.reject.gguf`, `KV_RANDOM_KV.accept.gguf`.
 #[test]
 fn the_files_of_ggmls_own_test_get_their_verdict() {
     let Some(folder) = shared("malformed") else {
@@ -49,7 +49,7 @@ fn the_files_of_ggmls_own_test_get_their_verdict() {
 fn a_file_cut_short_at_any_length_is_refused() {
     let bytes = Parrot::new("abc").bytes();
     let file = tempfile::NamedTempFile::new().unwrap_or_else(|error| panic!("{error}"));
-    // Densely in the header, sparsely in the data, and one byte short of all.
+    // Densely in the header, sparsely in the data, and one byte short of the end.
     let header = (0..64).chain((64..8_000).step_by(397));
     let data = (8_000..bytes.len()).step_by(60_001);
     for length in header.chain(data).chain([bytes.len() - 1]) {

@@ -1,5 +1,5 @@
-//! What `gust run` prints: characters that span tokens, stop texts, ends, JSON. On a model that says one text over and
-//! over, so that every byte is known.
+//! What `gust run` prints: characters that span tokens, stop texts, ends, JSON. The model repeats a single text, so
+//! that every byte is known.
 
 use gust_tests::{Parrot, ParrotFile, gust};
 use serde_json::{Value, json};
@@ -19,13 +19,13 @@ fn run(model: &ParrotFile, args: &[&str]) -> String {
         .success()
 }
 
-/// Whole characters only, however many tokens they span; what never becomes whole is U+FFFD.
+/// Only whole characters, however many tokens they span; a character that is never completed becomes U+FFFD.
 #[test]
 fn characters_are_held_back_until_they_are_whole() {
     let parrot = parrot();
     assert_eq!(run(&parrot, &["-n", "10", "x"]), format!("{TEXT}\n"));
     assert_eq!(run(&parrot, &["-n", "20", "x"]), format!("{TEXT}{TEXT}\n"));
-    // Four tokens make the first character, two of three the beginning of the second.
+    // Four tokens make the first character; two of three make the beginning of the second.
     assert_eq!(run(&parrot, &["-n", "4", "x"]), "😀\n");
     assert_eq!(run(&parrot, &["-n", "6", "x"]), "😀\u{fffd}\n");
     assert_eq!(run(&parrot, &["-n", "1", "x"]), "\u{fffd}\n");
@@ -44,7 +44,7 @@ fn json_has_a_line_for_each_token_and_a_summary() {
         .iter()
         .filter_map(|line| line["text"].as_str())
         .collect();
-    // The ninth byte never came; what is printed for the eighth belongs to no token.
+    // The ninth byte never came; the text printed for the eighth belongs to no token.
     let expected = ["", "", "", "😀", "", "", "語", "", "\u{fffd}"];
     assert_eq!(texts, expected);
     let ids: Vec<u64> = lines
@@ -101,7 +101,7 @@ fn logprobs_are_those_of_the_model() {
             .as_array()
             .map_or(&[] as &[Value], Vec::as_slice);
         assert_eq!(top.len(), 2, "{line}");
-        // The parrot is sure of what it says.
+        // The parrot is certain of every token.
         let logprob = line["logprob"].as_f64().unwrap_or(f64::NAN);
         assert!(logprob <= 0.0 && logprob > -1e-3, "{line}");
         assert_eq!(top[0]["id"], line["id"]);
@@ -114,7 +114,7 @@ fn logprobs_are_those_of_the_model() {
     }
 }
 
-/// A stop text may span tokens and characters. Nothing of it is printed, and what only began like it is.
+/// A stop text may span tokens and characters. None of it is printed, but text that only begins like it is.
 #[test]
 fn an_answer_ends_before_a_stop_text() {
     let parrot = Parrot::new("abcdef").file();
@@ -126,7 +126,7 @@ fn an_answer_ends_before_a_stop_text() {
     assert_eq!(stop(&["fab"]), "abcde\n");
     assert_eq!(stop(&["cx", "fa"]), "abcde\n");
     assert_eq!(stop(&["a"]), "");
-    // It begins like a stop text when the tokens are used up: then it is text.
+    // The end begins like a stop text when the tokens run out: then it is text.
     assert_eq!(stop(&["abcdefabcdefabc"]), "abcdefabcdefab\n");
     assert_eq!(stop(&["efabcdefabX"]), "abcdefabcdefab\n");
 
@@ -145,7 +145,7 @@ fn an_answer_ends_before_a_stop_text() {
     assert_eq!(text, "abc");
 }
 
-/// A stop text in the middle of a character's bytes: the character is not printed in half.
+/// A stop text of several bytes per character: no character is printed in half.
 #[test]
 fn a_stop_text_of_many_bytes_is_found() {
     let parrot = parrot();
@@ -167,11 +167,11 @@ fn an_answer_ends_with_the_models_own_end() {
         lines.last().map(|line| &line["finish_reason"]),
         Some(&json!("end-of-sequence"))
     );
-    // Past the end, it begins again.
+    // Past its end, the text starts over.
     assert_eq!(run(&parrot, &["--ignore-eos", "-n", "8", "x"]), "abcabc\n");
 }
 
-/// The prompt is printed in front, unless it is not to be; from stdin, the last line break is not part of it.
+/// The prompt is printed first, unless `--no-echo` is given; from stdin, the final line break is not part of it.
 #[test]
 fn the_prompt_comes_first() {
     let parrot = Parrot::new("abc").file();
@@ -188,7 +188,7 @@ fn the_prompt_comes_first() {
     assert_eq!(echo(&[" Say: "], ""), " Say: abc\n");
 }
 
-/// A space belongs between a prompt and what follows, and not in front of a text that begins of itself.
+/// A space belongs between a prompt and its continuation, but not before a text without a prompt.
 #[test]
 fn only_a_text_without_a_prompt_loses_its_first_space() {
     let parrot = Parrot::new(" ab").file();

@@ -1,5 +1,6 @@
-//! Hostile files and prompts. The files are a sound model with bytes changed at random, the same ones in every run. Whatever they say, the program
-//! takes them, refuses them, or runs into a limit; it never panics or traps (which [`gust_tests::Ended`] looks for).
+//! Hostile files and prompts. The files are a valid model with bytes changed at random, the same ones in every run.
+//! Whatever they contain, the program accepts them, refuses them, or reaches a limit; it never panics or traps (which
+//! [`gust_tests::Ended`] checks).
 
 use std::thread;
 
@@ -25,8 +26,8 @@ fn changed_quantised_stories_do_no_harm() {
     attack(&bytes, 2);
 }
 
-/// No prompt does harm: not what looks like control tokens or template code, nor bytes that belong to no language, nor
-/// a text that is too long.
+/// No prompt does harm: neither text that looks like control tokens or template code, nor bytes that belong to no
+/// language, nor text that is too long.
 #[test]
 fn prompts_of_any_kind_do_no_harm() {
     let mut random = Random::new(3);
@@ -54,7 +55,7 @@ fn prompts_of_any_kind_do_no_harm() {
     }
     for prompt in prompts {
         let (short, length): (String, _) = (prompt.chars().take(40).collect(), prompt.len());
-        // The last line break of a prompt is not part of it.
+        // The final line break of a prompt is not part of it.
         let ended = gust(["run", "-n", "2"]).stdin(prompt + "\n").run();
         assert!(
             matches!(ended.code, Some(0 | 2 | 4)),
@@ -63,7 +64,7 @@ fn prompts_of_any_kind_do_no_harm() {
     }
 }
 
-/// Values at the edges of what the flags take.
+/// Values at the limits of what the flags accept.
 #[test]
 fn extreme_settings_do_no_harm() {
     let parrot = Parrot::new("abc").file();
@@ -112,7 +113,7 @@ fn attack_from(sound: &[u8], seed: u64) {
     for nth in 0..FILES / 2 {
         let changed = change(sound, header, &mut random);
         std::fs::write(file.path(), &changed).unwrap_or_else(|error| panic!("{error}"));
-        // A model may come out that runs, perhaps for long: the limits end it.
+        // The result may be a model that runs, perhaps for a long time: the limits end it.
         let limits = ["--call-timeout", "20", "--max-memory", "1GiB"];
         let ended = match random.below(4) {
             0 => gust(["inspect"]),
@@ -141,11 +142,11 @@ fn change(sound: &[u8], header: usize, random: &mut Random) -> Vec<u8> {
         };
         let at = random.below(end.max(1));
         match random.below(6) {
-            // A bit.
+            // One bit.
             0 => bytes[at] ^= 1 << random.below(8),
-            // A byte.
+            // One byte.
             1 => bytes[at] = random.any() as u8,
-            // A number of eight bytes that is at the edge of something.
+            // An eight-byte number at the edge of some range.
             2 | 3 => {
                 let edges = [
                     0,
@@ -162,13 +163,13 @@ fn change(sound: &[u8], header: usize, random: &mut Random) -> Vec<u8> {
                 let room = (bytes.len() - at).min(8);
                 bytes[at..at + room].copy_from_slice(&edge[..room]);
             }
-            // A number of four bytes.
+            // A four-byte number.
             4 => {
                 let number = (random.below(40) as u32).to_le_bytes();
                 let room = (bytes.len() - at).min(4);
                 bytes[at..at + room].copy_from_slice(&number[..room]);
             }
-            // Some bytes fewer.
+            // Some bytes removed.
             _ => {
                 let room = (bytes.len() - at).min(1 + random.below(16));
                 bytes.drain(at..at + room);
@@ -178,7 +179,7 @@ fn change(sound: &[u8], header: usize, random: &mut Random) -> Vec<u8> {
     bytes
 }
 
-/// Where the data begin, about: behind the name of the last tensor.
+/// Roughly where the data begin: after the name of the last tensor.
 fn header_length(bytes: &[u8]) -> usize {
     let last = b"output";
     let found = bytes.windows(last.len()).rposition(|window| window == last);

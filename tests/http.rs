@@ -17,7 +17,7 @@ use wasmtime_wasi_http::{
     WasiHttpView,
 };
 
-/// An instance that serves one request after the other, as `wasmtime serve` keeps it with instance reuse.
+/// An instance that serves one request after another, as `wasmtime serve` does with instance reuse.
 struct Server {
     store: Store<State>,
     proxy: Proxy,
@@ -29,10 +29,10 @@ struct State {
     hooks: NoRequests,
 }
 
-/// Room of a session in tokens: less than some of the answers want.
+/// The context size of a session in tokens: smaller than some of the answers need.
 const CONTEXT: u32 = 128;
 
-/// A server asks nobody.
+/// The server makes no requests of its own.
 struct NoRequests;
 
 type Sent = Box<dyn Future<Output = Result<()>> + Send>;
@@ -123,7 +123,7 @@ impl Server {
         (status, serde_json::from_str(&body).expect("JSON"))
     }
 
-    /// The data of the events, without the last, which says that it is done.
+    /// The data of the events, without the last one, which marks the end.
     fn stream(&mut self, path: &str, body: &Value) -> Vec<Value> {
         let (status, kind, body) = self.ask("POST", path, &body.to_string());
         assert_eq!(
@@ -178,7 +178,7 @@ fn it_speaks_openais_api() {
     assert_eq!(status, 503, "{answer}");
 }
 
-/// The tokens of `gust run`, whole and streamed, and again from a context that is already there.
+/// The tokens of `gust run`, whole and streamed, and again from a cached context.
 fn completions(server: &mut Server) {
     let expected = gust([
         "run",
@@ -226,7 +226,7 @@ fn completions(server: &mut Server) {
         Some(&json!(40))
     );
 
-    // Where the context is full before the end, that is a length, too, whole and streamed.
+    // If the context fills up before the end, the reason is also `length`, whole and streamed.
     body["ignored"] = "by everyone".into();
     body["max_tokens"] = 1000.into();
     let events = server.stream("/v1/completions", &body);
@@ -260,7 +260,7 @@ fn chats(server: &mut Server) {
     for token in content {
         let top = &token["top_logprobs"];
         assert_eq!(top.as_array().map(Vec::len), Some(2));
-        // Greedy: it is the best of them.
+        // Greedy: the token is the best of them.
         assert_eq!(
             (&top[0]["token"], &top[0]["logprob"]),
             (&token["token"], &token["logprob"])

@@ -1,5 +1,5 @@
-//! What the end-to-end tests share: running the built command, finding the shared data, making small models, and a host that
-//! is not ours.
+//! What the end-to-end tests share: running the built command, finding the shared data, making small models, and a host
+//! that is not ours.
 
 mod helpers;
 

@@ -1,4 +1,4 @@
-//! Limits and what interrupts: each breach is an error that says so, with its own exit code.
+//! Limits and interruptions: each is an error that says so, with its own exit code.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::Stdio;
@@ -32,7 +32,7 @@ fn a_prompt_that_fills_the_context_leaves_no_room() {
             .run()
     };
     run(&"x".repeat(16)).fails(4, &["prompt too long", "17", "16"]);
-    // It fits, and nothing fits after it.
+    // It fits, but nothing fits after it.
     assert_eq!(run(&"x".repeat(15)).code, Some(4));
 }
 
@@ -111,7 +111,7 @@ fn ctrl_c_ends_a_run_with_its_summary() {
     let mut child = gust(args).model(&parrot).start(Stdio::null());
     let mut lines =
         BufReader::new(child.stdout.take().unwrap_or_else(|| panic!("no stdout"))).lines();
-    // The first token is there: it is in the middle of its answer.
+    // The first token has arrived: the run is in the middle of its answer.
     lines.next();
     interrupt(child.id());
     let last = lines.map_while(Result::ok).last().unwrap_or_default();
@@ -125,11 +125,11 @@ fn ctrl_c_ends_a_run_with_its_summary() {
     assert!(stderr.contains("cancelled | seed"), "{stderr}");
 }
 
-/// Cutting a file short while its pages are mapped ends the run with an error.
+/// Truncating a file while its pages are mapped ends the run with an error.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_file_cut_short_while_in_use_is_an_error() {
-    // Wide enough that its weights are mapped and not read at once.
+    // Wide enough that its weights are mapped rather than read immediately.
     let mut parrot = Parrot::new("abc");
     parrot.width = 512;
     parrot.chat_template = Some("{{ messages[-1].content }}".to_owned());
@@ -157,7 +157,7 @@ fn a_file_cut_short_while_in_use_is_an_error() {
     let stderr = String::from_utf8_lossy(&ended.stderr);
     assert_eq!(ended.status.code(), Some(3), "{stderr}");
     assert!(
-        stderr.contains("error: the model's file was cut short"),
+        stderr.contains("error: the model file was truncated"),
         "{stderr}"
     );
 }

@@ -1,4 +1,5 @@
-//! What the command says of its own speed: other programs read it, so its form is tested. No test asserts a time.
+//! What the command reports about its own speed: other programs read it, so its format is tested. No test asserts a
+//! time.
 
 use std::process::Stdio;
 
@@ -62,7 +63,7 @@ fn rounds_can_be_measured_behind_other_tokens() {
 #[cfg(target_os = "linux")]
 #[test]
 fn perf_is_told_the_names_of_the_engines_functions() {
-    // Compiled, and then from the cache.
+    // First compiled, then from the cache.
     for _ in 0..2 {
         let child = gust(["inspect", "--profile"]).start(Stdio::null());
         let map = format!("/tmp/perf-{}.map", child.id());

@@ -1,4 +1,4 @@
-//! `gust pack`: the packed file says the same as the one it was made from, and is there as a whole or not at all.
+//! `gust pack`: the packed file gives the same answers as the original, and appears complete or not at all.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,14 +18,14 @@ fn pack(model: &Path, output: &Path) -> Ended {
         .run()
 }
 
-/// A new folder, and a name in it.
+/// A new folder, and the path of a file in it.
 fn place() -> (TempDir, PathBuf) {
     let folder = TempDir::new().expect("a temporary folder");
     let output = folder.path().join("packed.gguf");
     (folder, output)
 }
 
-/// The tokens of a story and the logits after some tokens, of any number of threads.
+/// The tokens of a story and the logits after some tokens, with this number of threads.
 fn answers(model: &Path, threads: &str) -> (Vec<Value>, Value) {
     let args = [
         "--seed",
@@ -114,7 +114,7 @@ fn it_goes_on_where_it_was_interrupted() {
     let half = whole.len() / 2;
     assert_eq!(again(&whole[..half]), Some(half as u64));
     assert_eq!(again(&whole), Some(whole.len() as u64));
-    // What is no beginning of this file is not built on.
+    // A partial file that is not a prefix of this output is discarded.
     assert_eq!(again(&[7; 1000]), Some(0));
     let mut other_end = whole[..half].to_vec();
     other_end[half - 1] ^= 1;
@@ -129,7 +129,7 @@ fn nothing_is_replaced_unasked() {
     let (_folder, output) = place();
     fs::write(&output, "mine").expect("can be written");
     let model = shipped("gust-stories-q8_0.gguf");
-    pack(&model, &output).fails(2, &["exists already"]);
+    pack(&model, &output).fails(2, &["already exists"]);
     assert_eq!(fs::read(&output).expect("still there"), b"mine");
     let report = gust(["pack", "--force", "--json", "-o"])
         .args([&output])

@@ -1,20 +1,21 @@
-//! stories260K against what other programs compute: a reference in float64 ("exact"), and llama.cpp, which quantises
-//! activations as gust does.
+//! stories260K compared with what other programs compute: a reference in float64 ("exact"), and llama.cpp, which
+//! quantises activations as gust does.
 //!
-//! How far quantised activations move a logit is chance: two programs that round a little differently make errors of
-//! the same size in different places. One case is one throw of the dice, in which either may be luckier; the largest
-//! error over all 8 cases of 512 logits is not. So every case is held to llama.cpp's largest.
+//! How far quantised activations move a logit is a matter of chance: two programs that round slightly differently make
+//! errors of the same size in different places. A single case is one throw of the dice, in which either program may be
+//! luckier; the largest error over all 8 cases of 512 logits is not. So the bound for every case is llama.cpp's largest
+//! error.
 
 use std::path::PathBuf;
 
 use gust_tests::{Gust, gust, shared, shared_json};
 use serde_json::Value;
 
-/// In F32 nothing is rounded but the sums, whose order is free.
+/// In F32 only the sums are rounded, and their order is free.
 const F32_LOGITS: f64 = 1e-4;
 /// Nats per token.
 const NLL: f64 = 0.01;
-/// The quantised models whose matrices meet quantised activations, in gust as in llama.cpp.
+/// The quantised models whose matrices are multiplied with quantised activations, in gust as in llama.cpp.
 const QUANTISED: [&str; 2] = ["q8_0", "q4_0"];
 
 #[test]
@@ -23,7 +24,7 @@ fn f32_gives_the_200_greedy_tokens_of_the_reference() {
         return;
     };
     for case in list(&reference["cases"]) {
-        // One of the eight ends before its 200 tokens are full.
+        // One of the eight ends before it reaches 200 tokens.
         let expected = tokens(&case["greedy_tokens"]);
         let (found, prompt_tokens) = greedy("f32", &case["prompt"], expected.len());
         assert_eq!(found, expected, "{}", case["prompt"]);
@@ -44,7 +45,7 @@ fn f32_gives_the_text_of_the_reference() {
             .args(["-n", &count, "--no-echo", &prompt])
             .run()
             .success();
-        // SentencePiece writes the space in front of a first word, and takes it away when a text begins with it.
+        // SentencePiece puts a space before the first word, and removes it when a text begins with it.
         assert_eq!(found.trim(), expected.trim(), "{prompt}");
     }
 }
@@ -92,8 +93,8 @@ fn quantised_logits_are_within_llamacpps_distance_from_exact() {
     }
 }
 
-/// A token may differ from the exact one only where the margin is one that quantised activations can bridge: both the
-/// best and the second best logit may move by the gap. Behind such a token the texts differ.
+/// A token may differ from the exact one only if the margin is one that quantised activations can bridge: both the best
+/// and the second-best logit may move by the gap. After such a token the texts differ.
 #[test]
 fn quantised_greedy_tokens_are_exact_where_the_margin_is_clear() {
     for model in ["f16", QUANTISED[0], QUANTISED[1]] {
@@ -149,7 +150,7 @@ fn mean_nll_is_within_a_hundredth_of_exact() {
     }
 }
 
-/// The text of the evaluation gives its tokens, and so the same perplexity.
+/// The text of the evaluation yields its tokens, and therefore the same perplexity.
 #[test]
 fn perplexity_of_the_text_is_that_of_its_tokens() {
     let Some(reference) = shared_json("models/ref/stories260K.json") else {
@@ -174,7 +175,7 @@ fn command(command: &str, ty: &str) -> Gust {
     gust([command]).model(model.unwrap_or_default())
 }
 
-/// Greedy, and over the end of a story.
+/// Greedy, and past the end of a story.
 fn run(ty: &str) -> Gust {
     command("run", ty).args(["--temperature", "0", "--ignore-eos", "--kv-type", "f32"])
 }
@@ -209,7 +210,7 @@ fn deviation(found: &Value, expected: &Value) -> f64 {
         .fold(0.0, f64::max)
 }
 
-/// How far llama.cpp is from exact, in the case where it is farthest.
+/// How far llama.cpp is from exact in its worst case.
 fn largest_gap(reference: &Value) -> f64 {
     let cases = list(&reference["cases"]).iter();
     cases.map(stored_gap).fold(0.0, f64::max)

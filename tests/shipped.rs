@@ -1,8 +1,8 @@
-//! The model that ships: its text, to the letter, and what the commands say of it.
+//! The model that ships: its text, to the letter, and what the commands say about it.
 
 use gust_tests::{golden, gust};
 
-/// Greedy: these are the same bits on every machine.
+/// Greedy: the bits are the same on every machine.
 #[test]
 fn greedy_stories_are_the_golden_ones() {
     for (name, prompt) in [
@@ -17,7 +17,7 @@ fn greedy_stories_are_the_golden_ones() {
     }
 }
 
-/// Sampled: the chain and its random numbers are the same everywhere too.
+/// Sampled: the sampler chain and its random numbers are also the same everywhere.
 #[test]
 fn sampled_stories_are_the_golden_ones() {
     for seed in ["1", "2"] {
@@ -28,7 +28,7 @@ fn sampled_stories_are_the_golden_ones() {
     }
 }
 
-/// A story for people: it goes on in words.
+/// A story for people: it continues in words.
 #[test]
 fn a_story_is_made_of_words() {
     let story = gust(["run", "-n", "120", "--seed", "11", "Once upon a time"])

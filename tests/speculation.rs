@@ -1,4 +1,4 @@
-//! Speculative decoding: the same text, token by token and number by number, as without it.
+//! Speculative decoding: the same text as without it, token by token and number by number.
 
 use gust_tests::{Gust, Parrot, gust, shared, workspace};
 use serde_json::Value;
@@ -7,7 +7,7 @@ use serde_json::Value;
 const PROMPT: &str =
     "Once upon a time there was a little red bird. The little red bird sang. The little red bird";
 
-/// The answer's tokens and texts, and how it ended, as JSON lines without what was measured; and the usage.
+/// The answer's tokens and texts, and how it ended, as JSON lines without timings; and the usage.
 fn lines(run: Gust) -> (Vec<Value>, Value) {
     let mut lines = run.run().json_lines();
     let summary = lines.pop().unwrap_or_default();
@@ -19,7 +19,7 @@ fn number(usage: &Value, name: &str) -> u64 {
     usage[name].as_u64().unwrap_or_default()
 }
 
-/// Runs with `args` and without any speculation, and compares. Gives the tokens that were drafted and accepted.
+/// Runs with `args` and without any speculation, and compares. Returns the numbers of tokens drafted and accepted.
 fn agree(run: impl Fn() -> Gust, args: &[&str]) -> (u64, u64) {
     let (plain, usage) = lines(run().args(["--lookup", "0"]));
     assert_eq!(number(&usage, "drafted_tokens"), 0, "{usage}");
@@ -87,7 +87,7 @@ fn the_reference_model_says_the_same() {
     }
 }
 
-/// A text that goes in circles is read off the look-up but for its beginning.
+/// A text that goes in circles comes from the lookup, except for its beginning.
 #[test]
 fn circles_are_accepted() {
     let parrot = Parrot::new("abcdefgh").file();
@@ -99,7 +99,7 @@ fn circles_are_accepted() {
     );
 }
 
-/// The shipped model in fewer bits proposes what the shipped one says.
+/// A version of the shipped model with fewer bits proposes tokens to it.
 #[test]
 fn a_draft_model_changes_nothing() {
     let models = workspace().join("models");
@@ -139,7 +139,7 @@ fn a_draft_model_with_another_vocabulary_is_refused() {
         .fails(3, &["/no/such/draft.gguf"]);
 }
 
-/// A conversation feeds, truncates and goes on.
+/// A conversation feeds, truncates and continues.
 #[test]
 fn a_conversation_is_the_same() {
     let chat = |lookup: &str| {

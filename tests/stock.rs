@@ -1,4 +1,4 @@
-//! The composed components in a stock Wasmtime, without gust's host: the same tokens, and what adapters add.
+//! The composed components in a stock Wasmtime, without gust's host: the same tokens, and what the adapters add.
 
 mod bindings {
     #![allow(missing_docs, unreachable_pub, reason = "generated")]
@@ -19,7 +19,7 @@ use wasmtime_wasi::p2::bindings::sync::Command;
 /// Arguments and environment variables.
 type Run<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)]);
 
-/// Runs a program each of these ways, and gives what it wrote to stdout and to stderr.
+/// Runs a program in each of these ways, and returns what it wrote to stdout and to stderr.
 fn run<const N: usize>(bytes: &[u8], runs: [Run<'_>; N]) -> [(String, String); N] {
     let (component, linker) = compiled(bytes);
     runs.map(|(args, variables)| {
@@ -84,7 +84,7 @@ fn the_program_has_the_lines_of_json_of_gust_run() {
     );
 }
 
-/// Across the borders of tokens, in another case than the model writes.
+/// Across token boundaries, and in a different case from the one that the model writes.
 #[test]
 fn a_filter_stops_or_masks() {
     let bytes = composed(&["filter"], Some("command"));
@@ -113,8 +113,8 @@ fn a_filter_stops_or_masks() {
     assert_eq!(exact.0, whole, "{}", exact.1);
 }
 
-/// All three, one around the other, and nothing for the filter to find: whatever an engine can be asked, the answer is the
-/// same as without them.
+/// All three middlewares around each other, with nothing for the filter to find: every function of the engine returns
+/// the same as without them.
 #[test]
 fn middleware_passes_everything_else_on() {
     let alone = Library::new(&[], &[]);
@@ -126,7 +126,7 @@ fn middleware_passes_everything_else_on() {
     }
     assert_eq!(alone.0.len(), wrapped.0.len());
 
-    // And of the log: numbers, and no text.
+    // The log contains numbers, but no text.
     let lines: Vec<_> = wrapped.1.lines().collect();
     let of = |event: &str| lines.iter().filter(|line| line.contains(event)).count();
     assert_eq!(
@@ -179,7 +179,7 @@ impl Library {
         Library { store, llm, model }
     }
 
-    /// What each function of the contract answers, and what was written to stderr until all is dropped.
+    /// What each function of the contract returns, and what was written to stderr until everything is dropped.
     fn everything(mut self) -> (Vec<String>, String) {
         let mut said = Vec::new();
         let mut say =
@@ -306,7 +306,7 @@ impl Library {
     }
 }
 
-/// The pace is a promise about the least time. That a token does not come too late cannot be tested on a busy machine.
+/// The pace promises a minimum time. That a token does not come too late cannot be tested on a busy machine.
 #[test]
 fn jitter_gives_each_token_its_time() {
     let bytes = composed(&["jitter"], Some("command"));

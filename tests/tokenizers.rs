@@ -1,11 +1,11 @@
-//! Tokens of the vocabularies of other programs: llama.cpp's texts and the tokens that it makes of them.
+//! Tokens of other programs' vocabularies: llama.cpp's test texts and the tokens that it turns them into.
 
 use std::path::Path;
 
 use gust_tests::{gust, shared};
 use serde_json::{Value, json};
 
-/// Between two texts of a `.inp` file.
+/// Separates two texts in a `.inp` file.
 const SEPARATOR: &str = "\n__ggml_vocab_test__\n";
 
 #[test]
@@ -38,7 +38,7 @@ fn llama_spm() {
     check("llama-spm");
 }
 
-/// Texts go in as llama.cpp's own test gives them: without special tokens.
+/// Texts are tokenized as in llama.cpp's own test: without special tokens.
 fn check(vocabulary: &str) {
     let Some(model) = shared(&format!("vocab/ggml-vocab-{vocabulary}.gguf")) else {
         return;

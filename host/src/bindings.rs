@@ -1,6 +1,6 @@
-//! Rust types and calls made from `wit/`, and how they become the public ones.
+//! Rust types and calls generated from `wit/`.
 //!
-//! The generated types stay in here: the public records have defaults, documentation and room to grow.
+//! The generated types stay in here: the public structs have defaults, documentation and room to grow.
 
 #![allow(missing_docs, unreachable_pub, reason = "generated")]
 

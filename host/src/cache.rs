@@ -1,10 +1,11 @@
 //! Compiled engines, kept between runs.
 //!
-//! Compiling takes seconds, reading the result milliseconds. An entry is one file, named by everything that the result
-//! depends on: the component, Wasmtime's version and settings and the processor's features (all of them in Wasmtime's
-//! compatibility hash), and gust's version. A file says its length and its checksum; one that does not hold what it says
-//! is compiled again and replaced. Files are written beside their place and renamed, so that programs starting at the
-//! same time see whole files only. A folder that cannot be written to is no error: then there is no cache.
+//! Compiling takes seconds, reading the result milliseconds. An entry is one file, named after everything that the
+//! result depends on: the component, Wasmtime's version and settings and the processor's features (all of them in
+//! Wasmtime's compatibility hash), and gust's version. A file states its length and its checksum; if its contents do
+//! not match, the engine is compiled again and the file replaced. Files are written to a temporary name and then
+//! renamed, so that programs starting at the same time only see complete files. A folder that cannot be written to is
+//! not an error: there is no cache then.
 
 #![expect(
     unsafe_code,
@@ -20,7 +21,7 @@ use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-/// The first bytes of every file: what it is, and the version of this layout.
+/// The first bytes of every file: its kind, and the version of this layout.
 const MAGIC: &[u8; 16] = b"gust engine  1\r\n";
 
 /// How an entry's name ends.
@@ -29,7 +30,8 @@ const EXTENSION: &str = "gust-engine";
 /// Entries beyond this many are removed, the oldest first.
 const KEPT: usize = 8;
 
-/// Where compiled engines are kept by default: `GUST_CACHE_DIR` (empty: nowhere), else the user's folder for caches.
+/// Where compiled engines are kept by default: `GUST_CACHE_DIR` (nowhere if empty), otherwise the user's cache
+/// directory.
 pub(crate) fn default_dir() -> Option<PathBuf> {
     match std::env::var_os("GUST_CACHE_DIR") {
         Some(dir) if dir.is_empty() => None,
@@ -42,8 +44,8 @@ pub(crate) fn default_dir() -> Option<PathBuf> {
     }
 }
 
-/// Gives `component` compiled for `engine`: from the cache in `dir`, or else by compiling it, which is announced with
-/// `on_compile`, and stored for the next time.
+/// Returns `component` compiled for `engine`: from the cache in `dir`, or else by calling `on_compile`, compiling it,
+/// and storing the result for the next time.
 pub(crate) fn compiled(
     engine: &Engine,
     component: &[u8],
@@ -65,7 +67,7 @@ pub(crate) fn compiled(
     Ok(compiled)
 }
 
-/// Creates `dir` where it is missing. Says whether it may be used: machine code is loaded from it, so no other user may
+/// Creates `dir` if it is missing. Returns whether it may be used: machine code is loaded from it, so no other user may
 /// be able to put any there.
 fn prepare(dir: &Path) -> bool {
     #[cfg(unix)]
@@ -75,8 +77,8 @@ fn prepare(dir: &Path) -> bool {
             .recursive(true)
             .mode(0o700)
             .create(dir);
-        // Readable by others is no harm. Writable by a group is how some systems set up home folders, where the group
-        // is the user's own.
+        // It does no harm if others can read it. Some systems make home folders writable by a group, which is the
+        // user's own group.
         dir.metadata()
             .is_ok_and(|dir| dir.is_dir() && dir.mode() & 0o002 == 0)
     }
@@ -105,7 +107,7 @@ fn name(engine: &Engine, component: &[u8]) -> String {
     name
 }
 
-/// A cryptographic hash for what implements `Hash`.
+/// A cryptographic hash for values that implement `Hash`.
 struct Key(Sha256);
 
 impl Hasher for Key {
@@ -122,7 +124,7 @@ impl Hasher for Key {
     }
 }
 
-/// Reads an entry. `None` where it is missing, is not whole, or is not what Wasmtime would load.
+/// Reads an entry. `None` if it is missing, is incomplete, or is not something that Wasmtime would load.
 fn read(engine: &Engine, entry: &Path) -> Option<Component> {
     let bytes = fs::read(entry).ok()?;
     let (magic, rest) = bytes.split_first_chunk::<{ MAGIC.len() }>()?;
@@ -130,14 +132,14 @@ fn read(engine: &Engine, entry: &Path) -> Option<Component> {
     if magic != MAGIC || Sha256::digest(code)[..] != checksum[..] {
         return None;
     }
-    // SAFETY: `deserialize` wants bytes that `serialize` made, unchanged. The checksum shows them to be what `write` has
-    // written, which is what `serialize` gave; damage by accident does not pass it. Damage on purpose would, but `prepare`
-    // has found that others cannot write to the folder, and whoever can write there as this user can as well replace the
-    // program. Wasmtime itself refuses code for other versions, settings and processors.
+    // SAFETY: `deserialize` requires unchanged bytes from `serialize`. The checksum shows that they are what `write`
+    // has written, which is what `serialize` returned; accidental damage does not pass it. Deliberate damage would, but
+    // `prepare` has found that others cannot write to the folder, and anyone who can write there as this user can just
+    // as well replace the program. Wasmtime itself refuses code for other versions, settings and processors.
     unsafe { Component::deserialize(engine, code) }.ok()
 }
 
-/// Writes an entry so that it appears whole or not at all.
+/// Writes an entry so that it appears complete or not at all.
 fn write(entry: &Path, code: &[u8]) -> std::io::Result<()> {
     let dir = entry.parent().ok_or(std::io::ErrorKind::InvalidInput)?;
     let mut file = tempfile::NamedTempFile::new_in(dir)?;
@@ -148,7 +150,7 @@ fn write(entry: &Path, code: &[u8]) -> std::io::Result<()> {
     prune(dir)
 }
 
-/// Removes the oldest entries, which no program of today may ever ask for again.
+/// Removes the oldest entries, which may never be needed again.
 fn prune(dir: &Path) -> std::io::Result<()> {
     let mut entries: Vec<_> = fs::read_dir(dir)?
         .flatten()

@@ -7,9 +7,9 @@ use crate::Error;
 
 /// Stops what a session is doing, from any thread or a signal handler's thread.
 ///
-/// Work under way ends with [`Error::Cancelled`], within a fraction of a layer of the model, and so does all work that is
-/// begun until [`reset`](Self::reset). The session stays usable: it keeps what it has taken, and a chunk of a prompt is taken
-/// as a whole or not at all. Components of others may end at the next chunk or token only.
+/// Work in progress ends with [`Error::Cancelled`], within a fraction of a layer of the model, and so does all work
+/// that is started before [`reset`](Self::reset). The session stays usable: it keeps what it has taken, and a chunk of
+/// a prompt is taken as a whole or not at all. Third-party components may stop only at the next chunk or token.
 #[derive(Debug, Clone, Default)]
 pub struct CancelHandle(Arc<AtomicBool>);
 

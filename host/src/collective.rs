@@ -1,11 +1,11 @@
-//! The `collective` import: the group of instances that compute one model, each on a thread of its own.
+//! The `collective` import: the group of instances that compute one model, each on its own thread.
 //!
-//! [`Group::all_gather`] is a barrier. Who comes spins for a moment, because the others are usually less than that
-//! behind, and then sleeps. It cannot hang: whoever ends a call, well or not, [leaves](Group::leave), and who waits for one
-//! that has left is told to leave too. Cancelling is decided by the parts of a gather, so that all members are told at
-//! the same one and are in the same state afterwards.
+//! [`Group::all_gather`] is a barrier. A member that arrives spins for a moment, because the others usually arrive
+//! within that time, and then sleeps. It cannot hang: a member that ends a call, well or not, [leaves](Group::leave),
+//! and a member that waits for one that has left is told to leave too. Whether a call is cancelled is decided by the
+//! parts of a gather, so that all members are told at the same gather and are in the same state afterwards.
 //!
-//! Also where an instance comes by while it computes, so that a call that is late can be ended (see
+//! An instance also passes through here while it computes, so that an overdue call can be ended (see
 //! [`deadline`](crate::deadline)).
 
 use std::hint::spin_loop;
@@ -17,14 +17,14 @@ use std::time::{Duration, Instant};
 use crate::bindings::gust::llm::collective::{CollectiveError, Host};
 use crate::state::State;
 
-/// How long who waits stays awake: longer than members that have the same to do are usually apart, and than a caller
-/// takes between two tokens; a thread that sleeps takes about half as long to wake.
+/// How long a waiting member stays awake: longer than members with the same work are usually apart, and longer than a
+/// caller takes between two tokens. A sleeping thread takes about half as long to wake.
 const PATIENCE: Duration = Duration::from_micros(100);
 
 /// Instances that compute together.
 pub(crate) struct Group {
     seats: Box<[Seat]>,
-    /// Nothing where there are more members than processors: those that are behind need the one that would spin.
+    /// Zero if there are more members than processors: the members that are behind need the processor that would spin.
     patience: Duration,
     /// The first member of this call that failed, and why.
     failed: Mutex<Option<(usize, String)>>,
@@ -34,16 +34,16 @@ pub(crate) struct Group {
     news: Condvar,
 }
 
-/// What a member shows the others. On cache lines of its own, because all look at it while they spin.
+/// What a member shows the others. It has its own cache lines, because all members read it while they spin.
 #[derive(Default)]
 #[repr(align(128))]
 struct Seat {
-    /// Gathers of this call that the member has come to.
+    /// The number of gathers of this call at which the member has arrived.
     arrived: AtomicU64,
     /// Whether it has left the call.
     gone: AtomicBool,
-    /// Its parts of the last two gathers. Two are enough: who brings the next one has read all of the one before, and
-    /// so has everyone who lets that gather end.
+    /// Its parts of the last two gathers. Two are enough: a member that brings the next part has read all parts of the
+    /// gather before, and so has every member that lets that gather end.
     parts: [RwLock<Part>; 2],
 }
 
@@ -54,7 +54,7 @@ struct Part {
     cancelled: bool,
 }
 
-/// Why a member is to leave a call.
+/// Why a member has to leave a call.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Leave {
     Cancelled,
@@ -89,7 +89,7 @@ impl Group {
         self.patience
     }
 
-    /// Begins a call of the first `called` members. Nobody may be in a call.
+    /// Begins a call of the first `called` members. No member may be in a call.
     pub(crate) fn begin(&self, called: usize) {
         *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = None;
         for (rank, seat) in self.seats.iter().enumerate() {
@@ -98,7 +98,7 @@ impl Group {
         }
     }
 
-    /// Ends the call of one member, which may have failed. Of no effect where it has left already.
+    /// Ends the call of one member, which may have failed. Has no effect if the member has already left.
     pub(crate) fn leave(&self, rank: usize, failure: Option<String>) {
         if self.seats[rank].gone.load(SeqCst) {
             return;
@@ -111,13 +111,13 @@ impl Group {
         self.wake();
     }
 
-    /// The member of this call that failed first: the cause, where the others failed because of it.
+    /// The member of this call that failed first. If the others failed because of it, it is the cause.
     pub(crate) fn first_failed(&self) -> Option<usize> {
         let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         failed.as_ref().map(|(rank, _)| *rank)
     }
 
-    /// Brings a part, waits for the others', and gives all of them put together.
+    /// Brings a part, waits for the others' parts, and returns all of them concatenated.
     pub(crate) fn all_gather(
         &self,
         rank: usize,
@@ -146,7 +146,7 @@ impl Group {
             missing.is_none_or(|seat| seat.gone.load(SeqCst))
         });
         if !self.seats.iter().all(has_come) {
-            // It will not come any more, and this one must not go on without it.
+            // The missing member will not arrive any more, and this one must not continue without it.
             let reason = self.reason();
             self.leave(rank, Some(reason.clone()));
             return Err(Leave::Aborted(reason));
@@ -176,12 +176,13 @@ impl Group {
         }
     }
 
-    /// Waits until `over` holds, which others make true and then [`wake`](Self::wake).
+    /// Waits until `over` holds. Others make it true and then call [`wake`](Self::wake).
     fn wait(&self, over: impl Fn() -> bool) {
         if stay_awake(self.patience, &over) {
             return;
         }
-        // In this order, and `wake` in the opposite one: either it sees a sleeper, or the sleeper what it has done.
+        // In this order, and in the opposite order for `wake`: either the waker sees the sleeper, or the sleeper sees
+        // what the waker has done.
         self.sleepers.fetch_add(1, SeqCst);
         let mut asleep = self.asleep.lock().unwrap_or_else(PoisonError::into_inner);
         while !over() {
@@ -201,9 +202,9 @@ impl Group {
     }
 }
 
-/// Spins until `over` holds, at most for `patience`. Says whether it does.
+/// Spins until `over` holds, at most for `patience`. Returns whether it holds.
 pub(crate) fn stay_awake(patience: Duration, mut over: impl FnMut() -> bool) -> bool {
-    /// Looks between two at the clock.
+    /// The number of checks between two looks at the clock.
     const LOOKS: usize = 64;
     let mut start = None;
     loop {
@@ -246,7 +247,7 @@ impl Host for State {
 
     fn checkpoint(&mut self) -> wasmtime::Result<Result<(), CollectiveError>> {
         self.in_time()?;
-        // Several members could see it at different places; they are told at a gather.
+        // Several members might see it in different places, so they are told at a gather.
         if self.member.group.size() == 1 && self.is_cancelled() {
             return Ok(Err(self.leave(Leave::Cancelled)));
         }

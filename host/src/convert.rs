@@ -1,4 +1,4 @@
-//! Between the types that are made from `wit/` and the public ones.
+//! Conversions between the types generated from `wit/` and the public ones.
 
 use crate::bindings::exports::gust::llm::engine as wit;
 use crate::{

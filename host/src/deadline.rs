@@ -1,13 +1,13 @@
 //! Ends calls that take too long.
 //!
-//! Each call has a deadline, [`State::deadline`], where a limit is set. There are two ways to hold an engine to it:
+//! If a limit is set, each call has a deadline, [`State::deadline`]. There are two ways to enforce it:
 //!
-//! - *When it comes by.* The embedded engine calls an import at every read of a file and several times in every layer of
-//!   a model. Those calls look at the clock ([`State::in_time`]) and end what is late. That costs tens of nanoseconds
-//!   a layer, and what the engine does in between is bounded.
-//! - *Anywhere.* A component of someone else may never come by. It is compiled so that it looks at a counter
-//!   (Wasmtime's *epoch*) at every turn of every loop and asks the host when the counter has moved. A [`Ticker`]
-//!   moves it while a call is under way, and sleeps otherwise. Measured, this costs the engine 6 % in the inner loops
+//! - *At imports.* The embedded engine calls an import at every read of a file and several times in every layer of a
+//!   model. Those calls look at the clock ([`State::in_time`]) and end a call that is late. That costs tens of
+//!   nanoseconds per layer, and what the engine does in between is bounded.
+//! - *Anywhere.* A third-party component may never call an import. It is compiled so that it looks at a counter
+//!   (Wasmtime's *epoch*) at every iteration of every loop and asks the host when the counter has moved. A [`Ticker`]
+//!   moves it while a call is in progress, and sleeps otherwise. Measured, this costs the engine 6 % in the inner loops
 //!   of large matrices and 25 % with the smallest models, where the other way costs under 1 %.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -21,7 +21,7 @@ use crate::state::State;
 /// How late the end of a call may be noticed.
 const TICK: Duration = Duration::from_millis(5);
 
-/// Moves an engine's epoch while calls are under way. Its thread ends when it is dropped.
+/// Moves an engine's epoch while calls are in progress. Its thread ends when it is dropped.
 pub(crate) struct Ticker(Arc<Shared>);
 
 #[derive(Default)]
@@ -95,7 +95,7 @@ impl Drop for Call {
 }
 
 impl State {
-    /// Ends the call, by an error that an import passes on, where it is late.
+    /// Ends the call if it is late, with an error that an import passes on.
     pub(crate) fn in_time(&self) -> wasmtime::Result<()> {
         if self.is_late() {
             Err(Trap::Interrupt.into())
@@ -110,7 +110,7 @@ impl State {
     }
 }
 
-/// Makes calls of an interruptible `store` end with [`Trap::Interrupt`] wherever they are when they are late.
+/// Makes late calls of an interruptible `store` end with [`Trap::Interrupt`], wherever they are.
 pub(crate) fn enforce(store: &mut Store<State>) {
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(|store| {

@@ -1,4 +1,4 @@
-//! The engine: a component that models are loaded with.
+//! The engine: a component that loads models.
 
 use std::borrow::Cow;
 use std::path::PathBuf;
@@ -25,13 +25,13 @@ struct Shared {
     profiling: Profiling,
     on_compile: Option<Box<dyn Fn() + Send + Sync>>,
     program: Arc<Program>,
-    /// Of a component that is not the embedded one: itself again, such that it can be interrupted anywhere. Compiled
-    /// when a model is first loaded with a limit on the time of a call.
+    /// For a component other than the embedded one: the same component, compiled so that it can be interrupted
+    /// anywhere. Compiled when a model is first loaded with a time limit per call.
     interruptible: Mutex<Option<Arc<Program>>>,
 }
 
 impl Shared {
-    /// Whether it is the engine that is built with this library.
+    /// Whether this is the engine that is built with this library.
     fn is_embedded(&self) -> bool {
         matches!(self.component, Cow::Borrowed(_))
     }
@@ -41,7 +41,7 @@ impl Engine {
     /// The engine that is built with this library, compiled or from the cache.
     ///
     /// # Errors
-    /// [`Error::Component`] where this system cannot run it.
+    /// [`Error::Component`] if this system cannot run it.
     ///
     /// ```
     /// let engine = gust::Engine::new()?;
@@ -51,7 +51,7 @@ impl Engine {
         Engine::builder().build()
     }
 
-    /// An engine with choices: another component, another cache.
+    /// A builder for an engine with other settings: another component, another cache.
     pub fn builder() -> EngineBuilder {
         EngineBuilder {
             component: Component::Bytes(Cow::Borrowed(EMBEDDED)),
@@ -65,12 +65,12 @@ impl Engine {
 
     /// Loads a model into new instances of the engine, one for each [thread](LoadOptions::threads).
     ///
-    /// Each instance has a memory of its own and some of the rows of every matrix. The sessions of a model share its
+    /// Each instance has its own memory and some of the rows of every matrix. The sessions of a model share its
     /// instances and take turns; to compute at the same time, load the model again (mapped weights share their memory).
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::Io`], [`Error::InvalidModel`], [`Error::Unsupported`], [`Error::OutOfMemory`] and the
-    /// limits of `options`.
+    /// [`Error::NotFound`], [`Error::Io`], [`Error::InvalidModel`], [`Error::Unsupported`], [`Error::OutOfMemory`], and
+    /// those for the limits of `options`.
     ///
     /// ```
     /// use gust::{Engine, LoadOptions, Scope};
@@ -97,12 +97,11 @@ impl Engine {
         Model::load(ensemble, options, threads)
     }
 
-    /// A model file in the engine's own layout, which it computes faster from: write it into a file, and load that. What
-    /// it does for which types is in `benches/RESULTS.md`.
+    /// Repacks a model file into the engine's own layout, with which it computes faster: write the result to a file,
+    /// and load that. `benches/RESULTS.md` says what this does for which types.
     ///
     /// # Errors
-    /// Those of [`load`](Self::load) that a broken file leads to; [`Error::Unsupported`] of an engine that has no such
-    /// layout.
+    /// The errors of [`load`](Self::load) for a broken file; [`Error::Unsupported`] if the engine has no such layout.
     ///
     /// ```
     /// let mut packed = gust::Engine::new()?.pack(gust::SHIPPED_MODEL)?;
@@ -151,7 +150,7 @@ impl fmt::Debug for Engine {
     }
 }
 
-/// Choices for an [`Engine`].
+/// Settings for an [`Engine`].
 #[must_use]
 pub struct EngineBuilder {
     component: Component,
@@ -168,19 +167,19 @@ enum Component {
 }
 
 impl EngineBuilder {
-    /// The component in this file, which exports `gust:llm/engine`. Default: the one built with this library.
+    /// Uses the component in this file, which exports `gust:llm/engine`. Default: the one built with this library.
     pub fn component_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.component = Component::File(path.into());
         self
     }
 
-    /// This component, in its binary form, which exports `gust:llm/engine`. Default: the one built with this library.
+    /// Uses this component, in binary form, which exports `gust:llm/engine`. Default: the one built with this library.
     pub fn component_bytes(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.component = Component::Bytes(Cow::Owned(bytes.into()));
         self
     }
 
-    /// Puts a middleware around the engine; the next goes around this one.
+    /// Wraps the engine in a middleware; the next one wraps this one.
     ///
     /// ```
     /// use gust::{Engine, LoadOptions, Middleware};
@@ -197,38 +196,39 @@ impl EngineBuilder {
         self
     }
 
-    /// An environment variable that the middleware sees, and what it is around. An engine alone has none.
+    /// Sets an environment variable for the middleware and for what it wraps. An engine alone has none.
     pub fn variable(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.variables.push((name.into(), value.into()));
         self
     }
 
-    /// Where compiled engines are kept; `None` compiles each time. It must not be writable by other users, or it is not
-    /// used. Default: the folder in the environment variable `GUST_CACHE_DIR`, else the user's folder for caches.
+    /// Sets where compiled engines are kept; `None` compiles each time. A folder that other users can write to is not
+    /// used. Default: the folder in the environment variable `GUST_CACHE_DIR`, otherwise the user's cache directory.
     pub fn cache_dir(mut self, dir: Option<PathBuf>) -> Self {
         self.cache_dir = dir;
         self
     }
 
-    /// Writes `/tmp/perf-PID.map`, from which Linux's `perf` learns the names of the engine's functions. Where the system
-    /// has no such thing, [`build`](Self::build) fails.
+    /// Writes `/tmp/perf-PID.map`, from which Linux's `perf` learns the names of the engine's functions. On systems
+    /// without it, [`build`](Self::build) fails.
     pub fn perf_map(mut self) -> Self {
         self.profiling = Profiling::PerfMap;
         self
     }
 
-    /// Called when the component has to be compiled, which may take seconds. At most twice, and once for the embedded
-    /// one: the first load with a limit on the time of a call compiles others again, so that they can be interrupted.
+    /// Sets a function to call when the component has to be compiled, which may take seconds. It is called at most
+    /// twice, and once for the embedded engine: the first load with a time limit per call compiles other components
+    /// again, so that they can be interrupted.
     pub fn on_compile(mut self, listener: impl Fn() + Send + Sync + 'static) -> Self {
         self.on_compile = Some(Box::new(listener));
         self
     }
 
-    /// Makes the engine.
+    /// Builds the engine.
     ///
     /// # Errors
-    /// [`Error::Component`] where the component cannot be read or compiled, exports no `gust:llm/engine`, or imports
-    /// what no engine needs.
+    /// [`Error::Component`] if the component cannot be read or compiled, exports no `gust:llm/engine`, or imports
+    /// something that no engine needs.
     pub fn build(self) -> Result<Engine, Error> {
         let EngineBuilder {
             component,

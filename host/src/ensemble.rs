@@ -1,10 +1,11 @@
 //! An ensemble: the instances of the engine that compute one model together, and how calls go into them.
 //!
-//! All members run the same program on the same input, each on a thread of its own, and meet in `collective`. The first
-//! one, the *lead*, runs on the thread of whoever calls; the others have [`Worker`]s. An ensemble of one has none, and a
-//! call into it is a call and no more.
+//! All members run the same program on the same input, each on its own thread, and meet in `collective`. The first one,
+//! the *lead*, runs on the caller's thread; the others have [`Worker`]s. An ensemble of one has no workers, and a call
+//! into it is just a call.
 //!
-//! Models and sessions share their ensemble behind a lock. An ensemble that has ended answers everything with the reason.
+//! Models and sessions share their ensemble through a lock. An ensemble that has ended answers every call with the
+//! reason.
 
 mod worker;
 
@@ -25,7 +26,7 @@ use worker::{Others, Outcome, Worker};
 /// Instances that compute one model together.
 pub(crate) struct Ensemble {
     stage: Mutex<Stage>,
-    /// Of each member, the resources that nobody has any more. The next call gives them back, so that dropping a session
+    /// For each member, the resources that are no longer used. The next call drops them, so that dropping a session
     /// never waits.
     dropped: Mutex<Vec<Vec<ResourceAny>>>,
     memory: MemoryBudget,
@@ -36,7 +37,7 @@ struct Stage {
     lead: Instance,
     workers: Vec<Worker>,
     group: Arc<Group>,
-    /// Why it cannot be called any more.
+    /// Why it can no longer be called.
     ended: Option<Error>,
 }
 
@@ -44,14 +45,14 @@ struct Stage {
 #[derive(Clone)]
 pub(crate) struct Handle(Arc<[ResourceAny]>);
 
-/// What a call into an instance gives.
+/// What a call into an instance returns.
 pub(crate) type Answer<T> = wasmtime::Result<Result<T, wit::Error>>;
 
 impl Ensemble {
-    /// Makes `size` instances that can load `model`, and the draft model of `options`.
+    /// Creates `size` instances that can load `model`, and the draft model of `options`.
     ///
     /// # Errors
-    /// Where the draft model's file cannot be opened, or an instance cannot be made.
+    /// If the draft model's file cannot be opened, or an instance cannot be created.
     pub(crate) fn new(
         program: &Arc<Program>,
         model: &Blob,
@@ -89,7 +90,7 @@ impl Ensemble {
         }))
     }
 
-    /// Asks the lead alone, for what needs no other member and changes nothing.
+    /// Calls the lead alone, for calls that need no other member and change nothing.
     pub(crate) fn ask<T>(
         &self,
         of: &Handle,
@@ -103,7 +104,7 @@ impl Ensemble {
         answer.unwrap_or_else(|reason| Err(stage.end(reason)))
     }
 
-    /// Calls all members, and gives the lead's answer.
+    /// Calls all members, and returns the lead's answer.
     pub(crate) fn call<T: Send + 'static>(
         &self,
         on: &Handle,
@@ -113,7 +114,7 @@ impl Ensemble {
         Ok(self.call_each(on, cancel, call)?.swap_remove(0))
     }
 
-    /// Calls all members, and gives their answers, the lead's first.
+    /// Calls all members, and returns their answers, the lead's first.
     pub(crate) fn call_each<T: Send + 'static>(
         &self,
         on: &Handle,
@@ -152,12 +153,12 @@ impl Ensemble {
         let answers = self.perform(&mut stage, cancel, call)?;
         agreed(answers, &stage.group).map_err(|refusal| match refusal.done.is_empty() {
             true => refusal.error,
-            // Some have done what others have not: they cannot go on together.
+            // Some members succeeded and others did not: they cannot continue together.
             false => stage.end(refusal.error),
         })
     }
 
-    /// Makes something new in all members.
+    /// Creates a resource in all members.
     pub(crate) fn make(
         &self,
         call: impl Fn(usize, &Guest, &mut Store<State>) -> Answer<ResourceAny> + Send + Sync + 'static,
@@ -175,7 +176,7 @@ impl Ensemble {
             })
     }
 
-    /// Makes something new in all members out of what they have.
+    /// Creates a resource in all members from one that they have.
     pub(crate) fn make_of(
         &self,
         of: &Handle,
@@ -188,14 +189,14 @@ impl Ensemble {
         self.make(move |rank, engine, store| call(engine, store, of.0[rank]))
     }
 
-    /// Gives a model or a session back. Never waits.
+    /// Releases a model or a session. Never waits.
     pub(crate) fn discard(&self, handle: &Handle) {
         for (dropped, resource) in lock(&self.dropped).iter_mut().zip(&*handle.0) {
             dropped.push(*resource);
         }
     }
 
-    /// Ends the telling of progress: the model is loaded.
+    /// Stops reporting progress: the model is loaded.
     pub(crate) fn loaded(&self) {
         self.progress.end();
     }
@@ -213,7 +214,7 @@ impl Ensemble {
         }
     }
 
-    /// Has all members do the same. An error is the end of the ensemble.
+    /// Runs the same call in all members. An error is the end of the ensemble.
     fn perform<T: Send + 'static>(
         &self,
         stage: &mut Stage,
@@ -280,14 +281,14 @@ impl Stage {
     }
 }
 
-/// Why a call failed where no member has ended.
+/// Why a call failed although no member has ended.
 struct Refusal<T> {
     error: Error,
-    /// What members have all the same done, and their ranks.
+    /// The results of the members that succeeded nevertheless, and their ranks.
     done: Vec<(usize, T)>,
 }
 
-/// What all members have answered, if they agree: one that fails is the answer of all.
+/// The answers of all members, if they all succeeded; if one fails, the whole call fails.
 fn agreed<T>(answers: Vec<Result<T, Error>>, group: &Group) -> Result<Vec<T>, Refusal<T>> {
     let cause = group.first_failed();
     let (mut done, mut error) = (Vec::with_capacity(answers.len()), None);
@@ -306,7 +307,8 @@ fn agreed<T>(answers: Vec<Result<T, Error>>, group: &Group) -> Result<Vec<T>, Re
     }
 }
 
-/// Locks, also after a panic (of a caller's function): Wasmtime refuses by itself to enter what was left half-way.
+/// Locks, even after a panic (of a caller's function): Wasmtime itself refuses to enter an instance that was left
+/// halfway.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

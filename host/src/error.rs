@@ -1,18 +1,18 @@
 //! What can go wrong.
 //!
-//! One enum for the whole library. Its first half mirrors the `error` variant of `wit/engine.wit`: what the engine
-//! answers. The second half is the host's own: limits, cancellation, and components that break their contract.
+//! One enum for the whole library. Its first half mirrors the `error` variant of `wit/engine.wit`: the errors that the
+//! engine returns. The second half is the host's own: limits, cancellation, and components that break their contract.
 
 use std::time::Duration;
 
-/// What was looked at, what it should have been, and what it was.
+/// What was checked, what was expected, and what was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mismatch {
-    /// What was looked at: a tensor, a metadata key, an option.
+    /// What was checked: a tensor, a metadata key, an option.
     pub subject: String,
-    /// What it should have been.
+    /// What was expected.
     pub expected: String,
-    /// What it was.
+    /// What was found.
     pub found: String,
 }
 
@@ -27,62 +27,62 @@ impl std::fmt::Display for Mismatch {
     }
 }
 
-/// Why something failed.
+/// Why a call failed.
 ///
 /// After an error the model and the session are as they were before the call, unless the variant says that they are
 /// lost. An instance that is lost answers every later call with the error that ended it.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// There is no model of this name.
+    /// There is no model with this name.
     #[error("no model at `{0}`")]
     NotFound(String),
-    /// The bytes are no model that can be trusted: a broken or hostile file.
+    /// The bytes are not a valid model: the file is broken or hostile.
     #[error("invalid model: {0}")]
     InvalidModel(Mismatch),
-    /// A sound model that this engine cannot run.
+    /// A valid model that this engine cannot run.
     #[error("unsupported model: {0}")]
     Unsupported(Mismatch),
-    /// The instance's memory does not suffice. Both in bytes.
+    /// The instance does not have enough memory.
     #[error("out of memory: needed {needed} bytes, available {available} bytes")]
     OutOfMemory {
-        /// Bytes that were wanted.
+        /// Bytes that were needed.
         needed: u64,
-        /// Bytes that could be had.
+        /// Bytes that were available.
         available: u64,
     },
-    /// The tokens fed are more than the context holds. None of them was taken.
+    /// More tokens were fed than fit into the context. None of them was taken.
     #[error("prompt too long: {tokens} tokens, room for {limit}")]
     PromptTooLong {
         /// Tokens that were given.
         tokens: u32,
-        /// Tokens that there is room for.
+        /// Tokens that fit.
         limit: u32,
     },
-    /// The context has no room for another token. Truncate the session or begin another.
+    /// The context has no room for another token. Truncate the session or start a new one.
     #[error("context full: all {limit} tokens are used")]
     ContextFull {
         /// Tokens that the context holds.
         limit: u32,
     },
-    /// The caller's mistake: an option outside its range, a token outside the vocabulary.
+    /// The caller made a mistake: an option out of range, a token outside the vocabulary.
     #[error("invalid argument: {0}")]
     InvalidArgument(Mismatch),
     /// The model's bytes could not be read. The session is lost.
     #[error("reading failed: {0}")]
     Io(String),
-    /// The instances that compute together have lost each other.
+    /// One of the instances that compute together is gone.
     #[error("aborted: {0}")]
     Aborted(String),
 
-    /// The component cannot be used: no component, another world, or it does not compile.
+    /// The component cannot be used: it is not a component, has another world, or does not compile.
     #[error("unusable component: {0}")]
     Component(String),
-    /// The engine wanted more memory than [`Limits::memory`](crate::Limits::memory) allows. Where it could not go on
-    /// without, the model and its sessions are lost.
-    #[error("memory limit reached: the engine may use {limit} bytes")]
+    /// The engine asked for more memory than [`Limits::memory`](crate::Limits::memory) allows. If it could not continue
+    /// without that memory, the model and its sessions are lost.
+    #[error("memory limit reached: the engine may use at most {limit} bytes")]
     MemoryLimit {
-        /// Bytes that it may use.
+        /// Bytes that the engine may use.
         limit: u64,
     },
     /// A call took longer than [`Limits::call_time`](crate::Limits::call_time). The model and its sessions are lost.
@@ -94,10 +94,10 @@ pub enum Error {
     /// [`CancelHandle::cancel`](crate::CancelHandle::cancel) was called. The session stays usable.
     #[error("cancelled")]
     Cancelled,
-    /// The model's file was cut short while its pages were in use. The model and its sessions are lost.
-    #[error("the model's file was cut short while in use")]
+    /// The model file was truncated while its pages were in use. The model and its sessions are lost.
+    #[error("the model file was truncated while in use")]
     FileChanged,
-    /// The component broke off. Carries its own last words where it had any. The model and its sessions are lost.
+    /// The component trapped. Carries its last output to standard error, if any. The model and its sessions are lost.
     #[error("the engine trapped: {0}")]
     Trap(String),
 }
@@ -106,8 +106,12 @@ impl Error {
     /// What to do about it, for a line that begins with `hint:`.
     pub fn hint(&self) -> Option<&str> {
         Some(match self {
-            Error::NotFound(_) => "check the path; without a model, gust uses the one it ships",
-            Error::InvalidModel(_) => "the file may be cut short or no GGUF; fetch it again",
+            Error::NotFound(_) => {
+                "check the path; if no model is given, gust uses the one that ships with it"
+            }
+            Error::InvalidModel(_) => {
+                "the file may be truncated, or not a GGUF file; download it again"
+            }
             Error::Unsupported(_) => {
                 "convert or quantise the model to a type and architecture from the list in the README"
             }
@@ -115,13 +119,13 @@ impl Error {
             Error::PromptTooLong { .. } => "shorten the prompt or raise the context length",
             Error::ContextFull { .. } => "raise the context length, or truncate the session",
             Error::Component(_) => {
-                "a component has to export `gust:llm/engine@0.1.0` and import no more than the engine does"
+                "a component must export `gust:llm/engine@0.1.0` and import no more than the engine does"
             }
             Error::MemoryLimit { .. } => {
                 "raise the memory limit, or use a smaller context or model"
             }
             Error::CallTime { .. } => "raise the time limit per call",
-            Error::FileChanged => "load the model again once the file is whole",
+            Error::FileChanged => "load the model again once the file is complete",
             Error::InvalidArgument(_)
             | Error::Io(_)
             | Error::Aborted(_)

@@ -1,7 +1,7 @@
 //! One running instance of the engine, and how a call goes into it.
 //!
-//! [`Instance::call`] sets the deadline, lets the call run, and sorts out how it ended: with the engine's answer, or
-//! with the end of the instance, which must not be called again then.
+//! [`Instance::call`] sets the deadline, runs the call, and determines how it ended: with the engine's answer, or with
+//! the end of the instance, which must not be called again after that.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,13 +15,13 @@ use crate::state::State;
 use crate::trace::Trace;
 use crate::{CancelHandle, Error, Limits, deadline, memory, packing};
 
-/// What Rust writes after a panic's message, and what cannot be done in here.
+/// What Rust writes after a panic's message, and what is not possible in here.
 const BACKTRACE_NOTE: &str =
     "note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace";
 
 /// One running instance of the engine.
 pub(crate) struct Instance {
-    // Before the program: what runs goes before what it is made of.
+    // Before the program, so that it is dropped first.
     store: Store<State>,
     exports: Llm,
     program: Arc<Program>,
@@ -59,7 +59,8 @@ impl Instance {
         })
     }
 
-    /// Calls the engine, which can be cancelled. Inside is its answer or its own error; outside, why the instance ended.
+    /// Calls the engine; the call can be cancelled. The inner result is the engine's answer or error; the outer error
+    /// is why the instance ended.
     pub(crate) fn call<T>(
         &mut self,
         cancel: Option<&CancelHandle>,
@@ -95,7 +96,7 @@ fn run<T>(
 ) -> Result<T, Error> {
     let state = store.data_mut();
     state.memory.refused = false;
-    // A limit so far in the future that the clock cannot say it is none.
+    // A limit too far in the future for the clock to represent is no limit.
     state.deadline = limits
         .call_time
         .and_then(|time| Instant::now().checked_add(time));
@@ -109,7 +110,7 @@ fn run<T>(
     answer.map_err(|error| why(&error, store.data(), limits))
 }
 
-/// Why a call broke off.
+/// Why a call failed.
 fn why(error: &wasmtime::Error, state: &State, limits: Limits) -> Error {
     if let (Some(limit), Some(Trap::Interrupt)) = (limits.call_time, error.downcast_ref::<Trap>()) {
         return Error::CallTime { limit };
@@ -117,7 +118,7 @@ fn why(error: &wasmtime::Error, state: &State, limits: Limits) -> Error {
     if let Some(breach) = memory_breach(state, limits) {
         return breach;
     }
-    // The innermost cause is the trap itself; what is around it are addresses.
+    // The innermost cause is the trap itself; the outer ones are addresses.
     let trap = error.root_cause().to_string();
     let last_words = state.last_words.take();
     let last_words = last_words.trim_end_matches(BACKTRACE_NOTE).trim();
@@ -128,8 +129,8 @@ fn why(error: &wasmtime::Error, state: &State, limits: Limits) -> Error {
     })
 }
 
-/// The breach of a limit that was set, if memory was refused in this call. Without one, what was refused is more than
-/// WebAssembly can address.
+/// The error for the memory limit, if one was set and memory was refused in this call. Without a limit, the memory
+/// refused is more than WebAssembly can address.
 fn memory_breach(state: &State, limits: Limits) -> Option<Error> {
     let limit = limits.memory.filter(|_| state.memory.refused)?;
     Some(Error::MemoryLimit { limit })

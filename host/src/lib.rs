@@ -14,23 +14,24 @@
 //! # Ok::<(), gust::Error>(())
 //! ```
 //!
-//! The engine that reads the model's file and computes with it is a WebAssembly component, compiled into this library.
-//! It has no files, no network, no clock to wait on: the worst that a hostile model can do is an [`Error`]. What it may
-//! use can be [limited](Limits), what it does can be [cancelled](CancelHandle), and any other component that exports
-//! `gust:llm/engine` can take its place ([`EngineBuilder::component_file`]).
+//! The engine, which reads the model file and runs the model, is a WebAssembly component compiled into this library. It
+//! has no files, no network and no clock to wait on: the worst that a hostile model can do is cause an [`Error`]. Its
+//! resources can be [limited](Limits), its work can be [cancelled](CancelHandle), and any other component that exports
+//! `gust:llm/engine` can replace it ([`EngineBuilder::component_file`]).
 //!
 //! - An [`Engine`] is compiled code, made once and [cached](EngineBuilder::cache_dir) between runs.
-//! - A [`Model`] is a file in instances of the engine, which compute together, each on a [thread](LoadOptions::threads). On
-//!   Linux its weights are mapped and not copied: loading takes milliseconds, and every process and instance that uses the
-//!   file shares one copy of it.
-//! - A [`Session`] is a sequence of tokens and how it goes on. Feed it what was said, and iterate over the answer, as
-//!   [text](Session::text) or as [tokens](Session::tokens). It can be [copied](Session::fork), [cut](Session::truncate) and
-//!   [stored](Session::save).
+//! - A [`Model`] is a file loaded into instances of the engine, which compute together, each on its own
+//!   [thread](LoadOptions::threads). On Linux its weights are mapped rather than copied: loading takes milliseconds,
+//!   and all processes and instances that use the file share one copy of it.
+//! - A [`Session`] is a sequence of tokens that the model continues. Feed it a prompt, and iterate over the answer, as
+//!   [text](Session::text) or as [tokens](Session::tokens). It can be [copied](Session::fork),
+//!   [truncated](Session::truncate) and [saved](Session::save).
 //!
 //! Everything is synchronous and can be sent between threads. The sessions of a model take turns.
 //!
-//! A [`SIGBUS`](https://man7.org/linux/man-pages/man7/signal.7.html) handler is installed when a file is first mapped, so
-//! that a file which is cut short while in use is an [error](Error::FileChanged). It passes on what is not its own.
+//! When a file is first mapped, gust installs a [`SIGBUS`](https://man7.org/linux/man-pages/man7/signal.7.html)
+//! handler, so that a file truncated while in use is an [error](Error::FileChanged). The handler passes all other
+//! faults on.
 
 mod bindings;
 mod cache;
@@ -76,5 +77,5 @@ pub use session::{Session, Text, Tokens};
 pub use source::Source;
 pub use utf8::Utf8Stream;
 
-/// The model that ships with gust: a GGUF file in the program.
+/// The model that ships with gust: a GGUF file embedded in the program.
 pub const SHIPPED_MODEL: &[u8] = include_bytes!(env!("GUST_EMBED_MODEL"));

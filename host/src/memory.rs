@@ -1,23 +1,25 @@
 //! Linear memories that the host owns, so that it can map files into them.
 //!
-//! Wasmtime asks a [`MemoryCreator`](wasmtime::MemoryCreator) for each linear memory. Ours reserves address space, hands
-//! it out as the memory grows, and keeps a [`Region`] for it by which [`Region::map_file`] can put a file's pages where
-//! the engine wants its weights. [`observe`] ties the memories made while it runs to the instance that is being made.
+//! Wasmtime asks a [`MemoryCreator`](wasmtime::MemoryCreator) for each linear memory. Ours reserves address space,
+//! hands it out as the memory grows, and keeps a [`Region`] for it, through which [`Region::map_file`] can put a file's
+//! pages where the engine wants its weights. [`observe`] links the memories created while it runs to the instance being
+//! made.
 //!
-//! All `unsafe` of mapping is in here and in [`sigbus`]. The argument, once for the whole module:
+//! All `unsafe` code for mapping is in here and in [`sigbus`]. Why it is sound, once for the whole module:
 //!
-//! - *Who owns the addresses.* A `Region` owns its reservation from its `mmap` to the `munmap` in its `Drop`. Every other
-//!   call (`mprotect`, `mmap` with `MAP_FIXED`) stays within it, which is checked where the call is made. Wasmtime holds
-//!   the only `Arc` of a region; all else hold a `Weak`, so that the region goes when Wasmtime gives the memory up.
-//! - *What compiled code relies on.* The base never moves, `size` bytes from it can be read and written, everything
-//!   else up to the end of the guard faults. Growing only adds pages. Mapping a file replaces pages below `size` by
+//! - *Who owns the addresses.* A `Region` owns its reservation from its `mmap` to the `munmap` in its `Drop`. Every
+//!   other call (`mprotect`, `mmap` with `MAP_FIXED`) stays within it, which is checked where the call is made.
+//!   Wasmtime holds the only `Arc` of a region; everything else holds a `Weak`, so that the region is dropped when
+//!   Wasmtime drops the memory.
+//! - *What compiled code relies on.* The base never moves, `size` bytes from it can be read and written, and everything
+//!   else up to the end of the guard faults. Growing only adds pages. Mapping a file replaces pages below `size` with
 //!   pages that can be read and written too.
-//! - *Who looks on.* A file is mapped only inside a call that the engine makes to the host. The thread that runs the
-//!   store is the one that maps, Wasmtime has handed out no reference into the memory (the arguments are
-//!   numbers), and the engine asked for the change itself.
-//! - *The file.* `MAP_PRIVATE`: what the engine writes stays in its memory. If the file is cut short, pages behind its
-//!   new end raise `SIGBUS`, which [`sigbus`] turns into zeros and a mark. If it is overwritten in place, the engine may
-//!   see other bytes: to it they are as untrusted as any.
+//! - *Who else has access.* A file is mapped only inside a call that the engine makes to the host. The thread that runs
+//!   the store is the one that maps, Wasmtime has handed out no reference into the memory (the arguments are numbers),
+//!   and the engine itself asked for the change.
+//! - *The file.* `MAP_PRIVATE`: what the engine writes stays in its memory. If the file is truncated, pages past its
+//!   new end raise `SIGBUS`, which [`sigbus`] turns into zeros and a mark. If it is overwritten in place, the engine
+//!   may see other bytes, which it trusts no more than any others.
 
 #![expect(
     unsafe_code,
@@ -37,17 +39,17 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use wasmtime::{LinearMemory, MemoryCreator, MemoryType};
 
-/// The size of a page of WebAssembly memory, and what `map-pages` wants its offsets and addresses to be multiples of.
+/// The size of a page of WebAssembly memory. `map-pages` requires offsets and addresses to be multiples of it.
 pub(crate) const WASM_PAGE: u64 = 65_536;
 
 /// Why a file could not be mapped.
 #[derive(Debug, PartialEq)]
 pub(crate) enum MapError {
-    /// The range is not within the file, not within the memory, or not aligned. Carries the size that it broke.
+    /// The range is not within the file, not within the memory, or not aligned. Carries the size of what it exceeds.
     OutOfRange(u64),
-    /// This cannot be done here at all.
+    /// Files cannot be mapped here at all.
     Unsupported,
-    /// The system would not. Carries its reason.
+    /// The system refused. Carries its reason.
     Io(String),
 }
 
@@ -55,13 +57,13 @@ pub(crate) enum MapError {
 pub(crate) struct Creator;
 
 thread_local! {
-    /// The regions made on this thread since [`observe`] began; none where it does not run.
+    /// The regions created on this thread since [`observe`] began; `None` while it is not running.
     static OBSERVED: RefCell<Option<Vec<Weak<Region>>>> = const { RefCell::new(None) };
 }
 
-/// Runs `instantiate` and gives the regions of the memories that were made meanwhile on this thread.
+/// Runs `instantiate` and returns the regions of the memories that were created on this thread meanwhile.
 ///
-/// Wasmtime makes all memories of an instance while it instantiates, on the thread that asked for it.
+/// Wasmtime creates all memories of an instance during instantiation, on the thread that asked for it.
 pub(crate) fn observe<T>(instantiate: impl FnOnce() -> T) -> (T, Vec<Weak<Region>>) {
     let before = OBSERVED.replace(Some(Vec::new()));
     let result = instantiate();
@@ -69,8 +71,8 @@ pub(crate) fn observe<T>(instantiate: impl FnOnce() -> T) -> (T, Vec<Weak<Region
     (result, made)
 }
 
-// SAFETY: the memories are zero filled (anonymous pages), never move, and have the reservation and the guard that were
-// asked for; see the module's argument.
+// SAFETY: the memories are zero-filled (anonymous pages), never move, and have the reservation and the guard that were
+// asked for; see the argument at the top of the module.
 unsafe impl MemoryCreator for Creator {
     fn new_memory(
         &self,
@@ -83,7 +85,9 @@ unsafe impl MemoryCreator for Creator {
         let capacity = reserved.unwrap_or(minimum).max(minimum);
         let region = Region::reserve(capacity, guard)
             .and_then(|region| region.grow_to(minimum).map(|()| Arc::new(region)))
-            .map_err(|error| format!("no address space for a linear memory: {error}"))?;
+            .map_err(|error| {
+                format!("cannot reserve address space for a linear memory: {error}")
+            })?;
         OBSERVED.with_borrow_mut(|observed| {
             if let Some(regions) = observed {
                 regions.push(Arc::downgrade(&region));
@@ -118,7 +122,7 @@ unsafe impl LinearMemory for Memory {
 /// The address space of one linear memory.
 #[derive(Debug)]
 pub(crate) struct Region {
-    /// Address of its first byte. A number: this module alone makes it a pointer.
+    /// Address of its first byte. A number, because only this module turns it into a pointer.
     start: usize,
     /// Bytes that it may grow to.
     capacity: usize,
@@ -126,7 +130,8 @@ pub(crate) struct Region {
     reserved: usize,
     /// Bytes that are accessible.
     size: AtomicUsize,
-    /// Its place among the regions whose `SIGBUS` is handled, from the first mapping on. `None` inside: all were taken.
+    /// Its place among the regions whose `SIGBUS` is handled, from the first mapping on. An inner `None` means that all
+    /// places were taken.
     watch: OnceLock<Option<sigbus::Watch>>,
 }
 
@@ -135,7 +140,7 @@ impl Region {
         let capacity = capacity.next_multiple_of(host_page());
         let reserved = capacity.checked_add(guard.next_multiple_of(host_page()));
         let reserved = reserved.ok_or(io::ErrorKind::OutOfMemory)?.max(host_page());
-        // SAFETY: without `MAP_FIXED`, so that nothing that exists is touched.
+        // SAFETY: without `MAP_FIXED`, no existing mapping is touched.
         let start = unsafe {
             libc::mmap(
                 ptr::null_mut(),
@@ -168,7 +173,7 @@ impl Region {
         if new_size > self.capacity || !new_size.is_multiple_of(host_page()) {
             return Err(io::ErrorKind::OutOfMemory.into());
         }
-        // SAFETY: `size..new_size` is within the reservation, whose pages are ours, and above all that is accessible.
+        // SAFETY: `size..new_size` is within the reservation, whose pages are ours, and above everything accessible.
         let done = unsafe {
             libc::mprotect(
                 (self.start + size) as *mut libc::c_void,
@@ -183,7 +188,7 @@ impl Region {
         Ok(())
     }
 
-    /// Whether this byte is in it.
+    /// Whether this byte is in the region.
     pub(crate) fn holds(&self, byte: *const u8) -> bool {
         let offset = byte.addr().checked_sub(self.start);
         offset.is_some_and(|offset| (offset as u64) < self.size())
@@ -194,15 +199,15 @@ impl Region {
         self.size.load(Ordering::Relaxed) as u64
     }
 
-    /// Whether a file was cut short under a mapping and the engine has read zeros in its place.
+    /// Whether a mapped file was truncated and the engine has read zeros in its place.
     pub(crate) fn file_was_cut(&self) -> bool {
         matches!(self.watch.get(), Some(Some(watch)) if watch.was_hit())
     }
 
-    /// Puts `length` bytes of `file` from `offset` at `address` of the memory, as `map-pages` in `wit/weights.wit` says.
-    /// The file was `size` bytes long when the engine was told its size.
+    /// Maps `length` bytes of `file` from `offset` at `address` of the memory, as `map-pages` in `wit/weights.wit`
+    /// says. The file was `size` bytes long when the engine was told its size.
     ///
-    /// Only call it while the engine is inside a call to the host (see the module's argument).
+    /// Only call this while the engine is inside a call to the host (see the argument at the top of the module).
     pub(crate) fn map_file(
         &self,
         file: &File,
@@ -224,7 +229,7 @@ impl Region {
             .len();
         if present < offset + length {
             return Err(MapError::Io(format!(
-                "the file was cut short to {present} bytes"
+                "the file was truncated to {present} bytes"
             )));
         }
         let start = self.start as *mut u8;
@@ -235,8 +240,8 @@ impl Region {
             return Err(MapError::Unsupported);
         }
         let offset = libc::off_t::try_from(offset).map_err(|_| MapError::OutOfRange(size))?;
-        // SAFETY: `check` has found `target` within the accessible part of this region, which is ours and which nobody
-        // holds a reference into. The new pages can be read and written like those that they replace.
+        // SAFETY: `check` has found `target` within the accessible part of this region, which is ours and into which
+        // no one holds a reference. The new pages can be read and written like those that they replace.
         let mapped = unsafe {
             libc::mmap(
                 start.add(target.start).cast(),
@@ -251,22 +256,22 @@ impl Region {
             return Ok(());
         }
         let error = io::Error::last_os_error();
-        // A failed `MAP_FIXED` may have removed what was there. Compiled code and Wasmtime rely on the pages, so put
-        // empty ones there, and give up where even that fails: there is no state to go on from.
+        // A failed `MAP_FIXED` may have removed the pages that were there. Compiled code and Wasmtime rely on them, so
+        // map empty ones, and abort if even that fails: there is no state to continue from.
         // SAFETY: as above.
         let restored = unsafe { zero_pages(start.add(target.start), target.len()) };
         if !restored {
             std::process::abort();
         }
         match error.raw_os_error() {
-            // A file system whose files cannot be mapped.
+            // The file system does not support mapping.
             Some(libc::ENODEV | libc::EACCES | libc::EPERM) => Err(MapError::Unsupported),
             _ => Err(MapError::Io(error.to_string())),
         }
     }
 
-    /// Checks a mapping and gives the bytes of the memory that it replaces: whole host pages, the last of which holds
-    /// zeros behind the file's end. Pages wholly behind it are left as they are, because touching them would fault.
+    /// Checks a mapping and returns the range of the memory that it replaces: whole host pages, the last of which holds
+    /// zeros past the end of the file. Pages entirely past it are left as they are, because touching them would fault.
     fn check(
         &self,
         size: u64,
@@ -293,25 +298,26 @@ impl Region {
 
 impl Drop for Region {
     fn drop(&mut self) {
-        // First the watch: once the addresses are given back, a fault there is someone else's.
+        // First drop the watch: once the addresses are released, a fault there is someone else's.
         drop(self.watch.take());
-        // SAFETY: the reservation is this region's, all of it, with what was mapped into it; Wasmtime has dropped the
-        // memory, so that nothing points into it any more.
+        // SAFETY: the whole reservation belongs to this region, with everything that was mapped into it. Wasmtime has
+        // dropped the memory, so nothing points into it any more.
         unsafe {
             libc::munmap(self.start as *mut libc::c_void, self.reserved);
         }
     }
 }
 
-/// Replaces the pages of a range by zeros that can be read and written. Says whether that worked. May be called in a
-/// signal handler.
+/// Replaces the pages of a range with zero pages that can be read and written. Returns whether that worked. May be
+/// called in a signal handler.
 ///
 /// # Safety
-/// The range is whole pages within the accessible part of a live region, and nothing depends on its bytes.
+/// The range must consist of whole pages within the accessible part of a live region, and nothing may depend on its
+/// bytes.
 unsafe fn zero_pages(start: *mut u8, length: usize) -> bool {
-    // The pointer is compared as it is no more than an address.
+    // The pointer is only compared, as an address.
     let wanted = NonNull::new(start.cast::<libc::c_void>());
-    // SAFETY: the caller's promise.
+    // SAFETY: promised by the caller.
     let mapped = unsafe {
         libc::mmap(
             start.cast(),

@@ -1,7 +1,7 @@
 //! Stands in for `memory.rs` on systems other than Linux: Wasmtime's own memories, and no mapping.
 //!
-//! Mapping needs two things that are tried on Linux only: pages that replace others at a fixed address, and a handler
-//! for the fault of a file that was cut short which gets along with Wasmtime's. Elsewhere the engine copies.
+//! Mapping needs two things that have been tried only on Linux: pages that replace others at a fixed address, and a
+//! handler for the fault of a truncated file that coexists with Wasmtime's. Elsewhere the engine copies.
 
 use std::fs::File;
 use std::sync::Weak;
@@ -12,13 +12,13 @@ use std::sync::Weak;
 pub(crate) enum MapError {
     /// See `memory.rs`.
     OutOfRange(u64),
-    /// This cannot be done here at all.
+    /// Files cannot be mapped here at all.
     Unsupported,
     /// See `memory.rs`.
     Io(String),
 }
 
-/// A memory that files could be mapped into. There is none.
+/// A memory that files could be mapped into. There are none.
 #[derive(Debug)]
 pub(crate) enum Region {}
 
@@ -43,7 +43,7 @@ impl Region {
     }
 }
 
-/// Runs `instantiate`; nothing is known of its memories.
+/// Runs `instantiate`; nothing is known about its memories.
 pub(crate) fn observe<T>(instantiate: impl FnOnce() -> T) -> (T, Vec<Weak<Region>>) {
     (instantiate(), Vec::new())
 }

@@ -15,7 +15,7 @@ use crate::{
     SessionOptions, SpecialTokens, TensorEntry, TokenizeOptions, weights,
 };
 
-/// A loaded model, in instances of the engine of its own. Clones are the same model; sessions keep it alive.
+/// A loaded model, in its own instances of the engine. Clones share the same model; sessions keep it alive.
 ///
 /// ```
 /// use gust::{Engine, LoadOptions, SpecialTokens, TokenizeOptions};
@@ -84,12 +84,12 @@ impl Model {
         })))
     }
 
-    /// How many threads compute. Of a model that is not loaded in full: how many would.
+    /// The number of compute threads. For a model that is not loaded in full: how many there would be.
     pub fn threads(&self) -> usize {
         self.0.threads
     }
 
-    /// What the model says of itself.
+    /// What the model says about itself.
     pub fn info(&self) -> &ModelInfo {
         &self.0.info
     }
@@ -97,7 +97,7 @@ impl Model {
     /// All metadata, in the order of the file.
     ///
     /// # Errors
-    /// None but those that end the model, such as [`Error::Trap`].
+    /// Only those that end the model, such as [`Error::Trap`].
     pub fn metadata(&self) -> Result<Vec<MetadataEntry>, Error> {
         let entries =
             self.ask(|engine, store, model| engine.call_metadata(store, model).map(Ok))?;
@@ -107,35 +107,36 @@ impl Model {
     /// All tensors, in the order of the file.
     ///
     /// # Errors
-    /// None but those that end the model, such as [`Error::Trap`].
+    /// Only those that end the model, such as [`Error::Trap`].
     pub fn tensors(&self) -> Result<Vec<TensorEntry>, Error> {
         let entries = self.ask(|engine, store, model| engine.call_tensors(store, model).map(Ok))?;
         Ok(entries.into_iter().map(TensorEntry::from).collect())
     }
 
-    /// Text to tokens.
+    /// Turns text into tokens.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] where the model's tokenizer is, [`Error::InvalidArgument`] where it was not loaded.
+    /// [`Error::Unsupported`] if the model's tokenizer is not supported, [`Error::InvalidArgument`] if it was not
+    /// loaded.
     pub fn tokenize(&self, text: &str, options: &TokenizeOptions) -> Result<Vec<u32>, Error> {
         let options = wit::TokenizeOptions::from(options);
         self.ask(|engine, store, model| engine.call_tokenize(store, model, text, options))
     }
 
-    /// Tokens to bytes, each token's one after the other. They are the text's as UTF-8, unless the tokens cut a
-    /// character.
+    /// Turns tokens into bytes, one token after the other. Together they are the text in UTF-8, unless the tokens split
+    /// a character.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] where a token is outside the vocabulary.
+    /// [`Error::InvalidArgument`] if a token is outside the vocabulary.
     pub fn detokenize(&self, tokens: &[u32], special: SpecialTokens) -> Result<Vec<u8>, Error> {
         let render = special == SpecialTokens::Render;
         self.ask(|engine, store, model| engine.call_detokenize(store, model, tokens, render))
     }
 
-    /// A conversation to the prompt that the model's chat template makes of it. Tokenize it with `parse_special`.
+    /// Renders a conversation as a prompt, with the model's chat template. Tokenize the prompt with `parse_special`.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] where there is no template, [`Error::InvalidArgument`] where it refuses the conversation.
+    /// [`Error::Unsupported`] if there is no template, [`Error::InvalidArgument`] if it rejects the conversation.
     pub fn render_chat(
         &self,
         messages: &[ChatMessage],
@@ -146,11 +147,11 @@ impl Model {
         self.ask(|engine, store, model| engine.call_render_chat(store, model, &messages, &options))
     }
 
-    /// An empty session.
+    /// Creates an empty session.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] where an option is out of range or the draft model has another vocabulary,
-    /// [`Error::OutOfMemory`] or [`Error::MemoryLimit`] where the context does not fit.
+    /// [`Error::InvalidArgument`] if an option is out of range or the draft model has another vocabulary,
+    /// [`Error::OutOfMemory`] or [`Error::MemoryLimit`] if the context does not fit.
     pub fn session(&self, options: &SessionOptions) -> Result<Session, Error> {
         let options = wit::SessionOptions::from(options);
         let Shared {
@@ -169,16 +170,16 @@ impl Model {
         Ok(session)
     }
 
-    /// Begins to take the time of the engine's operators, of all sessions of this model, from zero. Until then it costs
-    /// nothing, from then on next to nothing.
+    /// Starts measuring, from zero, the time that the engine's operators take in all sessions of this model. This
+    /// costs nothing before the call, and next to nothing after it.
     ///
     /// # Errors
-    /// [`Error::Component`] where the engine cannot tell, as other components than the embedded one may not.
+    /// [`Error::Component`] if the engine does not support it; components other than the embedded one may not.
     pub fn start_trace(&self) -> Result<(), Error> {
         self.traced(|trace, store| trace.start(store))
     }
 
-    /// Ends it, and gives the times, in the order in which operators first came up.
+    /// Stops measuring, and returns the times, in the order in which the operators first ran.
     ///
     /// # Errors
     /// As [`start_trace`](Self::start_trace).

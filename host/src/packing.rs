@@ -1,4 +1,4 @@
-//! Packed model files: the engine's side of `wit/packing.wit`, where it has that.
+//! Packed model files: the engine's side of `wit/packing.wit`, if it has one.
 
 use std::sync::Arc;
 
@@ -14,13 +14,13 @@ use crate::program::Program;
 use crate::state::{MemoryBudget, State};
 use crate::weights::{self, Blob, LoadProgress};
 
-/// The export that an engine need not have.
+/// An optional export of an engine.
 const INTERFACE: &str = "gust:llm/packing@0.1.0";
 
-/// A model file as it would be packed: the matrices that the engine has a faster layout for are in that layout, and
-/// everything else is as it was. Made by [`Engine::pack`](crate::Engine::pack).
+/// A model file as it would be packed: the matrices for which the engine has a faster layout are in that layout, and
+/// everything else is unchanged. Made by [`Engine::pack`](crate::Engine::pack).
 ///
-/// Nothing is kept of it; what is read is made from the file, inside the sandbox.
+/// None of it is stored: every read makes the bytes from the file, inside the sandbox.
 pub struct Packed {
     instance: Instance,
     file: ResourceAny,
@@ -58,21 +58,21 @@ impl Packed {
         })
     }
 
-    /// Bytes; as many as the file has.
+    /// Size in bytes, which is that of the file.
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// How many tensors change their layout. Where there are none, packing is no use.
+    /// How many tensors change their layout. If there are none, packing is of no use.
     pub fn changed_tensors(&self) -> u32 {
         self.changed_tensors
     }
 
-    /// `length` bytes from `offset`, at most 16 MiB; fewer where the file ends.
+    /// Returns `length` bytes from `offset`, at most 16 MiB; fewer at the end of the file.
     ///
     /// # Errors
-    /// [`Error::Io`] where the file cannot be read, [`Error::InvalidArgument`] for a length above the limit, and those that
-    /// end an instance.
+    /// [`Error::Io`] if the file cannot be read, [`Error::InvalidArgument`] for a length above the limit, and errors
+    /// that end an instance.
     pub fn read(&mut self, offset: u64, length: u32) -> Result<Vec<u8>, Error> {
         let file = self.file;
         self.instance.call(None, |_: &Guest, store| {
@@ -94,10 +94,10 @@ impl std::fmt::Debug for Packed {
     }
 }
 
-/// What the engine answers.
+/// The result type of the engine's functions.
 type Answer<T> = (Result<T, WitError>,);
 
-/// The functions of an engine that can pack. `None` in an instance of one that cannot.
+/// The functions of an engine that supports packing. `None` in an instance of one that does not.
 #[derive(Clone, Copy)]
 pub(crate) struct Functions {
     open: TypedFunc<(&'static str,), Answer<ResourceAny>>,

@@ -20,22 +20,22 @@ pub(crate) struct Program {
     pub(crate) exports: LlmIndices,
     /// Whether instances of it can compute together.
     pub(crate) is_collective: bool,
-    /// What its instances have around them.
+    /// The surroundings of its instances.
     pub(crate) surroundings: Surroundings,
-    /// Present where calls can be ended at loops.
+    /// Present if calls can be ended at loops.
     pub(crate) ticker: Option<Ticker>,
 }
 
 /// Where the calls of a program can be ended (see [`deadline`](crate::deadline)).
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Interruption {
-    /// When it calls an import.
+    /// When the program calls an import.
     AtImports,
-    /// At every turn of every loop.
+    /// At every iteration of every loop.
     AtLoops,
 }
 
-/// Who is told where compiled functions are.
+/// Which profiler is told where compiled functions are.
 #[derive(Clone, Copy, Default)]
 pub(crate) enum Profiling {
     #[default]
@@ -84,7 +84,7 @@ impl Program {
     }
 }
 
-/// Tells what is no component at all by its first bytes, in words rather than offsets.
+/// Rejects bytes that are not a component, by the first of them, with a message in words rather than offsets.
 fn check_kind(component: &[u8]) -> Result<(), Error> {
     let found = match component.first_chunk() {
         Some(b"\0asm\x0d\0\x01\0") => return Ok(()),
@@ -101,18 +101,18 @@ fn config(interruption: Interruption, profiling: Profiling) -> Config {
     config
         .cranelift_opt_level(OptLevel::Speed)
         .wasm_relaxed_simd(true)
-        // Not part of what the code is: what comes from the cache is told of, too.
+        // This does not affect the compiled code: the profiler is also told of code from the cache.
         .profiler(match profiling {
             Profiling::Off => ProfilingStrategy::None,
             Profiling::PerfMap => ProfilingStrategy::PerfMap,
         })
         .epoch_interruption(interruption == Interruption::AtLoops)
-        // A trap's message is for people; addresses in a component without names tell them nothing.
+        // A trap's message is for people; addresses in a component without names mean nothing to them.
         .wasm_backtrace_max_frames(None);
     #[cfg(target_os = "linux")]
     config
         .with_host_memory(Arc::new(crate::memory::Creator))
-        // Wasmtime's copy-on-write initialisation wants memories of its own.
+        // Wasmtime's copy-on-write initialisation needs Wasmtime's own memories.
         .memory_init_cow(false);
     config
 }

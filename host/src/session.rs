@@ -1,4 +1,4 @@
-//! A session: what has been said, and how it goes on.
+//! A session: a sequence of tokens, and how it continues.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::{
     CancelHandle, Error, Event, FinishReason, GenerationOptions, Model, Token, Usage, Utf8Stream,
 };
 
-/// A sequence of tokens, what the model has computed for it, and how it goes on.
+/// A sequence of tokens, what the model has computed for it, and how it continues.
 ///
 /// ```
 /// use gust::{Engine, FinishReason, GenerationOptions, LoadOptions, SessionOptions, TokenizeOptions};
@@ -50,7 +50,7 @@ impl Session {
         }
     }
 
-    /// Has another model of the same instances propose tokens.
+    /// Lets another model in the same instances propose tokens.
     pub(crate) fn set_draft_model(&self, draft: &Handle) -> Result<(), Error> {
         let ensemble = self.model.ensemble();
         ensemble.call_with(&self.handle, draft, |engine, store, session, draft| {
@@ -58,10 +58,10 @@ impl Session {
         })
     }
 
-    /// Sets how the next tokens are chosen, begins a new answer, and starts the random numbers anew.
+    /// Sets how the next tokens are chosen, begins a new answer, and resets the random numbers.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] where an option is out of range.
+    /// [`Error::InvalidArgument`] if an option is out of range.
     pub fn configure(&mut self, options: &GenerationOptions) -> Result<(), Error> {
         let options = wit::GenerationOptions::from(options);
         self.call(move |session, store, resource| {
@@ -74,13 +74,13 @@ impl Session {
     /// Appends tokens.
     ///
     /// # Errors
-    /// [`Error::PromptTooLong`] and [`Error::InvalidArgument`], in which case none is taken; [`Error::Cancelled`], in
-    /// which case some are: [`usage`](Self::usage) tells how many.
+    /// [`Error::PromptTooLong`] and [`Error::InvalidArgument`], after which no token has been taken;
+    /// [`Error::Cancelled`], after which some have been: [`usage`](Self::usage) says how many.
     pub fn feed(&mut self, tokens: &[u32]) -> Result<(), Error> {
         self.feed_with(tokens, |_| ())
     }
 
-    /// Appends tokens, and tells `progress` after each chunk how many of them have been taken.
+    /// Appends tokens, and calls `progress` after each chunk with how many of them have been taken.
     ///
     /// # Errors
     /// As [`feed`](Self::feed).
@@ -89,7 +89,7 @@ impl Session {
         tokens: &[u32],
         mut progress: impl FnMut(usize),
     ) -> Result<(), Error> {
-        // The first chunk is given all of them, so that too many are refused before any is taken.
+        // The first call is given all of them, so that too many are refused before any is taken.
         let tokens: Arc<[u32]> = tokens.into();
         let mut done = 0;
         while done < tokens.len() {
@@ -108,7 +108,7 @@ impl Session {
     /// Chooses the next token and appends it, or says that the answer is over.
     ///
     /// # Errors
-    /// [`Error::ContextFull`]; [`Error::Cancelled`]; [`Error::InvalidArgument`] where nothing was ever fed.
+    /// [`Error::ContextFull`]; [`Error::Cancelled`]; [`Error::InvalidArgument`] if nothing was ever fed.
     pub fn next_event(&mut self) -> Result<Event, Error> {
         self.cancel.check()?;
         let event =
@@ -122,8 +122,8 @@ impl Session {
 
     /// The tokens of the answer, until it is over; [`finish_reason`](Self::finish_reason) then says why.
     ///
-    /// The bytes of all items together are the text of the answer. When text was held back at the end because it might
-    /// have become a stop text, a last item without `id` has it.
+    /// The bytes of all items together are the text of the answer. If text was held back at the end because it might
+    /// have become a stop text, a last item without `id` contains it.
     pub fn tokens(&mut self) -> Tokens<'_> {
         Tokens {
             session: self,
@@ -151,13 +151,13 @@ impl Session {
         }
     }
 
-    /// Why the last answer ended; absent while it goes on.
+    /// Why the last answer ended; absent while it continues.
     pub fn finish_reason(&self) -> Option<FinishReason> {
         self.finish_reason
     }
 
-    /// Appends tokens like [`feed`](Self::feed), and gives for each the natural logarithm of its probability after all
-    /// tokens before it. The first token of an empty session has none and is given 0.
+    /// Appends tokens like [`feed`](Self::feed), and returns for each the natural logarithm of its probability given
+    /// all tokens before it. The first token of an empty session has none, and its score is 0.
     ///
     /// # Errors
     /// As [`feed`](Self::feed).
@@ -165,7 +165,7 @@ impl Session {
         self.score_with(tokens, |_| ())
     }
 
-    /// Like [`score`](Self::score), and tells `progress` after each chunk how many tokens have been taken.
+    /// Like [`score`](Self::score), and calls `progress` after each chunk with how many tokens have been taken.
     ///
     /// # Errors
     /// As [`feed`](Self::feed).
@@ -193,7 +193,7 @@ impl Session {
     /// Forgets all tokens from `length` on.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] where there are fewer than that.
+    /// [`Error::InvalidArgument`] if there are fewer than that.
     pub fn truncate(&mut self, length: u32) -> Result<(), Error> {
         self.call(move |session, store, resource| session.call_truncate(store, resource, length))?;
         self.finish_reason = None;
@@ -203,12 +203,12 @@ impl Session {
     /// The logits after the last token: one for each token of the vocabulary.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] where the session is empty.
+    /// [`Error::InvalidArgument`] if the session is empty.
     pub fn logits(&self) -> Result<Vec<f32>, Error> {
         self.call(|session, store, resource| session.call_logits(store, resource))
     }
 
-    /// An independent copy, with a cancel handle of its own.
+    /// Makes an independent copy, with its own cancel handle.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`] or [`Error::MemoryLimit`].
@@ -222,8 +222,8 @@ impl Session {
         Ok(copy)
     }
 
-    /// All of the state as bytes, for [`restore`](Self::restore) in a session of the same model and options, also in
-    /// another program and with another number of threads. Bound to this version of the engine.
+    /// Returns the whole state as bytes, for [`restore`](Self::restore) in a session of the same model and options,
+    /// even in another program and with another number of threads. Only this version of the engine can restore it.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`] or [`Error::MemoryLimit`].
@@ -231,10 +231,10 @@ impl Session {
         self.call(|session, store, resource| session.call_save(store, resource))
     }
 
-    /// Becomes what was saved.
+    /// Restores a saved state.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] where the bytes are no such state.
+    /// [`Error::InvalidArgument`] if the bytes are not such a state.
     pub fn restore(&mut self, state: &[u8]) -> Result<(), Error> {
         let state: Arc<[u8]> = state.into();
         self.call(move |session, store, resource| session.call_restore(store, resource, &state))?;
@@ -245,7 +245,7 @@ impl Session {
     /// What the session has used.
     ///
     /// # Errors
-    /// None but those that end the session, such as [`Error::Trap`].
+    /// Only those that end the session, such as [`Error::Trap`].
     pub fn usage(&self) -> Result<Usage, Error> {
         let usages =
             self.model
@@ -263,17 +263,17 @@ impl Session {
         })
     }
 
-    /// What stops this session from elsewhere.
+    /// A handle that stops this session from elsewhere.
     pub fn cancel_handle(&self) -> CancelHandle {
         self.cancel.clone()
     }
 
-    /// The model that it is a session of.
+    /// The model that this is a session of.
     pub fn model(&self) -> &Model {
         &self.model
     }
 
-    /// Calls all instances, which can be cancelled.
+    /// Calls all instances; the call can be cancelled.
     fn compute<T: Send + 'static>(
         &self,
         call: impl Fn(wit::GuestSession<'_>, &mut Store<State>, ResourceAny) -> Answer<T>
@@ -310,7 +310,7 @@ impl Session {
     }
 }
 
-/// An engine that takes nothing would never come to an end, and one that takes more than it was given is broken.
+/// An engine that takes no tokens would never finish, and one that takes more than it was given is broken.
 fn check_taken(taken: usize, given: usize) -> Result<usize, Error> {
     if (1..=given).contains(&taken) {
         Ok(taken)

@@ -7,7 +7,7 @@ use std::sync::Arc;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Source {
-    /// A file. Its pages are mapped into the engine where that can be done; it must not change meanwhile.
+    /// A file. Its pages are mapped into the engine where possible; it must not change while in use.
     File(PathBuf),
     /// Bytes of the program itself, such as [`SHIPPED_MODEL`](crate::SHIPPED_MODEL). They are copied into the engine.
     Static(&'static [u8]),

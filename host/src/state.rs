@@ -17,7 +17,7 @@ use crate::trace::Trace;
 use crate::wasi::{self, LastWords};
 use crate::weights::{Blob, LoadProgress};
 
-/// Bytes that 32-bit addresses reach: the limit of a memory where none is set.
+/// Bytes that 32-bit addresses reach: the limit of a memory if none is set.
 const ADDRESSABLE: u64 = 1 << 32;
 
 /// Elements of tables; an engine's one table holds its functions.
@@ -27,29 +27,29 @@ const TABLE_ELEMENTS: usize = 1 << 20;
 pub(crate) struct State {
     /// What the engine's handles stand for.
     pub(crate) table: ResourceTable,
-    /// The bytes that `weights` gives out.
+    /// The model's bytes, which `weights` provides.
     pub(crate) model: Blob,
-    /// And those of the model that proposes tokens, if there is one.
+    /// The draft model's bytes, if there is one.
     pub(crate) draft: Option<Blob>,
-    /// Told what of them was taken.
+    /// Counts how much of them was taken.
     pub(crate) progress: LoadProgress,
     /// The memories of the instance that files can be mapped into. A composed component has one for each of its parts.
     pub(crate) regions: Vec<Weak<Region>>,
-    /// Of them, the one whose owner opens a blob right now.
+    /// The one of them whose owner is opening a blob.
     pub(crate) opener: Weak<Region>,
-    /// Its way to say what it spends its time on, where it has one.
+    /// The engine's functions for tracing, if it has them.
     pub(crate) trace: Option<Trace>,
-    /// And to pack files.
+    /// The engine's functions for packing, if it has them.
     pub(crate) packing: Option<packing::Functions>,
     /// The memory that it may use, and has asked for.
     pub(crate) memory: MemoryBudget,
     /// Its place among the instances that compute together.
     pub(crate) member: Member,
-    /// When the present call has to be over.
+    /// When the current call has to be over.
     pub(crate) deadline: Option<Instant>,
-    /// What cancels the present call.
+    /// What cancels the current call.
     pub(crate) cancel: Option<CancelHandle>,
-    /// Whether the engine was told that it does.
+    /// Whether the engine was told that the call is cancelled.
     pub(crate) was_cancelled: bool,
     /// Standard error of the component.
     pub(crate) last_words: LastWords,
@@ -65,7 +65,7 @@ impl State {
         member: Member,
         surroundings: &Surroundings,
     ) -> Self {
-        // The members of a group say the same; one of them is heard.
+        // The members of a group write the same output; only one of them is passed on.
         let last_words = LastWords::new(surroundings.for_middleware && member.rank == 0);
         State {
             table: ResourceTable::new(),
@@ -86,7 +86,7 @@ impl State {
         }
     }
 
-    /// Whether the model's file was cut short and the engine has read zeros in place of its end.
+    /// Whether the model file was truncated and the engine has read zeros in place of its end.
     pub(crate) fn file_was_cut(&self) -> bool {
         let mut regions = self.regions.iter().filter_map(Weak::upgrade);
         regions.any(|region| region.file_was_cut())
@@ -102,14 +102,14 @@ impl WasiView for State {
     }
 }
 
-/// The linear memory of the instances that compute together, in bytes. Clones are about the same memory.
+/// The linear memory of the instances that compute together, in bytes. Clones share one budget.
 #[derive(Clone)]
 pub(crate) struct MemoryBudget {
     /// What they may use.
     limit: u64,
     /// What they use.
     used: Arc<AtomicU64>,
-    /// Whether this one was refused more since this was last set to `false`.
+    /// Whether this instance was refused memory since this was last set to `false`.
     pub(crate) refused: bool,
 }
 
@@ -137,7 +137,8 @@ impl ResourceLimiter for MemoryBudget {
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        // What fails after this, for want of the system's memory, stays counted: the budget errs on the small side.
+        // If growing fails after this because the system has no memory, it stays counted: the budget errs on the small
+        // side.
         let more = desired.saturating_sub(current) as u64;
         let grown = self
             .used

@@ -1,11 +1,11 @@
-//! How many threads compute a model where nobody says.
+//! How many threads compute a model by default.
 
 use crate::{Error, Mismatch};
 
-/// Bytes of a model for each thread. With fewer, what the threads wait for each other costs more than they save.
+/// Bytes of a model per thread. With fewer, the threads lose more time waiting for each other than they save.
 const PER_THREAD: u64 = 1 << 20;
-/// Bytes of a model's file that an instance holds: less than the 4 GiB that it can address, because all have some weights
-/// in common, and because a context takes room too.
+/// Bytes of a model file that an instance holds: less than the 4 GiB that it can address, because all instances have
+/// some weights in common, and because a context takes memory too.
 const PER_INSTANCE: u64 = 3 << 30;
 
 /// The number asked for, or the default for a file of `bytes` bytes.
@@ -35,7 +35,7 @@ fn default(bytes: u64, cores: usize) -> usize {
     cores.min(worthwhile).max(needed).max(1)
 }
 
-/// Physical cores, of which the process may use all. Two threads on one core share what they compute with.
+/// The physical cores that the process may use. Two threads on one core share its execution units.
 fn cores() -> usize {
     let allowed = std::thread::available_parallelism().map_or(1, usize::from);
     allowed.min(num_cpus::get_physical())

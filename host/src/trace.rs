@@ -1,4 +1,4 @@
-//! What an engine says of its own time: its side of `wit/trace.wit`, where it has that.
+//! What an engine spends its time on: its side of `wit/trace.wit`, if it has one.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use wasmtime::{AsContextMut, Store};
 use crate::OperatorTime;
 use crate::state::State;
 
-/// The export that an engine need not have.
+/// An optional export of an engine.
 const INTERFACE: &str = "gust:llm/trace@0.1.0";
 
-/// The functions of an engine that can tell. `None` in an instance of one that cannot.
+/// The functions of an engine that supports tracing. `None` in an instance of one that does not.
 #[derive(Clone, Copy)]
 pub(crate) struct Trace {
     start: TypedFunc<(), ()>,

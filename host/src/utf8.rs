@@ -1,8 +1,8 @@
 //! Bytes to text, a piece at a time.
 //!
-//! Tokens are bytes, and a character may span two of them. The stream gives out whole characters only and keeps the
+//! Tokens are bytes, and a character may span two of them. The stream returns only whole characters and keeps the
 //! beginning of a split one for the next piece. Bytes that can never become a character come out as U+FFFD, one for
-//! each maximal part, exactly as `String::from_utf8_lossy` would have it for the whole text at once.
+//! each maximal part, exactly as `String::from_utf8_lossy` does it for the whole text at once.
 
 /// Turns pieces of bytes into whole characters.
 ///
@@ -14,17 +14,17 @@
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct Utf8Stream {
-    /// The beginning of a character whose end has not come: at most three bytes.
+    /// The beginning of a character whose end has not arrived: at most three bytes.
     held: Vec<u8>,
 }
 
 impl Utf8Stream {
-    /// A stream that holds nothing back.
+    /// A stream that holds nothing yet.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Takes `bytes` and gives the characters that are whole with them.
+    /// Takes `bytes` and returns the characters that they complete.
     pub fn push(&mut self, bytes: &[u8]) -> String {
         self.held.extend_from_slice(bytes);
         let mut text = String::with_capacity(self.held.len());
@@ -56,7 +56,7 @@ impl Utf8Stream {
         text
     }
 
-    /// What is still held back, with U+FFFD for a character that never became whole.
+    /// Returns what is still held back, with U+FFFD for a character that was never completed.
     pub fn finish(&mut self) -> String {
         let text = String::from_utf8_lossy(&self.held).into_owned();
         self.held.clear();
@@ -68,7 +68,7 @@ impl Utf8Stream {
 mod tests {
     use super::*;
 
-    /// Any way of cutting bytes into pieces gives what the standard library gives for them at once.
+    /// However the bytes are split into pieces, the result is what the standard library gives for all of them at once.
     #[test]
     fn every_cut_gives_the_text_of_the_whole() {
         let texts: [&[u8]; 8] = [

@@ -1,12 +1,12 @@
-//! The little of `wasi:*` that a component's standard library needs, with nothing behind it.
+//! The small part of `wasi:*` that a component's standard library needs, with nothing behind it.
 //!
-//! No folder is opened, there are no arguments and no environment, input is empty and output goes nowhere, except for
-//! the last words on standard error: the message of a panic. Sockets are not even defined, so that a component which
-//! wants any is refused. Clocks and random numbers are the system's, but there is no waiting: a call ends when it is done,
-//! or when its time is over.
+//! No folder is opened, there are no arguments and no environment, input is empty and output is discarded, except for
+//! the last words on standard error: the message of a panic. Sockets are not even defined, so a component that imports
+//! them is refused. Clocks and random numbers are the system's, but there is no waiting: a call ends when it is done,
+//! or when its time is up.
 //!
-//! [Middleware](crate::Middleware) has a little more: the environment variables that it was given, a standard error that
-//! is passed on, and it may wait, though no longer than the call may take.
+//! [Middleware](crate::Middleware) gets a little more: the environment variables that it was given, a standard error
+//! that is passed on, and it may wait, though no longer than the call may take.
 
 use std::collections::VecDeque;
 use std::io::Write as _;
@@ -27,7 +27,7 @@ use wasmtime_wasi::{WasiCtx, WasiView};
 use crate::middleware::Surroundings;
 use crate::state::State;
 
-/// How much of standard error is kept: enough for a message and a backtrace.
+/// How many bytes of standard error are kept: enough for a message and a backtrace.
 const LAST_WORDS: usize = 8 * 1024;
 
 /// Defines what a component may import of WASI.
@@ -63,8 +63,8 @@ pub(crate) fn add_to_linker(
     sync::filesystem::types::add_to_linker::<_, WasiFilesystem>(linker, State::filesystem)
 }
 
-/// `wasi:clocks/monotonic-clock`. For an engine, without the functions that wait: a host that sleeps cannot end a call. For
-/// middleware, they wait until the call's deadline at the most.
+/// `wasi:clocks/monotonic-clock`. An engine may not use the functions that wait: a host that sleeps cannot end a call.
+/// For middleware, they wait until the call's deadline at the latest.
 fn add_clock(linker: &mut Linker<State>, may_wait: bool) -> wasmtime::Result<()> {
     type Answer = wasmtime::Result<(Resource<DynPollable>,)>;
     let start = Instant::now();
@@ -95,7 +95,7 @@ fn add_clock(linker: &mut Linker<State>, may_wait: bool) -> wasmtime::Result<()>
     Ok(())
 }
 
-/// Ready at this time; never without one.
+/// Ready at this time, or never if there is none.
 struct Wait(Option<Instant>);
 
 #[wasmtime_wasi::async_trait]
@@ -115,7 +115,7 @@ impl HasData for Io {
     type Data<'a> = &'a mut ResourceTable;
 }
 
-/// A WASI of its own for one instance, whose standard error goes to `stderr`.
+/// A separate WASI context for one instance, whose standard error goes to `stderr`.
 pub(crate) fn context(stderr: &LastWords, surroundings: &Surroundings) -> WasiCtx {
     WasiCtx::builder()
         .stderr(stderr.clone())
@@ -132,7 +132,7 @@ pub(crate) struct LastWords {
 }
 
 impl LastWords {
-    /// Nothing yet. Whether what comes is passed on as well.
+    /// Empty at first. `passed_on` says whether what is written is passed on as well.
     pub(crate) fn new(passed_on: bool) -> Self {
         LastWords {
             kept: Arc::default(),
@@ -140,7 +140,7 @@ impl LastWords {
         }
     }
 
-    /// Takes what there is.
+    /// Takes what has been kept.
     pub(crate) fn take(&self) -> String {
         let bytes = std::mem::take(&mut *self.kept.lock().unwrap_or_else(PoisonError::into_inner));
         String::from_utf8_lossy(&Vec::from(bytes)).trim().to_owned()
@@ -155,7 +155,7 @@ impl IsTerminal for LastWords {
 
 impl StdoutStream for LastWords {
     fn async_stream(&self) -> Box<dyn tokio::io::AsyncWrite + Send + Sync> {
-        // What later versions of WASI use; none of them is offered.
+        // Later versions of WASI use this; none of them is offered.
         Box::new(tokio::io::sink())
     }
 
@@ -167,7 +167,7 @@ impl StdoutStream for LastWords {
 impl OutputStream for LastWords {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
         if self.passed_on {
-            // Whether anybody reads it is no matter of the component's.
+            // Whether anyone reads it is no concern of the component.
             let _ = std::io::stderr().write_all(&bytes);
         }
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,9 +1,8 @@
 //! The `weights` import: gives the engine the bytes of the models that its instance was made for.
 //!
 //! The engine is told the name [`NAME`], and [`DRAFT`] if there is a draft model, whatever the files are called, and
-//! nothing else has a name. Files are read at an
-//! offset (`pread`), so that blobs share nothing, or mapped (see [`memory`](crate::memory)). Every range is checked
-//! here: the engine is not trusted.
+//! nothing else has a name. Files are read at an offset (`pread`), so that blobs share no state, or mapped (see
+//! [`memory`](crate::memory)). Every range is checked here: the engine is not trusted.
 
 use std::fs::File;
 use std::io;
@@ -23,7 +22,7 @@ pub(crate) const NAME: &str = "model";
 /// What the engine calls the model that proposes tokens.
 pub(crate) const DRAFT: &str = "draft";
 
-/// A source that was found and opened. The bytes that a [`Blob`] stands for.
+/// A source that was found and opened: the bytes behind a `blob` handle.
 #[derive(Clone)]
 #[expect(
     unreachable_pub,
@@ -32,7 +31,7 @@ pub(crate) const DRAFT: &str = "draft";
 pub struct Blob {
     data: Data,
     size: u64,
-    /// The memory that it is mapped into: the opener's. Dangling where that is not known, or not possible.
+    /// The memory that it is mapped into: the opener's. Dangling if that is not known, or not possible.
     region: Weak<Region>,
 }
 
@@ -44,7 +43,7 @@ enum Data {
 }
 
 impl Blob {
-    /// Opens `source`, or says why it cannot be had.
+    /// Opens `source`, or says why it cannot be opened.
     pub(crate) fn open(source: Source) -> Result<Blob, Error> {
         let path = match source {
             Source::File(path) => path,
@@ -67,13 +66,13 @@ impl Blob {
             io::ErrorKind::NotFound => Error::NotFound(path.display().to_string()),
             _ => Error::Io(format!("{}: {error}", path.display())),
         };
-        // Before it is opened, because opening a pipe waits for its writer.
+        // Checked before opening, because opening a pipe waits for its writer.
         let metadata = path.metadata().map_err(fail)?;
         if !metadata.is_file() {
             let found = if metadata.is_dir() {
                 "a folder"
             } else {
-                "no regular file"
+                "something that is not a regular file"
             };
             return Err(Error::Io(format!(
                 "{}: expected a file, found {found}",
@@ -89,7 +88,7 @@ impl Blob {
         })
     }
 
-    /// Bytes.
+    /// Size in bytes.
     pub(crate) fn size(&self) -> u64 {
         self.size
     }
@@ -124,17 +123,18 @@ fn read_file(file: &File, offset: u64, length: u32) -> Result<Vec<u8>, WeightsEr
     match read {
         Ok(()) => Ok(bytes),
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(WeightsError::Io(
-            "the file was cut short while in use".into(),
+            "the file was truncated while in use".into(),
         )),
         Err(error) => Err(WeightsError::Io(error.to_string())),
     }
 }
 
-/// Counts what the instances of a model have taken while they load, and tells the caller. Clones count together.
+/// Counts the bytes that the instances of a model have taken while they load, and reports to the caller. Clones share
+/// one count.
 #[derive(Clone)]
 pub(crate) struct LoadProgress {
     count: Arc<Count>,
-    /// Whether this one tells. One does, so that the caller is told by the thread that loads.
+    /// Whether this one reports. Only one does, so that the caller is called on the thread that loads.
     tells: bool,
 }
 
@@ -157,7 +157,7 @@ impl LoadProgress {
         }
     }
 
-    /// For instance `rank`.
+    /// The progress of instance `rank`.
     pub(crate) fn of(&self, rank: usize) -> Self {
         LoadProgress {
             count: self.count.clone(),
@@ -165,7 +165,7 @@ impl LoadProgress {
         }
     }
 
-    /// Ends the telling.
+    /// Stops reporting.
     pub(crate) fn end(&self) {
         self.count.over.store(true, Ordering::Relaxed);
     }
@@ -187,11 +187,11 @@ impl LoadProgress {
     }
 }
 
-/// Defines `open` such that the blob knows whose it is.
+/// Defines `open` so that the blob knows whose it is.
 ///
-/// A composed component has a memory for each of its parts, and `map-pages` says an address in the caller's. A call does
-/// not say who the caller is, but its string does: it lies in the caller's memory. A part that gives its blob to another
-/// lends it its own memory too, and nothing else.
+/// A composed component has a memory for each of its parts, and `map-pages` takes an address in the caller's memory. A
+/// call does not say who the caller is, but its string does: it lies in the caller's memory. A part that passes its
+/// blob to another also lends it its own memory, and nothing else.
 pub(crate) fn add_open(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     let open = |mut store: StoreContextMut<'_, State>, (name,): (WasmStr,)| {
         let name = name.to_str(&store)?;

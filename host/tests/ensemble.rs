@@ -1,4 +1,4 @@
-//! Several threads through the public interface: the same bits as one, and the same manners.
+//! Several threads through the public interface: the same bits as with one, and the same behaviour.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use gust::{
     SessionOptions, TokenizeOptions,
 };
 
-/// More than the shipped model has heads are among them.
+/// One of them is more than the number of heads in the shipped model.
 const THREADS: [u32; 5] = [1, 2, 3, 4, 13];
 
 static ENGINE: LazyLock<Engine> = LazyLock::new(|| Engine::new().expect("the embedded engine"));
@@ -32,7 +32,7 @@ fn prompt(model: &Model) -> Vec<u32> {
     tokens.expect("it has a tokenizer")
 }
 
-/// A session that has taken the prompt and goes on with a seed.
+/// A session that has taken the prompt and continues with a seed.
 fn begun(model: &Model) -> Session {
     let mut session = model.session(&SessionOptions::default()).expect("it fits");
     let options = GenerationOptions {
@@ -41,7 +41,7 @@ fn begun(model: &Model) -> Session {
         logprobs: Some(3),
         ..Default::default()
     };
-    session.configure(&options).expect("sound options");
+    session.configure(&options).expect("valid options");
     session.feed(&prompt(model)).expect("room");
     session
 }
@@ -85,7 +85,7 @@ fn what_one_group_saves_any_other_goes_on_from() {
         assert_eq!(answer(&mut session), tokens, "{threads} threads");
         session
             .restore(&states[0][1..])
-            .expect_err("it was not saved");
+            .expect_err("this is not a saved state");
     }
 }
 
@@ -178,7 +178,7 @@ fn a_number_of_threads_is_checked() {
         scope: Scope::Vocabulary,
         ..options(3)
     };
-    let model = ENGINE.load(SHIPPED_MODEL, &options).expect("sound");
+    let model = ENGINE.load(SHIPPED_MODEL, &options).expect("valid");
     assert_eq!(model.threads(), 3);
     model.tokenize("a", &TokenizeOptions::default()).expect("a");
 }

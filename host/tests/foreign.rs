@@ -1,10 +1,10 @@
-//! Components of others: what they cannot do, and how that ends.
+//! Third-party components: what they cannot do, and how that ends.
 
 use std::time::Duration;
 
 use gust::{Engine, Error, Limits, LoadOptions, SHIPPED_MODEL};
 
-/// A component with the exports of an engine, in name only, that does `start` when it is instantiated.
+/// A component with the exports of an engine, in name only, that runs `start` when it is instantiated.
 fn component(start: &str) -> Vec<u8> {
     let methods = [
         (
@@ -44,7 +44,7 @@ fn component(start: &str) -> Vec<u8> {
             (import "{resource}-method" (func ${resource}-method (param "self" (borrow ${resource}))))
             (export ${resource}-out "{resource}" (type ${resource}))"#,
         );
-        // Resources are exported under another name than they are known by inside, so the exports are given its type.
+        // Resources are exported under a name that differs from the one inside, so the exports are given its type.
         for name in names.split(' ') {
             parts += &format!(
                 r#"(export "[method]{resource}.{name}" (func ${resource}-method)
@@ -60,7 +60,7 @@ fn component(start: &str) -> Vec<u8> {
         (instance $exports (instantiate $exports (with "load" (func $load)) {given}))
         (export "gust:llm/engine@0.1.0" (instance $exports)))"#
     );
-    wat::parse_str(text).expect("sound text")
+    wat::parse_str(text).expect("valid text")
 }
 
 fn load(start: &str, limits: Limits) -> Error {
@@ -121,7 +121,7 @@ fn more_memory_than_allowed_is_an_error() {
     let modest = "(if (i32.eq (memory.grow (i32.const 9)) (i32.const -1)) (then unreachable))";
     assert!(
         matches!(load(modest, limits), Error::Component(_)),
-        "it got what it wanted"
+        "the memory should have been granted"
     );
 }
 
@@ -139,7 +139,7 @@ fn a_component_without_a_group_computes_on_one_thread() {
         .expect("it has the exports")
         .load(SHIPPED_MODEL, &options);
     let Err(Error::InvalidArgument(mismatch)) = loaded else {
-        panic!("it was grouped")
+        panic!("the component was loaded on several threads")
     };
     assert_eq!(
         (&*mismatch.subject, &*mismatch.found),
@@ -151,7 +151,7 @@ fn a_component_without_a_group_computes_on_one_thread() {
 #[test]
 fn functions_of_other_types_are_an_error() {
     let Error::Component(reason) = load("nop", Limits::default()) else {
-        panic!("it was taken")
+        panic!("the component was accepted")
     };
     assert!(reason.contains("type"), "{reason}");
 }
@@ -170,13 +170,13 @@ fn what_is_no_engine_is_an_error() {
             .cache_dir(None)
             .build();
         let Err(Error::Component(reason)) = built else {
-            panic!("{bytes:?} was taken")
+            panic!("{bytes:?} was accepted")
         };
         assert!(reason.contains(expected), "{reason}");
     }
     let built = Engine::builder().component_file("no/such.wasm").build();
     let Err(Error::Component(reason)) = built else {
-        panic!("a missing file was taken")
+        panic!("a missing file was accepted")
     };
     assert!(reason.contains("no/such.wasm"), "{reason}");
 }
@@ -189,13 +189,13 @@ fn imports_beyond_an_engines_are_refused() {
         "my:own/thing",
     ] {
         let text = format!(r#"(component (import "{import}" (instance (export "f" (func)))))"#);
-        let bytes = wat::parse_str(text).expect("sound text");
+        let bytes = wat::parse_str(text).expect("valid text");
         let built = Engine::builder()
             .component_bytes(bytes)
             .cache_dir(None)
             .build();
         let Err(Error::Component(reason)) = built else {
-            panic!("{import} was given")
+            panic!("{import} was provided")
         };
         assert!(reason.contains(import), "{reason}");
     }

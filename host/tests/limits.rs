@@ -1,4 +1,4 @@
-//! Limits on the real engine: what breaks them is an error, and what keeps them is not changed.
+//! Limits on the real engine: exceeding them is an error, and staying within them changes nothing.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -41,7 +41,7 @@ fn limits_that_are_kept_change_nothing() {
     let limited = load(limits).and_then(|model| answer(&model));
     assert_eq!(
         limited,
-        answer(&load(Limits::default()).expect("a sound model"))
+        answer(&load(Limits::default()).expect("a valid model"))
     );
 }
 
@@ -53,18 +53,18 @@ fn a_model_that_does_not_fit_is_an_error() {
             ..Default::default()
         };
         let Err(error) = load(limits) else {
-            panic!("it fits {memory} bytes")
+            panic!("the model fits into {memory} bytes")
         };
         assert_eq!(error, Error::MemoryLimit { limit: memory });
         assert!(error.hint().is_some());
     }
 }
 
-/// However little is left after loading, running out of it is an error of its kind and not a trap.
+/// However little memory is left after loading, running out of it is a memory error and not a trap.
 #[test]
 fn a_session_that_does_not_fit_is_an_error() {
     let needed = {
-        let model = load(Limits::default()).expect("a sound model");
+        let model = load(Limits::default()).expect("a valid model");
         answer(&model).expect("an answer");
         model.linear_memory_bytes()
     };
@@ -91,7 +91,7 @@ fn a_session_that_does_not_fit_is_an_error() {
     };
     load(limits)
         .and_then(|model| answer(&model))
-        .expect("it fits what it used");
+        .expect("it fits into what it used");
 }
 
 #[test]

@@ -32,10 +32,10 @@ fn load(path: &Path, mmap: Mapping) -> Model {
                 ..Default::default()
             },
         )
-        .expect("a sound model")
+        .expect("a valid model")
 }
 
-/// What the model says, greedily.
+/// The model's greedy answer.
 fn answer(model: &Model) -> Result<String, Error> {
     let mut session = model.session(&SessionOptions::default())?;
     let options = GenerationOptions {
@@ -55,7 +55,7 @@ fn mapped_and_copied_weights_give_the_same_answer() {
     let copied = load(file.path(), Mapping::Copy);
     let embedded = engine()
         .load(SHIPPED_MODEL, &LoadOptions::default())
-        .expect("sound");
+        .expect("valid");
     if cfg!(target_os = "linux") {
         assert!(mapped.info().mapped_bytes > 0);
     }
@@ -73,7 +73,7 @@ fn bytes_from_anywhere_are_a_model() {
     let kept = Arc::downgrade(&shared);
     let model = engine()
         .load(shared, &LoadOptions::default())
-        .expect("a sound model");
+        .expect("a valid model");
     let expected = answer(&load(file().path(), Mapping::Allowed));
     assert_eq!(answer(&model), expected);
     drop(model);
@@ -107,7 +107,7 @@ fn a_file_cut_short_ends_its_model_and_no_other() {
             .unwrap_or(vec![1]),
     );
     assert_eq!(fed, Err(Error::FileChanged));
-    // And so it stays, also for what would not need the weights.
+    // It stays that way, even for calls that would not need the weights.
     assert_eq!(session.next_event(), Err(Error::FileChanged));
     assert_eq!(model.metadata(), Err(Error::FileChanged));
     drop(session);
@@ -171,16 +171,16 @@ fn progress_goes_forward_to_the_end() {
             progress,
             ..Default::default()
         };
-        let model = engine().load(file.path(), &options).expect("a sound model");
+        let model = engine().load(file.path(), &options).expect("a valid model");
         let count = told.lock().expect("no panic").len();
         answer(&model).expect("an answer");
         let told = told.lock().expect("no panic");
-        assert_eq!(told.len(), count, "only loading is told of");
+        assert_eq!(told.len(), count, "only loading is reported");
         assert!(
             told.is_sorted() && told.iter().all(|&done| done <= size),
             "{told:?}"
         );
-        // The tables at the file's beginning are read, then the weights.
+        // The tables at the beginning of the file are read, then the weights.
         assert!(
             *told.last().expect("something was read") > size / 2,
             "{told:?}"
@@ -197,7 +197,7 @@ fn less_is_loaded_where_less_is_asked_for() {
         };
         engine()
             .load(SHIPPED_MODEL, &options)
-            .expect("a sound model")
+            .expect("a valid model")
     };
     let (metadata, vocabulary) = (load(Scope::Metadata), load(Scope::Vocabulary));
     let full = load(Scope::Full);

@@ -1,4 +1,4 @@
-//! Middleware around the engine: composed when the engine is built, and the weights stay mapped.
+//! Middleware around the engine: it is composed when the engine is built, and the weights stay mapped.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use gust::{
 };
 use tempfile::NamedTempFile;
 
-/// What the model says, greedily.
+/// The model's greedy answer.
 fn answer(model: &Model) -> Result<String, Error> {
     let mut session = model.session(&SessionOptions::default())?;
     let options = GenerationOptions {
@@ -47,7 +47,7 @@ fn a_chain_filters_and_its_weights_are_mapped() {
     // Phrases are trimmed.
     let masked = text.replace(['e', 'E'], "[...]");
     assert_eq!(answer(&chain).expect("an answer"), masked);
-    // Three memories, and the pages are in the engine's.
+    // There are three memories, and the pages are in the engine's.
     assert_eq!(chain.info().mapped_bytes, alone.info().mapped_bytes);
     if cfg!(target_os = "linux") {
         assert!(chain.info().mapped_bytes > 0);

@@ -20,14 +20,14 @@ fn prompt(model: &Model) -> Vec<u32> {
         .expect("it has a tokenizer")
 }
 
-/// A session that has taken the prompt and goes on greedily for `max_tokens`.
+/// A session that has taken the prompt and continues greedily for `max_tokens`.
 fn begun(model: &Model, max_tokens: u32) -> Session {
     let mut session = model
         .session(&SessionOptions::default())
         .expect("room for a session");
     session
         .configure(&greedy(max_tokens))
-        .expect("sound options");
+        .expect("valid options");
     session.feed(&prompt(model)).expect("room for the prompt");
     session
 }
@@ -83,7 +83,7 @@ fn an_answer_that_is_over_stays_over_until_it_is_begun_anew() {
         assert_eq!(session.next_event(), Ok(over));
         assert_eq!(session.tokens().count(), 0);
     }
-    session.configure(&greedy(3)).expect("sound options");
+    session.configure(&greedy(3)).expect("valid options");
     assert_eq!(session.finish_reason(), None);
     let more = ids(&mut session);
     assert_eq!(more.len(), 3);
@@ -101,7 +101,7 @@ fn text_that_was_held_back_is_not_lost() {
     let mut options = greedy(12);
     options.stop = vec![format!("{end} - and what would never follow")];
     let mut session = begun(&model, 12);
-    session.configure(&options).expect("sound options");
+    session.configure(&options).expect("valid options");
     let tokens: Vec<_> = session
         .tokens()
         .collect::<Result<_, _>>()
@@ -114,7 +114,7 @@ fn text_that_was_held_back_is_not_lost() {
 
     options.stop = vec![end.to_owned()];
     let mut session = begun(&model, 12);
-    session.configure(&options).expect("sound options");
+    session.configure(&options).expect("valid options");
     let text: String = session.text().map(|text| text.expect("text")).collect();
     assert_eq!(session.finish_reason(), Some(FinishReason::Stop));
     assert_eq!(whole.split_once(end).expect("it is in there").0, text);
@@ -139,7 +139,7 @@ fn a_cancelled_session_does_nothing_and_stays_usable() {
     assert_eq!(session.text().collect::<Vec<_>>(), [Err(Error::Cancelled)]);
     assert_eq!(session.usage().expect("no trap").context_used, used);
     let mut copy = session.fork().expect("room for a copy");
-    assert_eq!(ids(&mut copy).len(), 4, "a copy has a handle of its own");
+    assert_eq!(ids(&mut copy).len(), 4, "a copy has its own handle");
     session.cancel_handle().reset();
     assert_eq!(ids(&mut session), ids(&mut begun(&model, 4)));
 }
@@ -161,7 +161,7 @@ fn copies_and_saved_states_go_on_in_the_same_way() {
         .session(&SessionOptions::default())
         .expect("room for a session");
     restored.restore(&state).expect("a state of this model");
-    restored.configure(&greedy(10)).expect("sound options");
+    restored.configure(&greedy(10)).expect("valid options");
     assert_eq!(ids(&mut restored), expected);
     let refused = restored.restore(&state[..state.len() / 2]);
     assert!(
@@ -177,7 +177,7 @@ fn scores_are_the_log_probabilities_of_what_was_said() {
     let mut options = greedy(6);
     options.logprobs = Some(2);
     let mut session = begun(&model, 6);
-    session.configure(&options).expect("sound options");
+    session.configure(&options).expect("valid options");
     let tokens: Vec<_> = session
         .tokens()
         .collect::<Result<_, _>>()
@@ -207,7 +207,7 @@ fn scores_are_the_log_probabilities_of_what_was_said() {
         let difference = (token.top[0].logprob - score).abs();
         assert!(
             difference < 1e-3,
-            "one token at a time and all at once: {difference}"
+            "one token at a time differs from all at once by {difference}"
         );
     }
 }
@@ -243,7 +243,7 @@ fn sessions_of_one_model_take_turns() {
             .map(|_| {
                 scope.spawn(|| {
                     for _ in 0..4 {
-                        // Dropped while another thread is inside, as likely as not.
+                        // Dropped while another thread is probably inside.
                         drop(begun(&model, 1));
                         assert_eq!(ids(&mut begun(&model, 8)), expected);
                     }
@@ -298,7 +298,7 @@ fn the_callers_mistakes_are_errors() {
                 ..Default::default()
             })
             .map(drop)
-            .expect_err("no room at all"),
+            .expect_err("no room for any token"),
     ] {
         assert!(matches!(refused, Error::InvalidArgument(_)), "{refused:?}");
     }
@@ -313,7 +313,7 @@ fn the_callers_mistakes_are_errors() {
     assert_eq!(
         ids(&mut session),
         ids(&mut begun(&model, 4)),
-        "it goes on as if nothing was"
+        "it continues as if nothing had happened"
     );
 }
 
@@ -326,7 +326,7 @@ fn a_full_context_is_an_error_and_can_be_shortened() {
         ..Default::default()
     };
     let mut session = model.session(&options).expect("room for a session");
-    session.configure(&greedy(100)).expect("sound options");
+    session.configure(&greedy(100)).expect("valid options");
     session.feed(&prompt(&model)).expect("room for the prompt");
     let answer: Vec<_> = session.tokens().collect();
     assert_eq!(answer.iter().filter(|token| token.is_ok()).count(), 3);

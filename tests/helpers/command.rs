@@ -1,7 +1,7 @@
-//! Runs the built command and looks at what it says.
+//! Runs the built command and checks its output.
 //!
 //! The command is not built here: `cargo xtask test` does that first, with the engine inside. `GUST_BIN` names another
-//! one.
+//! binary.
 
 use std::ffi::OsStr;
 use std::io::Write;
@@ -16,7 +16,7 @@ use super::workspace::workspace;
 pub fn gust<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Gust {
     let binary = binary();
     let mut command = Command::new(&binary);
-    // A cache of the tests' own: what the user has cached is neither used nor changed.
+    // The tests have their own cache: the user's cache is neither used nor changed.
     command
         .args(args)
         .env("GUST_CACHE_DIR", workspace().join("target/tmp/gust-cache"))
@@ -36,30 +36,30 @@ pub struct Gust {
 }
 
 impl Gust {
-    /// More arguments.
+    /// Adds arguments.
     pub fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
         self.command.args(args);
         self
     }
 
-    /// `-m MODEL`.
+    /// Adds `-m MODEL`.
     pub fn model(self, path: impl AsRef<Path>) -> Self {
         self.args([OsStr::new("-m"), path.as_ref().as_os_str()])
     }
 
-    /// Another value of an environment variable.
+    /// Sets an environment variable.
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.command.env(name, value);
         self
     }
 
-    /// What it finds on stdin.
+    /// Sets what it reads from stdin.
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.stdin = bytes.into();
         self
     }
 
-    /// Starts it with its output on pipes, for tests that talk with it while it runs. What was given to
+    /// Starts it with its output on pipes, for tests that interact with it while it runs. What was given to
     /// [`stdin`](Self::stdin) is not written.
     ///
     /// # Panics
@@ -83,11 +83,11 @@ impl Gust {
     pub fn run(mut self) -> Ended {
         let line = format!("{:?}", self.command);
         let mut child = self.start(Stdio::piped());
-        // Written from a thread of its own: a command that writes while it reads must not block on a full pipe.
+        // Written from a separate thread: a command that writes while it reads must not block on a full pipe.
         let stdin = child.stdin.take();
         let bytes = std::mem::take(&mut self.stdin);
         let writer = std::thread::spawn(move || {
-            // One that ends without reading everything is in its right.
+            // A command may end without reading everything.
             let _ = stdin.map(|mut stdin| stdin.write_all(&bytes));
         });
         let output = child
@@ -102,7 +102,7 @@ impl Gust {
 #[derive(Debug)]
 pub struct Ended {
     line: String,
-    /// The exit code; none where a signal ended it.
+    /// The exit code; `None` if a signal ended it.
     pub code: Option<i32>,
     /// What it wrote to stdout.
     pub stdout: Vec<u8>,
@@ -118,7 +118,7 @@ impl Ended {
             stdout: output.stdout,
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         };
-        // Whatever a test is about: no input may make the program panic or trap.
+        // In every test: no input may make the program panic or trap.
         for word in ["panicked", "trapped", "wasm backtrace"] {
             assert!(!ended.stderr.contains(word), "{ended:#?}");
         }
@@ -185,7 +185,7 @@ impl Ended {
             .stderr
             .lines()
             .find(|line| line.starts_with("error: "))
-            .unwrap_or_else(|| panic!("no error was told: {self:#?}"));
+            .unwrap_or_else(|| panic!("no error was reported: {self:#?}"));
         for word in words {
             assert!(
                 error.contains(word),

@@ -1,10 +1,10 @@
-//! A model that says one text over and over: small, exact, and made here.
+//! A model that repeats one text over and over: small, exact, and made here.
 //!
 //! Its layer adds nothing (all weights are 0), so the residual stream is the last token's embedding, a row of random
 //! signs. The output row of each token is the embedding of the token before it in the text: its product with itself is
-//! the dimension, with any other row about the root of it, and the most probable next token is the next byte of the
-//! text. All tokens that are not in the text share one embedding, after which the text begins. Every byte is a token of
-//! its own, so a character of several bytes always spans several tokens.
+//! the dimension, and with any other row about the square root of it, so the most probable next token is the next byte
+//! of the text. All tokens that are not in the text share one embedding, after which the text begins. Every byte is a
+//! separate token, so a character of several bytes always spans several tokens.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ use super::random::Random;
 
 /// F.
 const N_FF: usize = 32;
-/// `<unk>`, `<s>`, `</s>`, the 256 bytes, a space as SentencePiece writes it, and filling up to a multiple of 32.
+/// `<unk>`, `<s>`, `</s>`, the 256 bytes, a space as SentencePiece writes it, and padding up to a multiple of 32.
 const N_VOCAB: usize = 288;
 const BOS: usize = 1;
 const EOS: usize = 2;
@@ -26,11 +26,11 @@ const SCALE: f32 = 0.25;
 /// What a parrot says.
 #[derive(Debug, Clone)]
 pub struct Parrot {
-    /// The text. No byte may occur twice in it: what follows a byte has to be certain.
+    /// The text. No byte may occur in it twice, so that the byte after each one is certain.
     pub text: String,
-    /// Whether it ends after saying it, or begins again.
+    /// Whether it ends after the text, or starts over.
     pub ends: bool,
-    /// Tokens of context.
+    /// The context length in tokens.
     pub context_length: u32,
     /// E, a multiple of 32 and wide enough that no two rows of random signs look alike.
     pub width: usize,
@@ -39,7 +39,7 @@ pub struct Parrot {
 }
 
 impl Parrot {
-    /// Says `text` again and again.
+    /// A model that repeats `text`.
     pub fn new(text: &str) -> Self {
         Parrot {
             text: text.to_owned(),
@@ -156,7 +156,7 @@ impl Parrot {
         embedding
     }
 
-    /// `[V, E]`: for each token, what it follows.
+    /// `[V, E]`: for each token, the one that it follows.
     fn output(&self, embedding: &[f32]) -> Vec<f32> {
         let width = self.width;
         let mut output = vec![0.0; N_VOCAB * width];

@@ -1,10 +1,10 @@
-//! Phrases that a story holds, whatever the model of the day tells.
+//! Phrases in a story, whatever the current model tells.
 
-/// Two words of `story` behind `prompt` that stand beside each other in one line, a few words on.
+/// Two words of `story` after `prompt` that are next to each other on one line, a few words in.
 ///
 /// # Panics
 ///
-/// If it has no such words.
+/// If there are no such words.
 pub fn phrase(story: &str, prompt: &str) -> String {
     let told = story.strip_prefix(prompt).unwrap_or(story);
     let words: Vec<_> = told.split_whitespace().skip(5).collect();
@@ -14,7 +14,7 @@ pub fn phrase(story: &str, prompt: &str) -> String {
     phrase.unwrap_or_else(|| panic!("no two words in {story:?}"))
 }
 
-/// `story` with `mask` in place of `phrase`, in whatever case it stands there.
+/// `story` with `mask` in place of `phrase`, ignoring case.
 pub fn masked(story: &str, phrase: &str, mask: &str) -> String {
     let (mut rest, mut masked) = (story, String::new());
     while let Some(at) = find(rest, phrase) {
@@ -25,7 +25,7 @@ pub fn masked(story: &str, phrase: &str, mask: &str) -> String {
     masked + rest
 }
 
-/// Where `phrase` begins in `story`, in whatever case.
+/// Where `phrase` begins in `story`, ignoring case.
 pub fn find(story: &str, phrase: &str) -> Option<usize> {
     story
         .to_ascii_lowercase()

@@ -5,7 +5,7 @@
 pub struct Random(u64);
 
 impl Random {
-    /// Numbers that belong to this seed, which is not 0.
+    /// The numbers for this seed, which must not be 0.
     pub fn new(seed: u64) -> Self {
         Random(seed)
     }
@@ -18,7 +18,7 @@ impl Random {
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
-    /// A number below `bound`, which is above 0.
+    /// A number below `bound`, which must be above 0.
     pub fn below(&mut self, bound: usize) -> usize {
         ((self.any() >> 11) % bound as u64) as usize
     }

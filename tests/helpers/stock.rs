@@ -1,4 +1,4 @@
-//! A stock Wasmtime: its own linker of WASI, and nothing of gust's host.
+//! A stock Wasmtime: its own WASI linker, and nothing of gust's host.
 
 use gust_compose::{Part, plug};
 use wasmtime::Engine;
@@ -8,7 +8,7 @@ use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use super::workspace::workspace;
 
-/// As much output as a test makes.
+/// The maximum output of a test, in bytes.
 const OUTPUT: usize = 1 << 20;
 
 /// A part that `cargo xtask build` has built, such as `adapters/filter.wasm`.
@@ -26,7 +26,7 @@ pub fn built(path: &str) -> Vec<u8> {
     })
 }
 
-/// The engine with its providers, in these middlewares, the innermost first, under a front end: see `adapters/`.
+/// The engine with its providers, wrapped in these middlewares, innermost first, behind a front end: see `adapters/`.
 ///
 /// # Panics
 ///
@@ -58,7 +58,7 @@ pub struct Stock {
 }
 
 impl Stock {
-    /// With the folder of models as `models`, and nothing on stdin.
+    /// A host with the folder of models as `models`, and nothing on stdin.
     ///
     /// # Panics
     ///
@@ -96,7 +96,7 @@ impl WasiView for Stock {
     }
 }
 
-/// A component, compiled as it is by default, and WASI for it.
+/// A component, compiled with default settings, and WASI for it.
 ///
 /// # Panics
 ///

@@ -25,8 +25,8 @@ pub fn engine_component(file: &str) -> PathBuf {
     path
 }
 
-/// A file or folder of the shared test data, which is no part of the project. Where the data are missing it says so and
-/// gives nothing, and the test ends; in CI they have to be there.
+/// A file or folder of the shared test data, which is not part of the project. If the data are missing, it says so and
+/// returns `None`, and the test ends; in CI they must be there.
 ///
 /// # Panics
 ///
@@ -46,7 +46,7 @@ pub fn shared(path: &str) -> Option<PathBuf> {
 ///
 /// # Panics
 ///
-/// As [`shared`], and if it is no JSON.
+/// As [`shared`], and if the file is not JSON.
 pub fn shared_json(path: &str) -> Option<Value> {
     let path = shared(path)?;
     let text = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -55,7 +55,7 @@ pub fn shared_json(path: &str) -> Option<Value> {
     )
 }
 
-/// Compares with a file in `tests/golden`, or writes it where `BLESS=1` is set.
+/// Compares with a file in `tests/golden`, or writes it if `BLESS=1` is set.
 ///
 /// # Panics
 ///
@@ -70,14 +70,14 @@ pub fn golden(name: &str, found: &str) {
     }
     let expected = std::fs::read_to_string(&path).unwrap_or_else(|error| {
         panic!(
-            "{}: {error}; BLESS=1 writes it from what is found",
+            "{}: {error}; set BLESS=1 to create it from the current output",
             path.display()
         )
     });
     assert_eq!(
         expected,
         found,
-        "{} differs (left); if the change is meant, BLESS=1 writes it anew",
+        "{} differs (left is the file); if the change is intended, set BLESS=1 to update it",
         path.display()
     );
 }

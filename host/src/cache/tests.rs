@@ -1,4 +1,4 @@
-//! The cache under what happens to files.
+//! The cache, when things happen to its files.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,13 +11,13 @@ use super::*;
 const EMPTY: &[u8] = b"\0asm\x0d\0\x01\0";
 
 fn engine() -> Engine {
-    Engine::new(&Config::new()).expect("a sound configuration")
+    Engine::new(&Config::new()).expect("a valid configuration")
 }
 
 /// Whether the component had to be compiled.
 fn compiles(engine: &Engine, component: &[u8], dir: &Path) -> bool {
     let compiled_now = Cell::new(false);
-    compiled(engine, component, Some(dir), || compiled_now.set(true)).expect("a sound component");
+    compiled(engine, component, Some(dir), || compiled_now.set(true)).expect("a valid component");
     compiled_now.get()
 }
 
@@ -35,7 +35,7 @@ fn the_second_time_it_is_there() {
     assert!(!compiles(&engine, EMPTY, dir.path()));
     assert!(
         !compiles(&self::engine(), EMPTY, dir.path()),
-        "another engine of the same settings"
+        "another engine with the same settings"
     );
 }
 
@@ -45,7 +45,7 @@ fn other_components_and_settings_have_other_entries() {
     assert!(compiles(&engine, EMPTY, dir.path()));
     let other = [EMPTY, b"\0\x02\x01x"].concat(); // the same with a custom section
     assert!(compiles(&engine, &other, dir.path()));
-    let interruptible = Engine::new(Config::new().epoch_interruption(true)).expect("sound");
+    let interruptible = Engine::new(Config::new().epoch_interruption(true)).expect("valid");
     assert!(compiles(&interruptible, EMPTY, dir.path()));
     assert!(!compiles(&engine, EMPTY, dir.path()));
 }
@@ -76,14 +76,17 @@ fn a_damaged_entry_is_replaced() {
         fs::write(&entry, &bytes).expect("writable");
         assert!(
             compiles(&engine, EMPTY, dir.path()),
-            "{} bytes were taken",
+            "{} bytes were accepted",
             bytes.len()
         );
-        assert!(!compiles(&engine, EMPTY, dir.path()), "it was not replaced");
+        assert!(
+            !compiles(&engine, EMPTY, dir.path()),
+            "the entry was not replaced"
+        );
     }
 }
 
-/// What has a sound checksum and is still nothing that Wasmtime loads: written by another version, say.
+/// An entry with a valid checksum that Wasmtime still does not load, for example one written by another version.
 #[test]
 fn a_stale_entry_is_replaced() {
     let (engine, dir) = (engine(), tempfile::tempdir().expect("a folder"));
@@ -103,7 +106,7 @@ fn starting_at_the_same_time_is_safe() {
             scope.spawn(|| {
                 for _ in 0..8 {
                     let count = || _ = compilations.fetch_add(1, Ordering::Relaxed);
-                    compiled(&engine, EMPTY, Some(dir.path()), count).expect("a sound component");
+                    compiled(&engine, EMPTY, Some(dir.path()), count).expect("a valid component");
                 }
             });
         }
@@ -125,11 +128,11 @@ fn a_folder_that_cannot_be_used_is_no_error() {
         assert!(compiles(&engine, EMPTY, &file), "a file is no folder");
         assert!(
             compiles(&engine, EMPTY, &file.join("below")),
-            "nor has it any"
+            "a file contains no folder"
         );
         assert!(
             compiles(&engine, EMPTY, Path::new("/proc/gust")),
-            "no folder can be made there"
+            "no folder can be created there"
         );
     }
 }
@@ -165,7 +168,7 @@ fn the_oldest_entries_are_removed() {
     let component = |number: u8| [EMPTY, &[0, 2, 1, number]].concat();
     for number in 0..=KEPT as u8 {
         assert!(compiles(&engine, &component(number), dir.path()));
-        // A file's time may be no finer than this.
+        // File times may not be finer than this.
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
     assert!(!compiles(&engine, &component(1), dir.path()));

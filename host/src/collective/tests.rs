@@ -4,7 +4,7 @@ use std::thread;
 
 use super::*;
 
-/// Runs `member` on a thread for each rank of a new group, and gives what they return.
+/// Runs `member` on a thread for each rank of a new group, and collects what they return.
 fn together<T: Send>(size: usize, member: impl Fn(&Group, usize) -> T + Sync) -> Vec<T> {
     let group = Group::new(size);
     group.begin(size);
@@ -60,7 +60,7 @@ fn one_that_fails_releases_the_others_with_its_reason() {
             }
             let reason = aborted(group.all_gather(rank, part(rank, 1), false));
             assert_eq!(group.first_failed(), Some(2));
-            // Who was told to leave does not get in again, even where all others are still there.
+            // A member that was told to leave does not get in again, even if all others are still there.
             aborted(group.all_gather(rank, part(rank, 2), false));
             Some(reason)
         });

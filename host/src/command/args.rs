@@ -1,4 +1,4 @@
-//! Flags that several subcommands share, and what they become in the library's terms.
+//! Flags shared by several subcommands, and their conversion to the library's types.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::PathBuf;
@@ -10,42 +10,42 @@ use super::units::{
     parse_bytes, parse_factor, parse_penalty, parse_seconds, parse_share, parse_temperature,
 };
 
-/// Which model, in which engine, under which limits.
+/// Which model to run, in which engine, under which limits.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Model")]
 pub(super) struct ModelArgs {
-    /// A GGUF file [default: the model that ships with gust]
+    /// GGUF file to load [default: the model that ships with gust]
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) model: Option<PathBuf>,
-    /// Another engine: a component that exports gust:llm/engine
+    /// Use another engine: a component that exports gust:llm/engine
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) component: Option<PathBuf>,
-    /// Middleware around the engine, the innermost first: filter, jitter, log, or components' files
+    /// Wrap the engine in middleware, innermost first: filter, jitter, log, or component files
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub(super) with: Vec<gust::Middleware>,
-    /// The phrases of `--with filter`, one on a line; GUST_FILTER_ACTION=mask masks them instead of stopping
+    /// Phrases for `--with filter`, one per line; GUST_FILTER_ACTION=mask masks them instead of stopping
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "with")]
     pub(super) filter_list: Option<PathBuf>,
     /// Copy the weights into the engine instead of mapping the file
     #[arg(long)]
     pub(super) no_mmap: bool,
-    /// Threads that compute [default: the physical cores; fewer for small models, more for those above 3 GiB]
+    /// Number of compute threads [default: one per physical core; fewer for small models, more above 3 GiB]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
     pub(super) threads: Option<u32>,
-    /// The memory that the engine may use, weights included, such as 2GiB
+    /// Maximum memory for the engine, weights included, such as 2GiB
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
     pub(super) max_memory: Option<u64>,
-    /// The time that one call into the engine may take (a load, a chunk of a prompt, a token)
+    /// Maximum time for one call into the engine (a load, a chunk of a prompt, a token)
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
     pub(super) call_timeout: Option<Duration>,
-    /// Let Linux's perf name the engine's functions, through /tmp/perf-PID.map: perf record -e cpu-clock -g gust bench
-    /// --profile, then perf report
+    /// Write /tmp/perf-PID.map, so that Linux's perf can name the engine's functions: run perf record -e cpu-clock -g
+    /// gust bench --profile, then perf report
     #[arg(long, hide_short_help = true)]
     pub(super) profile: bool,
 }
 
 impl ModelArgs {
-    /// What the model is called in messages.
+    /// The model's name in messages.
     pub(super) fn name(&self) -> String {
         match &self.model {
             Some(path) => path.display().to_string(),
@@ -54,14 +54,14 @@ impl ModelArgs {
     }
 }
 
-/// How a session is laid out.
+/// The size of a session's context, and how its keys and values are stored.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Context")]
 pub(super) struct SessionArgs {
-    /// Room for this many tokens [default: the model's context, at most 4096]
+    /// Context size in tokens [default: the model's context, at most 4096]
     #[arg(short, long, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) context: Option<u32>,
-    /// The number type of cached keys and values
+    /// Data type of the KV cache
     #[arg(long, value_name = "TYPE", default_value = "f16")]
     pub(super) kv_type: KvType,
 }
@@ -75,14 +75,14 @@ impl SessionArgs {
     }
 }
 
-/// The number type of cached keys and values.
+/// The data type of the KV cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum KvType {
     /// Half precision
     F16,
     /// Single precision: twice the memory
     F32,
-    /// 8 bits and a scale for each 32 numbers: about half the memory
+    /// 8 bits per value and one scale per 32 values: about half the memory
     #[value(name = "q8_0")]
     Q8_0,
 }
@@ -101,13 +101,13 @@ impl From<KvType> for gust::KvType {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Generation")]
 pub(super) struct GenerationArgs {
-    /// At most this many tokens [default: until the model ends or the context is full]
+    /// Maximum number of tokens to generate [default: until the model ends its text or the context is full]
     #[arg(short = 'n', long, value_name = "N")]
     pub(super) max_tokens: Option<u32>,
-    /// End before this text would appear; may be given several times
+    /// Stop before this text would appear; can be given more than once
     #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(super) stop: Vec<String>,
-    /// Go on after the model has ended its text
+    /// Keep generating after the model has ended its text
     #[arg(long)]
     pub(super) ignore_eos: bool,
     #[command(flatten)]
@@ -117,7 +117,7 @@ pub(super) struct GenerationArgs {
 }
 
 impl GenerationArgs {
-    /// The options with this seed.
+    /// The library's options, with this seed.
     pub(super) fn options(&self, seed: u64) -> gust::GenerationOptions {
         gust::GenerationOptions {
             max_tokens: self.max_tokens,
@@ -131,59 +131,59 @@ impl GenerationArgs {
     }
 }
 
-/// Tokens that are proposed and computed together. The text is the same, and comes sooner.
+/// Speculative decoding: proposed tokens are computed together, which gives the same text sooner.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Speculative decoding (the same text, sooner)")]
+#[command(next_help_heading = "Speculative decoding (same text, faster)")]
 pub(super) struct SpeculationArgs {
-    /// Propose at most N tokens that followed an earlier occurrence of the last ones, 0 to 31; 0 is off [default: 7]
+    /// Propose up to N tokens that followed an earlier occurrence of the latest ones, 0 to 31; 0 is off [default: 7]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=31))]
     pub(super) lookup: Option<u32>,
-    /// A smaller GGUF file with the same vocabulary, which proposes tokens too
+    /// A smaller GGUF model with the same vocabulary, which also proposes tokens
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) draft_model: Option<PathBuf>,
-    /// With --draft-model: it proposes at most N tokens at a time, 0 to 31 [default: 7]
+    /// With --draft-model: propose up to N tokens at a time, 0 to 31 [default: 7]
     #[arg(long, value_name = "N", requires = "draft_model", value_parser = clap::value_parser!(u32).range(0..=31))]
     pub(super) draft_max: Option<u32>,
 }
 
-/// The sampler chain, in its order: penalties, top-k, typical, top-p, min-p, temperature.
+/// The sampler chain, in order: penalties, top-k, typical, top-p, min-p, temperature.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Sampling")]
 pub(super) struct SamplingArgs {
-    /// 0 always takes the most probable token [default: 0.8]
+    /// Sampling temperature; 0 always picks the most probable token [default: 0.8]
     #[arg(short, long, value_name = "T", value_parser = parse_temperature, allow_negative_numbers = true)]
     pub(super) temperature: Option<f32>,
     /// Keep the K most probable tokens; 0 keeps all [default: 40]
     #[arg(long, value_name = "K")]
     pub(super) top_k: Option<u32>,
-    /// Keep the fewest tokens whose probabilities sum to P [default: 0.95]
+    /// Keep the smallest set of tokens whose probabilities sum to P [default: 0.95]
     #[arg(long, value_name = "P", value_parser = parse_share, allow_negative_numbers = true)]
     pub(super) top_p: Option<f32>,
-    /// Keep tokens at least P times as probable as the best [default: 0.05]
+    /// Keep tokens at least P times as probable as the most probable one [default: 0.05]
     #[arg(long, value_name = "P", value_parser = parse_share, allow_negative_numbers = true)]
     pub(super) min_p: Option<f32>,
-    /// Locally typical sampling with mass P [default: 1, off]
+    /// Locally typical sampling with probability mass P [default: 1, off]
     #[arg(long, value_name = "P", value_parser = parse_share, allow_negative_numbers = true)]
     pub(super) typical_p: Option<f32>,
-    /// Divide the logits of recent tokens [default: 1, off]
+    /// Divide the logits of recent tokens by X [default: 1, off]
     #[arg(long, value_name = "X", value_parser = parse_factor, allow_negative_numbers = true)]
     pub(super) repeat_penalty: Option<f32>,
-    /// Subtract once per occurrence of a recent token, -2 to 2 [default: 0]
+    /// Subtract X from the logit of a recent token once per occurrence, -2 to 2 [default: 0]
     #[arg(long, value_name = "X", value_parser = parse_penalty, allow_negative_numbers = true)]
     pub(super) frequency_penalty: Option<f32>,
-    /// Subtract once from each recent token, -2 to 2 [default: 0]
+    /// Subtract X once from the logit of each recent token, -2 to 2 [default: 0]
     #[arg(long, value_name = "X", value_parser = parse_penalty, allow_negative_numbers = true)]
     pub(super) presence_penalty: Option<f32>,
     /// How many of the last tokens count as recent [default: 64]
     #[arg(long, value_name = "N")]
     pub(super) penalty_window: Option<u32>,
-    /// The same seed gives the same text [default: drawn, and shown in the summary]
+    /// Random seed; the same seed gives the same text [default: random, shown in the summary]
     #[arg(short, long, value_name = "N")]
     pub(super) seed: Option<u64>,
 }
 
 impl SamplingArgs {
-    /// The given seed, or one drawn from the system's randomness. Drawn ones have 32 bits, so that they can be typed.
+    /// The given seed, or a random one from the system. Random seeds have 32 bits, so that they are easy to type.
     pub(super) fn seed(&self) -> u64 {
         self.seed
             .unwrap_or_else(|| RandomState::new().build_hasher().finish() >> 32)

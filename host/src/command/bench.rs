@@ -18,10 +18,11 @@ use super::signals;
 use super::units::{bytes, count, milliseconds, per_second};
 use trace::Trace;
 
-/// Measure how fast a model runs here
+/// Measure how fast a model runs on this machine
 ///
-/// Reads a prompt of random tokens and generates after it, several times over, and reports medians. One round before
-/// the first that counts warms up the caches. With --depth, both happen behind that many tokens, which are read once.
+/// Processes a prompt of random tokens and generates tokens after it, several times, and reports medians. One more
+/// round at the start warms up the caches and does not count. With --depth, the prompt follows that many other tokens,
+/// which are processed only once.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -31,32 +32,32 @@ Examples:
   gust bench -m model.gguf --trace
   perf record -e cpu-clock -g gust bench -m model.gguf --profile && perf report --no-children --stdio | c++filt")]
 pub(super) struct BenchArgs {
-    /// Tokens of the prompt
+    /// Number of prompt tokens
     #[arg(short, long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..))]
     prompt_tokens: u32,
-    /// Tokens to generate
+    /// Number of tokens to generate
     #[arg(short = 'n', long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
     gen_tokens: u32,
-    /// Tokens that the context holds before the prompt
+    /// Number of tokens that the context holds before the prompt
     #[arg(short, long, value_name = "N", default_value_t = 0)]
     depth: u32,
-    /// Rounds to take the median of
+    /// Number of rounds to take the median of
     #[arg(short, long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     repeat: u32,
-    /// The number type of cached keys and values
+    /// Data type of the KV cache
     #[arg(long, value_name = "TYPE", default_value = "f16")]
     kv_type: KvType,
-    /// Speculative decoding by prompt look-up, at most N tokens at a time. Random tokens say nothing of what it gains
+    /// Speculative decoding by prompt lookup, up to N tokens at a time. Random tokens do not show what it gains
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=31))]
     lookup: u32,
-    /// Then one more round, with the time of each operator
+    /// Run one more round at the end, and report the time of each operator
     #[arg(long)]
     trace: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
-    /// Measure what stdin asks for, line by line: `prefill TOKENS` or `decode TOKENS DEPTH`. The context has room for
-    /// what the other options say
+    /// Run the measurements that stdin asks for, one per line: `prefill TOKENS` or `decode TOKENS DEPTH`. The other
+    /// options set the size of the context
     #[arg(long, hide_short_help = true, conflicts_with_all = ["json", "repeat", "trace"])]
     serve: bool,
     #[command(flatten)]
@@ -81,7 +82,7 @@ struct Report {
     time_to_first_token_ms: f64,
     prefill_tokens_per_second: f64,
     decode_tokens_per_second: f64,
-    /// Absent where the system does not tell.
+    /// Absent if the system does not report it.
     peak_memory_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     trace: Option<Trace>,
@@ -155,16 +156,16 @@ pub(super) fn bench(args: &BenchArgs) -> Result<(), Failure> {
     output.flush()
 }
 
-/// Room for what is there before, the prompt, the first token, and what is decoded after it.
+/// A context that holds the tokens before the prompt, the prompt, the first token, and those decoded after it.
 fn fitting_context(args: &BenchArgs, info: &ModelInfo) -> Result<u32, Failure> {
     let parts = [args.depth, args.prompt_tokens, 1, args.gen_tokens];
     match parts.into_iter().try_fold(0, u32::checked_add) {
         Some(needed) if needed <= info.context_length => Ok(needed),
         _ => Err(Failure::usage(format!(
-            "the rounds: expected at most the model's context of {} tokens, found {} + {} + 1 + {}",
+            "too many tokens: expected at most the model's context of {}, found {} + {} + 1 + {}",
             info.context_length, args.depth, args.prompt_tokens, args.gen_tokens
         ))
-        .hint("use smaller --depth, --prompt-tokens or --gen-tokens")),
+        .hint("use a smaller --depth, --prompt-tokens or --gen-tokens")),
     }
 }
 
@@ -179,7 +180,7 @@ fn measure(session: &mut Session, tokens: &[u32], args: &BenchArgs) -> Result<Ve
     for index in 0..=args.repeat {
         session.truncate(args.depth)?;
         let round = round(session, prompt, args)?;
-        // The first one warms up.
+        // The first round warms up.
         if index > 0 {
             rounds.push(round);
         }
@@ -193,7 +194,7 @@ fn round(session: &mut Session, prompt: &[u32], args: &BenchArgs) -> Result<Roun
     let start = Instant::now();
     session.feed(prompt)?;
     let prefill = start.elapsed();
-    // The first token needs no pass through the layers of its own: it does not count as decoded.
+    // The first token needs no forward pass of its own, so it does not count as decoded.
     generate(session, 1)?;
     let first_token = start.elapsed();
     generate(session, args.gen_tokens)?;
@@ -204,7 +205,7 @@ fn round(session: &mut Session, prompt: &[u32], args: &BenchArgs) -> Result<Roun
     })
 }
 
-/// An answer of so many of the most probable tokens.
+/// Begins an answer of this many tokens, always the most probable ones.
 fn begin_answer(session: &mut Session, tokens: u32, lookup: u32) -> Result<(), Failure> {
     Ok(session.configure(&GenerationOptions {
         temperature: Some(0.0),
@@ -215,21 +216,21 @@ fn begin_answer(session: &mut Session, tokens: u32, lookup: u32) -> Result<(), F
     })?)
 }
 
-/// Generates so many tokens.
+/// Generates this many tokens.
 fn generate(session: &mut Session, tokens: u32) -> Result<(), Failure> {
     for index in 0..tokens {
         if let Event::Finished { .. } = session.next_event()? {
             return Err(Failure::failed(format!(
-                "expected {tokens} tokens, found an end after {index}"
+                "expected {tokens} tokens, found the end of the answer after {index}"
             )));
         }
     }
     Ok(())
 }
 
-/// Tokens from all over the vocabulary, the same ones every time.
+/// Random tokens from the whole vocabulary, the same ones every time.
 fn random_tokens(count: u32, vocabulary_size: u32) -> Vec<u32> {
-    // Knuth's multiplicative generator (MMIX); the high bits are the good ones.
+    // Knuth's linear congruential generator (MMIX); its high bits are the good ones.
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut next = || {
         state = state
@@ -240,7 +241,7 @@ fn random_tokens(count: u32, vocabulary_size: u32) -> Vec<u32> {
     (0..count).map(|_| next()).collect()
 }
 
-/// The middle one; of an even number, the lower of the two.
+/// The median; of an even number of times, the lower of the two in the middle.
 fn median(times: impl Iterator<Item = Duration>) -> Duration {
     let mut times: Vec<Duration> = times.collect();
     times.sort();
@@ -250,7 +251,7 @@ fn median(times: impl Iterator<Item = Duration>) -> Duration {
         .unwrap_or_default()
 }
 
-/// The most memory that this process has had resident, in bytes.
+/// The peak resident memory of this process, in bytes.
 fn peak_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status
@@ -285,7 +286,7 @@ fn listing(report: &Report) -> String {
             format!("{:.1} ms", report.time_to_first_token_ms),
             match report.depth {
                 0 => format!("after {} tokens", report.prompt_tokens),
-                depth => format!("after {} tokens behind {depth}", report.prompt_tokens),
+                depth => format!("after {} tokens at depth {depth}", report.prompt_tokens),
             },
         ),
         row(

@@ -23,10 +23,10 @@ use conversation::Conversation;
 use lines::{Line, Lines};
 use slash::Slash;
 
-/// Talk with a model
+/// Chat with a model
 ///
-/// A backslash at the end of a line continues it on the next one, and """ begins and ends a text of several lines. What
-/// begins with a slash is a command; /help lists them. Without a terminal, each line of stdin is a turn.
+/// End a line with a backslash to continue it on the next one, or enclose several lines in """. Input that starts with
+/// a slash is a command; /help lists the commands. Without a terminal, each line of stdin is a turn.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -36,10 +36,10 @@ Examples:
 pub(super) struct ChatArgs {
     #[command(flatten)]
     model: ModelArgs,
-    /// What the model is told before the conversation
+    /// System prompt, which the model gets before the conversation
     #[arg(long, value_name = "TEXT", help_heading = "Conversation")]
     system: Option<String>,
-    /// A file with a Jinja chat template in place of the model's own
+    /// File with a Jinja chat template to use instead of the model's own
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Conversation")]
     template: Option<PathBuf>,
     #[command(flatten)]
@@ -57,7 +57,7 @@ pub(super) fn chat(args: &ChatArgs) -> Result<(), Failure> {
             "{} has no chat template, so it cannot hold a conversation",
             args.model.name()
         ))
-        .hint("continue a text with `gust run`, or give a template with --template FILE"));
+        .hint("continue a text with `gust run`, or pass a template with --template FILE"));
     }
     let session = model.session(&args.session.options())?;
     let seed = args.generation.sampling.seed();
@@ -70,7 +70,7 @@ pub(super) fn chat(args: &ChatArgs) -> Result<(), Failure> {
     let mut lines = Lines::new();
     if lines.is_interactive() {
         note(&format!(
-            "{}; /help lists the commands, Ctrl-D leaves",
+            "{}; /help lists the commands, Ctrl-D exits",
             chat.describe()
         ));
     }
@@ -101,8 +101,8 @@ struct Chat {
 }
 
 impl Chat {
-    /// One question and its answer. What goes wrong with one turn is told, and the conversation goes on; only what the
-    /// session does not survive ends it.
+    /// One question and its answer. If a turn fails, the error is reported and the conversation continues; only errors
+    /// that the session does not survive end it.
     fn turn(&mut self, text: String) -> Result<(), Failure> {
         match self.answer(text) {
             Ok(()) => Ok(()),
@@ -116,7 +116,7 @@ impl Chat {
                 self.output.text("\n")?;
                 self.output.flush()?;
                 note(&format!(
-                    "note: the context of {limit} tokens is full, so the answer ends here; --context makes it longer"
+                    "note: the context of {limit} tokens is full, so the answer ends here; raise --context for more"
                 ));
                 Ok(())
             }
@@ -145,24 +145,24 @@ impl Chat {
         })?;
         self.output.line(&utf8.finish())?;
         self.output.flush()?;
-        // The next answer draws other numbers, and the same ones in every run with this seed.
+        // The next answer gets other random numbers, but the same ones in every run with this seed.
         self.options.seed = self.options.seed.map(|seed| seed.wrapping_add(1));
         Ok(())
     }
 
-    /// Does what a command says. None of them can end the conversation.
+    /// Runs a command. None of them can end the conversation.
     fn obey(&mut self, command: Slash) {
         let done = match command {
             Slash::Exit => Ok(String::new()),
             Slash::Help => Ok(slash::HELP.to_owned()),
             Slash::Reset => {
                 self.conversation.reset();
-                Ok("the conversation begins anew".to_owned())
+                Ok("started a new conversation".to_owned())
             }
             Slash::System(text) => {
                 self.conversation
                     .set_system((!text.is_empty()).then_some(text));
-                Ok("the conversation begins anew with this system text".to_owned())
+                Ok("system prompt changed; started a new conversation".to_owned())
             }
             Slash::Set(setting) => setting.apply(&mut self.options),
             Slash::Save(path) => save(&path, self.conversation.messages()),
@@ -193,7 +193,7 @@ impl Chat {
         let mut text = self.describe();
         if let Ok(usage) = self.conversation.usage() {
             text.push_str(&format!(
-                "\n{} messages, {} of {} tokens of context, {} of keys and values",
+                "\n{} messages, {} of {} context tokens used, {} of KV cache",
                 self.conversation.messages().len(),
                 usage.context_used,
                 usage.context_length,
@@ -206,7 +206,7 @@ impl Chat {
     }
 }
 
-/// Writes the messages as a JSON list of `{"role", "content"}`, the form that most chat programs read.
+/// Writes the messages as a JSON list of `{"role", "content"}`, the format that most chat programs read.
 fn save(path: &str, messages: &[ChatMessage]) -> Result<String, String> {
     let list: Vec<_> = messages
         .iter()
@@ -225,7 +225,7 @@ fn load(path: &str) -> Result<Vec<ChatMessage>, String> {
     }
     let text = std::fs::read_to_string(path).map_err(|error| format!("reading {path}: {error}"))?;
     let list: Vec<Message> = serde_json::from_str(&text).map_err(|error| {
-        format!("{path}: expected a JSON list of {{\"role\", \"content\"}}, found: {error}")
+        format!("{path}: expected a JSON list of {{\"role\", \"content\"}} objects: {error}")
     })?;
     Ok(list
         .into_iter()

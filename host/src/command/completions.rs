@@ -1,4 +1,4 @@
-//! `gust completions`: a script that teaches a shell gust's commands and flags.
+//! `gust completions`: a script with which a shell completes gust's commands and flags.
 
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
@@ -15,12 +15,12 @@ Examples:
   gust completions zsh > ~/.zfunc/_gust
   gust completions fish > ~/.config/fish/completions/gust.fish")]
 pub(super) struct CompletionsArgs {
-    /// The shell that will read it
+    /// The shell to generate the script for
     shell: Shell,
 }
 
 pub(super) fn completions(args: &CompletionsArgs) -> Result<(), Failure> {
-    // Made in memory first: clap_complete panics where it cannot write.
+    // Generated in memory first, because clap_complete panics if it cannot write.
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "gust", &mut script);
     let mut output = Output::new();

@@ -8,27 +8,27 @@ use super::output::printable;
 
 /// Something failed while running.
 const FAILED: u8 = 1;
-/// The command line is wrong; clap's own code.
+/// The command line is invalid. clap uses the same code.
 const USAGE: u8 = 2;
-/// The model or the component is missing, broken or not supported.
+/// The model or the component is missing, broken or unsupported.
 const MODEL: u8 = 3;
 /// A limit was reached.
 const LIMIT: u8 = 4;
-/// Stopped by Ctrl-C: 128 and the number of SIGINT, as shells have it.
+/// Stopped by Ctrl-C: 128 plus the number of SIGINT, as in shells.
 pub(super) const INTERRUPTED: u8 = 130;
 
 /// Why a command ends early.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// The library's answer, which knows its own hint.
+    /// An error from the library, which has its own hint.
     Gust(gust::Error),
-    /// The command's own: it knows its exit code.
+    /// An error of the command itself, with its exit code.
     Message {
         message: String,
         hint: Option<String>,
         code: u8,
     },
-    /// Whoever read stdout has enough (`| head`). Not a failure: nobody is told.
+    /// The reader of stdout has closed it (`| head`). This is not an error, and nothing is reported.
     ClosedOutput,
 }
 
@@ -42,7 +42,7 @@ impl Failure {
         }
     }
 
-    /// The command line is wrong in a way that only shows once the model is known.
+    /// The command line is invalid in a way that only shows once the model is known.
     pub(super) fn usage(message: impl Into<String>) -> Self {
         Failure::Message {
             message: message.into(),
@@ -77,15 +77,15 @@ impl Failure {
         Failure::failed(format!("{doing} {name}: {error}"))
     }
 
-    /// Says so on stderr and gives the exit code.
+    /// Reports the failure on stderr and returns the exit code.
     pub(super) fn report(&self) -> ExitCode {
         self.tell();
         ExitCode::from(self.code())
     }
 
-    /// Says so on stderr.
+    /// Reports the failure on stderr.
     pub(super) fn tell(&self) {
-        // If stderr is closed too, the exit code has to do.
+        // If stderr is closed too, only the exit code is left.
         let mut stderr = io::stderr().lock();
         if let Some(message) = self.message() {
             let _ = writeln!(stderr, "error: {}", printable(&message));
@@ -95,7 +95,7 @@ impl Failure {
         }
     }
 
-    /// The text of the error; none where nobody is to be told.
+    /// The text of the error, or `None` if there is nothing to report.
     fn message(&self) -> Option<String> {
         match self {
             Failure::ClosedOutput | Failure::Gust(gust::Error::Cancelled) => None,
@@ -104,7 +104,7 @@ impl Failure {
         }
     }
 
-    /// What to do about it. The command's flags have names that the library does not know.
+    /// What to do about it. Unlike the library, the command can name its flags.
     fn hint_text(&self) -> Option<&str> {
         let error = match self {
             Failure::ClosedOutput => return None,
@@ -113,14 +113,14 @@ impl Failure {
         };
         match error {
             gust::Error::OutOfMemory { .. } => {
-                Some("use a smaller --context or model, or more --threads")
+                Some("use a smaller --context, a smaller model, or more --threads")
             }
             gust::Error::PromptTooLong { .. } => Some("shorten the prompt or raise --context"),
             gust::Error::ContextFull { .. } => {
                 Some("raise --context, or end the text earlier with --max-tokens")
             }
             gust::Error::MemoryLimit { .. } => {
-                Some("raise --max-memory, or use a smaller --context or model")
+                Some("raise --max-memory, or use a smaller --context or a smaller model")
             }
             gust::Error::CallTime { .. } => Some("raise --call-timeout"),
             other => other.hint(),

@@ -4,7 +4,7 @@ use std::io::{self, Read};
 
 use super::failure::Failure;
 
-/// All of stdin, which has to be UTF-8.
+/// Reads all of stdin, which must be UTF-8.
 pub(super) fn stdin_text() -> Result<String, Failure> {
     let mut bytes = Vec::new();
     io::stdin()
@@ -14,7 +14,7 @@ pub(super) fn stdin_text() -> Result<String, Failure> {
     text("stdin", bytes)
 }
 
-/// Bytes of `name` as text, or where they stop being text.
+/// Decodes the bytes of `name` as UTF-8. The error says where they stop being valid.
 pub(super) fn text(name: &str, bytes: Vec<u8>) -> Result<String, Failure> {
     String::from_utf8(bytes).map_err(|error| {
         let offset = error.utf8_error().valid_up_to();

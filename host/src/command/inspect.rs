@@ -1,4 +1,4 @@
-//! `gust inspect`: what is in a model file, and what memory it takes.
+//! `gust inspect`: what is in a model file, and how much memory it needs.
 
 use std::collections::BTreeMap;
 
@@ -14,12 +14,12 @@ use super::units::{bytes, count};
 
 /// The engine's own default for a session's context, in tokens.
 const DEFAULT_CONTEXT: u32 = 4096;
-/// Longer values are cut in the listing for people, in characters.
+/// Values with more characters than this are cut in the listing for people.
 const VALUE_WIDTH: usize = 72;
 
-/// Show what is in a model file and what memory it takes
+/// Show what is in a model file and how much memory it needs
 ///
-/// Works on any GGUF file, also one that gust cannot run.
+/// Works on any GGUF file, even one that gust cannot run.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -27,7 +27,7 @@ Examples:
   gust inspect -m model.gguf --context 32768
   gust inspect -m model.gguf --json | jq .memory")]
 pub(super) struct InspectArgs {
-    /// Estimate the memory for a context of this many tokens [default: the model's, at most 4096]
+    /// Estimate the memory for a context of this many tokens [default: the model's context, at most 4096]
     #[arg(short, long, value_name = "TOKENS")]
     context: Option<u32>,
     /// Print one JSON object
@@ -45,7 +45,7 @@ struct Report {
     tensors: Vec<Tensor>,
     types: Vec<TypeSize>,
     memory: Memory,
-    /// That would compute.
+    /// The number of threads that would compute.
     threads: usize,
 }
 
@@ -91,7 +91,7 @@ struct TypeSize {
     bytes: u64,
 }
 
-/// What running the model takes, in bytes.
+/// The memory needed to run the model, in bytes.
 #[derive(Serialize)]
 struct Memory {
     context: u32,
@@ -208,7 +208,7 @@ fn overview(info: &ModelInfo) -> Overview {
     }
 }
 
-/// The report for people. Everything that comes from the file is made safe to show.
+/// The report for people. Everything that comes from the file is made safe to print.
 fn listing(report: &Report) -> String {
     let Report {
         model,
@@ -253,9 +253,9 @@ fn listing(report: &Report) -> String {
         .collect();
     let memory_rows = table(&[
         vec!["weights".to_owned(), bytes(memory.weights)],
-        vec!["keys and values, f16".to_owned(), bytes(memory.kv_f16)],
-        vec!["keys and values, f32".to_owned(), bytes(memory.kv_f32)],
-        vec!["together, f16".to_owned(), bytes(memory.total_f16)],
+        vec!["KV cache, f16".to_owned(), bytes(memory.kv_f16)],
+        vec!["KV cache, f32".to_owned(), bytes(memory.kv_f32)],
+        vec!["total, f16".to_owned(), bytes(memory.total_f16)],
     ]);
     format!(
         "{overview}\nmetadata: {} keys\n{}\ntensors: {}\n{}\nsizes by type\n{}\nmemory for a context of {} tokens\n{memory_rows}",

@@ -1,4 +1,4 @@
-//! `gust logits`: what the model says about the next token, for comparisons with other programs.
+//! `gust logits`: the model's logits for the next token, for comparison with other programs.
 
 use std::cmp::Ordering;
 
@@ -12,22 +12,22 @@ use super::open::open;
 use super::output::{Output, printable_bytes};
 use super::signals;
 
-/// Print the logits after some tokens
+/// Print the logits after a sequence of tokens
 ///
-/// Without --top, one line for each token of the vocabulary: its number, a tab, its logit.
+/// Without --top, prints one line for each token of the vocabulary: its ID, a tab, and its logit.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   gust logits -m model.gguf --tokens 1,403,407 --json
   gust logits -m model.gguf --tokens 1,403,407 --top 5")]
 pub(super) struct LogitsArgs {
-    /// The tokens' numbers, with commas between them
+    /// Token IDs, separated by commas
     #[arg(long, value_name = "IDS", value_delimiter = ',', required = true, num_args = 1..)]
     tokens: Vec<u32>,
-    /// Only the K highest, the highest first, with their texts
+    /// Print only the K highest logits, highest first, with the tokens' texts
     #[arg(long, value_name = "K")]
     top: Option<usize>,
-    /// Print {"tokens":[...],"logits":[...]}, or "top" in place of "logits"
+    /// Print {"tokens":[...],"logits":[...]}, with --top "top" instead of "logits"
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -46,7 +46,7 @@ struct Answer<'a> {
     top: Option<Vec<Row>>,
 }
 
-/// One of the highest.
+/// One of the highest logits.
 #[derive(Serialize)]
 struct Row {
     id: usize,
@@ -87,7 +87,7 @@ pub(super) fn logits(args: &LogitsArgs) -> Result<(), Failure> {
     output.flush()
 }
 
-/// The `count` highest; of equal ones, the lower number first.
+/// The `count` highest logits; of equal ones, the lower token ID first.
 fn highest(model: &Model, logits: &[f32], count: usize) -> Result<Vec<Row>, Failure> {
     let mut order: Vec<(usize, f32)> = logits.iter().copied().enumerate().collect();
     order.sort_by(|a, b| {
@@ -97,8 +97,7 @@ fn highest(model: &Model, logits: &[f32], count: usize) -> Result<Vec<Row>, Fail
     });
     order.truncate(count);
     let row = |(id, logit): (usize, f32)| {
-        let token =
-            u32::try_from(id).map_err(|_| Failure::failed("more logits than token numbers"))?;
+        let token = u32::try_from(id).map_err(|_| Failure::failed("more logits than token IDs"))?;
         let text = printable_bytes(&model.detokenize(&[token], SpecialTokens::Render)?);
         Ok(Row { id, logit, text })
     };

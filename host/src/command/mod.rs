@@ -53,35 +53,35 @@ enum Command {
 const LONG_ABOUT: &str = "\
 Run language models in a WebAssembly sandbox.
 
-The inference engine is one WebAssembly component without files and without network. It reads GGUF models, whose weights \
-are mapped into its memory and not copied. Without -m, the model that ships with gust is used.";
+The inference engine is a single WebAssembly component with no access to files or the network. It reads GGUF models, \
+whose weights are mapped into its memory rather than copied. Without -m, gust uses the model that ships with it.";
 
 const AFTER_HELP: &str = "\
 Examples:
-  gust run \"Once upon a time\"             a story from the model that ships with gust
-  gust run -m model.gguf < prompt.txt     the prompt from stdin
-  gust chat -m model.gguf                 a conversation
-  gust inspect -m model.gguf              what is in the file, and what memory it takes";
+  gust run \"Once upon a time\"             tell a story with the model that ships with gust
+  gust run -m model.gguf < prompt.txt     read the prompt from stdin
+  gust chat -m model.gguf                 start a conversation
+  gust inspect -m model.gguf              show what is in the file and how much memory it needs";
 
 const AFTER_LONG_HELP: &str = "\
 Examples:
-  gust run \"Once upon a time\"             a story from the model that ships with gust
-  gust run -m model.gguf < prompt.txt     the prompt from stdin
-  gust chat -m model.gguf                 a conversation
-  gust inspect -m model.gguf              what is in the file, and what memory it takes
+  gust run \"Once upon a time\"             tell a story with the model that ships with gust
+  gust run -m model.gguf < prompt.txt     read the prompt from stdin
+  gust chat -m model.gguf                 start a conversation
+  gust inspect -m model.gguf              show what is in the file and how much memory it needs
 
 Exit codes:
-  0    done
-  1    something failed while running
-  2    the command line is wrong: an unknown flag, a value outside its range
-  3    the model or the component is missing, broken or of a kind that is not supported
-  4    a limit was reached: memory, time of a call, a full context, a prompt that is too long
+  0    success
+  1    something failed at run time
+  2    the command line is invalid: an unknown flag, a value out of range
+  3    the model or the component is missing, broken or unsupported
+  4    a limit was reached: memory, time per call, a full context, a prompt that is too long
   130  stopped by Ctrl-C
 
 Environment:
-  GUST_CACHE_DIR  where the compiled engine is kept, instead of the user's cache directory";
+  GUST_CACHE_DIR  where to keep the compiled engine, instead of the user's cache directory";
 
-/// Reads the command line and does what it says.
+/// Parses the command line and runs the subcommand.
 pub(super) fn main() -> ExitCode {
     let cli = Cli::parse();
     signals::install();

@@ -10,12 +10,12 @@ use super::args::ModelArgs;
 use super::failure::Failure;
 use super::progress::Progress;
 
-/// A loaded model, and how long it took.
+/// A loaded model, and how long loading took.
 pub(super) struct Opened {
     pub(super) model: Model,
-    /// Until the engine was ready: compiled, or read from the cache.
+    /// Time until the engine was ready: compiled, or read from the cache.
     pub(super) engine_time: Duration,
-    /// Until the model was loaded, from there on.
+    /// Time from then until the model was loaded.
     pub(super) load_time: Duration,
 }
 
@@ -24,7 +24,7 @@ pub(super) fn open(args: &ModelArgs, scope: Scope) -> Result<Opened, Failure> {
     open_with_draft(args, scope, None)
 }
 
-/// Loads a draft model with it, if there is one.
+/// Like [`open`], and also loads the draft model, if there is one.
 pub(super) fn open_with_draft(
     args: &ModelArgs,
     scope: Scope,
@@ -33,8 +33,8 @@ pub(super) fn open_with_draft(
     let progress = Progress::start("loading the engine");
     let start = Instant::now();
     let reporter = progress.reporter();
-    let mut builder =
-        Engine::builder().on_compile(move || reporter.doing("compiling the engine (once)"));
+    let mut builder = Engine::builder()
+        .on_compile(move || reporter.doing("compiling the engine (first run only)"));
     if let Some(path) = &args.component {
         builder = builder.component_file(path);
     }
@@ -82,7 +82,7 @@ pub(super) fn open_with_draft(
     })
 }
 
-/// The settings of the middlewares: those of this program's environment, and the list of phrases.
+/// The settings of the middleware: variables from this program's environment, and the list of phrases.
 fn variables(args: &ModelArgs) -> Result<Vec<(String, String)>, Failure> {
     const OURS: [&str; 3] = ["GUST_FILTER", "GUST_JITTER", "GUST_LOG"];
     let is_ours = |name: &str| OURS.iter().any(|ours| name.starts_with(ours));
@@ -92,7 +92,7 @@ fn variables(args: &ModelArgs) -> Result<Vec<(String, String)>, Failure> {
     if let Some(path) = &args.filter_list {
         let phrases = std::fs::read_to_string(path).map_err(|error| {
             Failure::usage(format!(
-                "the list of phrases {} cannot be read: {error}",
+                "cannot read the list of phrases {}: {error}",
                 path.display()
             ))
         })?;

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::failure::Failure;
 
-/// stdout, buffered. A reader that went away ends the command quietly ([`Failure::ClosedOutput`]).
+/// Buffered stdout. If the reader has gone away, the command ends quietly ([`Failure::ClosedOutput`]).
 pub(super) struct Output(BufWriter<Stdout>);
 
 impl Output {
@@ -35,7 +35,7 @@ impl Output {
         self.line(&text)
     }
 
-    /// Lets the reader see what has been written. Every command ends with it.
+    /// Flushes the buffer. Every command does this at its end.
     pub(super) fn flush(&mut self) -> Result<(), Failure> {
         self.0.flush().map_err(|error| closed_or_failed(&error))
     }
@@ -46,7 +46,7 @@ pub(super) fn note(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
-/// A table without lines: columns as wide as their widest cell, two spaces between them. The last one is not padded.
+/// A table without rules: columns as wide as their widest cell, separated by two spaces. The last one is not padded.
 pub(super) fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
@@ -70,7 +70,7 @@ pub(super) fn table(rows: &[Vec<String>]) -> String {
     text
 }
 
-/// Text from a file made safe to show: what could steer a terminal comes out escaped.
+/// Makes text from a file safe to print: escapes the characters that could control a terminal.
 pub(super) fn printable(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for character in text.chars() {
@@ -78,7 +78,7 @@ pub(super) fn printable(text: &str) -> String {
             '\n' => safe.push_str("\\n"),
             '\t' => safe.push_str("\\t"),
             '\r' => safe.push_str("\\r"),
-            // Bidirectional overrides reorder what follows them.
+            // Bidirectional overrides reorder the text after them.
             '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
                 safe.extend(character.escape_unicode())
             }
@@ -89,7 +89,7 @@ pub(super) fn printable(text: &str) -> String {
     safe
 }
 
-/// [`printable`] for bytes that need not be text: those that are none come out as `\xNN`.
+/// [`printable`] for bytes that may not be UTF-8: invalid bytes come out as `\xNN`.
 pub(super) fn printable_bytes(bytes: &[u8]) -> String {
     let mut safe = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {

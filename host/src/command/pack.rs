@@ -1,7 +1,7 @@
-//! `gust pack`: writes a model file in the layout that the engine computes fastest from.
+//! `gust pack`: writes a model file in the layout with which the engine computes fastest.
 //!
-//! The file grows beside its final name, in `OUTPUT.part`, and gets that name when it is whole and on the disk. What was
-//! interrupted goes on where it was.
+//! The file is written to `OUTPUT.part` and renamed to `OUTPUT` once it is complete and on disk. An interrupted run is
+//! resumed where it stopped.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -18,14 +18,14 @@ use super::progress::{Progress, Reporter};
 use super::signals;
 use super::units::{bytes, time};
 
-/// What is made at a time, and what of a file that was begun is compared: its beginning and its end. In bytes.
+/// Bytes packed at a time, and bytes compared at the beginning and at the end of a partial file.
 const STEP: u32 = 4 << 20;
 
-/// Write a model file in the engine's own layout, which computes faster
+/// Repack a model file into the engine's own layout, which computes faster
 ///
-/// Matrices of the types Q4_0 and Q8_0 are laid out four rows together; everything else, and the file's size, stays as it
-/// is. The answers are the same. Only gust can run the packed file, so keep the other one. An interrupted run leaves
-/// OUTPUT.part, and the same command goes on from there.
+/// The rows of Q4_0 and Q8_0 matrices are interleaved in groups of four; everything else, including the file's size,
+/// stays the same. So do the answers. Only gust can run the packed file, so keep the original. An interrupted run
+/// leaves OUTPUT.part; run the same command again to resume.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -33,13 +33,13 @@ Examples:
   gust pack -m model.gguf -o fast.gguf
   gust run -m model.packed.gguf \"Hello\"")]
 pub(super) struct PackArgs {
-    /// The GGUF file to pack
+    /// GGUF file to pack
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     model: PathBuf,
-    /// The file to write [default: the model's name, ending in .packed.gguf]
+    /// File to write [default: the model's name, ending in .packed.gguf]
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     output: Option<PathBuf>,
-    /// Replace the output if it exists
+    /// Overwrite the output file if it exists
     #[arg(long)]
     force: bool,
     /// Print one JSON object: output, bytes, changed_tensors, resumed_at, seconds
@@ -53,7 +53,7 @@ struct Report<'a> {
     output: &'a Path,
     bytes: u64,
     changed_tensors: u32,
-    /// Bytes that were there from an interrupted run.
+    /// Bytes kept from an interrupted run.
     resumed_at: u64,
     seconds: f64,
 }
@@ -64,10 +64,10 @@ pub(super) fn pack(args: &PackArgs) -> Result<(), Failure> {
         None => args.model.with_extension("packed.gguf"),
     };
     let exists = output.try_exists();
-    if exists.map_err(|error| Failure::file("looking at", output.display(), &error))? && !args.force
-    {
-        let message = format!("{} exists already", output.display());
-        return Err(Failure::usage(message).hint("--force replaces it; -o names another file"));
+    if exists.map_err(|error| Failure::file("checking", output.display(), &error))? && !args.force {
+        let message = format!("{} already exists", output.display());
+        return Err(Failure::usage(message)
+            .hint("pass --force to overwrite it, or -o to write another file"));
     }
 
     let start = Instant::now();
@@ -81,7 +81,7 @@ pub(super) fn pack(args: &PackArgs) -> Result<(), Failure> {
     if packed.changed_tensors() == 0 {
         let message = format!("{} has nothing to pack", args.model.display());
         return Err(Failure::model(message)
-            .hint("packing is for matrices of type Q4_0 and Q8_0; gust inspect lists the types"));
+            .hint("only Q4_0 and Q8_0 matrices can be packed; `gust inspect` lists the types"));
     }
     reporter.doing("packing");
     let part = Part::open(&output, &mut packed)?;
@@ -103,7 +103,7 @@ pub(super) fn pack(args: &PackArgs) -> Result<(), Failure> {
     }
     let resumed = match resumed_at {
         0 => String::new(),
-        at => format!(", gone on from {}", bytes(at)),
+        at => format!(", resumed from {}", bytes(at)),
     };
     note(&format!(
         "packed {} tensors into {}: {} in {}{resumed}",
@@ -120,12 +120,12 @@ struct Part {
     file: File,
     path: PathBuf,
     output: PathBuf,
-    /// Bytes that it has.
+    /// Bytes that it holds so far.
     done: u64,
 }
 
 impl Part {
-    /// What an interrupted run has left, if it is the beginning of this file; else a new one.
+    /// Opens the partial file of an interrupted run, if it is a prefix of this output, or else starts a new one.
     fn open(output: &Path, packed: &mut Packed) -> Result<Part, Failure> {
         let mut name = output.as_os_str().to_owned();
         name.push(".part");
@@ -144,13 +144,14 @@ impl Part {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                let message = format!("another gust is writing {}", path.display());
-                return Err(Failure::failed(message).hint("wait for it, or name another --output"));
+                let message = format!("another gust process is writing {}", path.display());
+                return Err(Failure::failed(message)
+                    .hint("wait for it to finish, or choose another --output"));
             }
-            // A file system without locks.
+            // A file system that does not support locks.
             Err(TryLockError::Error(_)) => {}
         }
-        let length = file.metadata().map_err(fail("looking at"))?.len();
+        let length = file.metadata().map_err(fail("checking"))?.len();
         let mut done = length.min(packed.size());
         for at in [0, done.saturating_sub(u64::from(STEP))] {
             let expected = packed.read(at, STEP.min((done - at).min(u64::from(STEP)) as u32))?;
@@ -172,19 +173,19 @@ impl Part {
         })
     }
 
-    /// Writes what is missing and gives the file its name.
+    /// Writes what is missing and renames the file to its final name.
     fn complete(mut self, packed: &mut Packed, progress: &Reporter) -> Result<(), Failure> {
         let stop = CancelHandle::default();
         let guard = signals::cancels(&stop);
         let fail = |error| {
             let failure = Failure::file("writing", self.path.display(), &error);
-            failure.hint("what is written stays; the same command goes on from there")
+            failure.hint("what is written is kept; run the same command again to resume")
         };
         while self.done < packed.size() {
             if stop.is_cancelled() {
                 let percent = self.done * 100 / packed.size();
                 note(&format!(
-                    "stopped at {percent} %; the same command goes on from there"
+                    "stopped at {percent} %; run the same command again to resume"
                 ));
                 return Err(gust::Error::Cancelled.into());
             }

@@ -1,8 +1,8 @@
 //! `gust perplexity`: how well a model predicts a text.
 //!
-//! The text is cut into windows as long as the context. Each begins with the model's begin-of-sequence token where it
-//! has one and is scored on its own, without overlap; what is reported is the mean over all tokens that have at least
-//! one token before them.
+//! The text is cut into windows as long as the context. Each begins with the model's begin-of-sequence token, if it has
+//! one, and is scored on its own, without overlap. The result is the mean over all tokens that have at least one token
+//! before them.
 
 use std::path::PathBuf;
 
@@ -26,10 +26,10 @@ Examples:
   gust perplexity -m model.gguf book.txt
   gust perplexity -m model.gguf --context 512 --json < book.txt")]
 pub(super) struct PerplexityArgs {
-    /// The text's file [default: stdin]
+    /// File with the text [default: stdin]
     #[arg(value_name = "TEXT", value_hint = ValueHint::FilePath)]
     file: Option<PathBuf>,
-    /// Score these token numbers in place of a text, just as they are
+    /// Score these token IDs instead of a text, exactly as given
     #[arg(long, value_name = "IDS", value_delimiter = ',', num_args = 1.., conflicts_with = "file")]
     tokens: Vec<u32>,
     /// Print one JSON object
@@ -94,7 +94,7 @@ pub(super) fn perplexity(args: &PerplexityArgs) -> Result<(), Failure> {
     output.flush()
 }
 
-/// Begin-of-sequence, where the model wants its texts to begin with it.
+/// The begin-of-sequence token, if the model wants texts to begin with it.
 fn bos(model: &Model) -> Result<Option<u32>, Failure> {
     let begin = model.tokenize("", &TokenizeOptions::default())?;
     Ok(begin
@@ -103,7 +103,7 @@ fn bos(model: &Model) -> Result<Option<u32>, Failure> {
         .filter(|&first| Some(first) == model.info().bos))
 }
 
-/// Pieces of at most `context` tokens, each with `first` in front.
+/// Windows of at most `context` tokens, each beginning with `first`.
 fn windows(tokens: &[u32], first: Option<u32>, context: u32) -> Vec<Vec<u32>> {
     let room = (context as usize)
         .saturating_sub(usize::from(first.is_some()))
@@ -114,7 +114,7 @@ fn windows(tokens: &[u32], first: Option<u32>, context: u32) -> Vec<Vec<u32>> {
         .collect()
 }
 
-/// The log-probability of every token that has one before it.
+/// The log-probability of every token that has another before it.
 fn score(session: &mut Session, windows: &[Vec<u32>]) -> Result<Vec<f32>, Failure> {
     let progress = Progress::start("scoring");
     let reporter = progress.reporter();
@@ -139,7 +139,7 @@ fn report(scores: &[f32], windows: usize, context: u32) -> Result<Report, Failur
     if scores.is_empty() {
         return Err(
             Failure::usage("the text: expected at least two tokens, found fewer")
-                .hint("perplexity is the mean over tokens that have another before them"),
+                .hint("only tokens that have another before them count; use a longer text"),
         );
     }
     let mean_nll = -scores.iter().map(|&score| f64::from(score)).sum::<f64>() / scores.len() as f64;

@@ -1,4 +1,4 @@
-//! Progress on stderr: only on a terminal, and only for what lasts more than a second.
+//! Progress on stderr: only on a terminal, and only for work that takes more than a second.
 
 use std::io::{IsTerminal, stderr};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -7,19 +7,19 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// What is quicker than this shows nothing.
+/// Work that takes less time than this shows no progress.
 const PATIENCE: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(100);
 
 /// Work in progress, shown until dropped.
 pub(super) struct Progress {
     reporter: Reporter,
-    /// Waits out the patience. Dropping the sender wakes it.
+    /// The thread that shows the bar once [`PATIENCE`] is over. Dropping the sender wakes it.
     waiting: Option<(Sender<()>, JoinHandle<()>)>,
 }
 
 impl Progress {
-    /// Begins a piece of work.
+    /// Starts showing the progress of a piece of work.
     pub(super) fn start(doing: &'static str) -> Self {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
         bar.set_style(style("{spinner} {msg} {elapsed}"));
@@ -34,7 +34,7 @@ impl Progress {
         }
     }
 
-    /// Where the one who does the work says how it goes.
+    /// A handle through which the code that does the work reports its progress.
     pub(super) fn reporter(&self) -> Reporter {
         self.reporter.clone()
     }
@@ -50,17 +50,17 @@ impl Drop for Progress {
     }
 }
 
-/// Says how the work goes.
+/// Reports progress.
 #[derive(Debug, Clone)]
 pub(super) struct Reporter(ProgressBar);
 
 impl Reporter {
-    /// What is being done now.
+    /// Sets what is being done now.
     pub(super) fn doing(&self, message: &'static str) {
         self.0.set_message(message);
     }
 
-    /// How much of it is done.
+    /// Sets how much of it is done.
     pub(super) fn done(&self, done: u64, total: u64) {
         if self.0.length() != Some(total) {
             self.0
@@ -83,7 +83,7 @@ fn show_later(bar: ProgressBar) -> Option<(Sender<()>, JoinHandle<()>)> {
             bar.enable_steady_tick(TICK);
         }
     };
-    // Without the thread there is no progress to see, and that is all.
+    // If the thread cannot be started, no progress is shown, and nothing else changes.
     Builder::new()
         .name("progress".to_owned())
         .spawn(wait)

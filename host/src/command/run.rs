@@ -21,8 +21,8 @@ mod summary;
 
 /// Continue a prompt
 ///
-/// Prints the prompt and then its continuation, as it comes. A summary goes to stderr. If Ctrl-C stops it, what has been
-/// made so far stays.
+/// Prints the prompt and then streams its continuation. A summary goes to stderr. If Ctrl-C stops the run, the text
+/// generated so far is kept.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -31,7 +31,7 @@ Examples:
   gust run -m model.gguf --no-echo < prompt.txt > continuation.txt
   gust run --json --logprobs 3 \"Once\"")]
 pub(super) struct RunArgs {
-    /// The text to continue [default: stdin without its last line break; on a terminal, none]
+    /// Text to continue [default: stdin without its final line break; on a terminal, none]
     prompt: Option<String>,
     #[command(flatten)]
     model: ModelArgs,
@@ -47,16 +47,16 @@ pub(super) struct RunArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
 struct PrintArgs {
-    /// Do not print the prompt in front of its continuation
+    /// Do not print the prompt before its continuation
     #[arg(long)]
     no_echo: bool,
-    /// Print a JSON object on a line for each token ({"id","text"}), and one with the summary at the end
+    /// Print one JSON object per line: one for each token ({"id","text"}), then one with the summary
     #[arg(long)]
     json: bool,
-    /// With --json: each token's log-probability, and those of the N most probable tokens
+    /// With --json: add each token's log-probability, and those of the N most probable tokens
     #[arg(long, value_name = "N", requires = "json", value_parser = clap::value_parser!(u32).range(0..=1024))]
     logprobs: Option<u32>,
-    /// Print no summary
+    /// Do not print the summary
     #[arg(short, long)]
     quiet: bool,
 }
@@ -71,7 +71,7 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
         return Err(Failure::usage(
             "the prompt is empty, and this model needs something to continue",
         )
-        .hint("give a prompt: gust run \"Once upon a time\""));
+        .hint("pass a prompt: gust run \"Once upon a time\""));
     }
     let mut session = model.session(&args.session.options())?;
     let seed = args.generation.sampling.seed();
@@ -86,7 +86,7 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
     let echo = if args.printing.no_echo { "" } else { &prompt };
     let answer = answer(&mut session, &tokens, echo, &mut printer);
     drop(guard);
-    // A reader that has gone ends everything; otherwise what was made is rounded off, whatever stopped it.
+    // If the reader is gone, end here. Otherwise complete the output, whatever stopped the answer.
     if matches!(answer.outcome, Err(Failure::ClosedOutput)) {
         return answer.outcome.map(drop);
     }
@@ -98,13 +98,15 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
     answer.outcome.map(drop)
 }
 
-/// The argument, or stdin. `echo` and editors end a text with a line break that is not meant as part of the prompt.
+/// The argument, or stdin. `echo` and editors end text with a line break that is not meant to be part of the prompt.
 fn prompt(args: &RunArgs) -> Result<String, Failure> {
     if let Some(prompt) = &args.prompt {
         return Ok(prompt.clone());
     }
     if stdin().is_terminal() {
-        note("note: no prompt, so the model begins; `gust run \"Once upon a time\"` gives it one");
+        note(
+            "note: no prompt given, so the model starts a text of its own; to give one: gust run \"Once upon a time\"",
+        );
         return Ok(String::new());
     }
     let text = stdin_text()?;
@@ -112,10 +114,10 @@ fn prompt(args: &RunArgs) -> Result<String, Failure> {
     Ok(text.strip_suffix('\r').unwrap_or(text).to_owned())
 }
 
-/// What came of it.
+/// The result of a run.
 struct Answer {
     outcome: Result<Ending, Failure>,
-    /// Of the prompt, as many as were read.
+    /// How many tokens of the prompt were read.
     prompt_tokens: usize,
     generated: u64,
     prefill: Duration,
@@ -124,8 +126,8 @@ struct Answer {
     decode: Duration,
 }
 
-/// Feeds the prompt, prints `echo`, and prints what follows. It fails inside of the answer, so that the rest of it can
-/// be told.
+/// Feeds the prompt, prints `echo`, and streams the continuation. An error is returned inside the [`Answer`], so that
+/// the rest of it can still be reported.
 fn answer(session: &mut Session, prompt: &[u32], echo: &str, printer: &mut Printer<'_>) -> Answer {
     let start = Instant::now();
     let (fed, prompt_tokens) = feed(session, prompt);
@@ -158,7 +160,7 @@ fn answer(session: &mut Session, prompt: &[u32], echo: &str, printer: &mut Print
     }
 }
 
-/// Gives what came of it, and how many tokens were taken.
+/// Returns the outcome, and how many tokens were taken.
 fn feed(session: &mut Session, tokens: &[u32]) -> (Result<(), Failure>, usize) {
     let progress = Progress::start("reading the prompt");
     let reporter = progress.reporter();
@@ -172,7 +174,7 @@ fn feed(session: &mut Session, tokens: &[u32]) -> (Result<(), Failure>, usize) {
 
 impl Answer {
     fn summary(&self, opened: &Opened, session: &Session, seed: u64) -> Result<Summary, Failure> {
-        // After a trap the session answers no more, and the trap is what has to be told.
+        // After a trap the session no longer answers, and the trap is what has to be reported.
         let usage = session.usage().ok();
         let ending = match &self.outcome {
             Ok(ending) => *ending,

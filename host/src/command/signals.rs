@@ -1,4 +1,4 @@
-//! Ctrl-C: stops what a session is doing, or the program where no session works.
+//! Ctrl-C: cancels the running session, or ends the program if no session is running.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -7,19 +7,21 @@ use gust::CancelHandle;
 use super::failure::INTERRUPTED;
 use super::output::note;
 
-/// The session that works at the moment.
+/// The session that is running.
 static WORKING: Mutex<Option<CancelHandle>> = Mutex::new(None);
 
-/// Takes Ctrl-C from here on.
+/// Installs the handler for Ctrl-C.
 pub(super) fn install() {
-    // Without it, Ctrl-C ends the program at once: worse, but no reason not to run.
+    // Without the handler, Ctrl-C ends the program at once: worse, but no reason not to run.
     if let Err(error) = ctrlc::set_handler(interrupted) {
-        note(&format!("warning: Ctrl-C cannot be handled: {error}"));
+        note(&format!(
+            "warning: cannot install the Ctrl-C handler: {error}"
+        ));
     }
 }
 
-/// Until the guard is dropped, Ctrl-C cancels this session instead of ending the program. A second one ends the
-/// program all the same.
+/// Until the guard is dropped, Ctrl-C cancels this session instead of ending the program. A second Ctrl-C still ends
+/// the program.
 pub(super) fn cancels(handle: &CancelHandle) -> Guard {
     handle.reset();
     set(Some(handle.clone()));

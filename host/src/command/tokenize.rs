@@ -12,28 +12,29 @@ use super::output::{Output, printable_bytes};
 
 /// Turn text into tokens
 ///
-/// Prints a line for each token: its number, a tab, its text with escapes. Works on files that hold only a vocabulary.
+/// Prints one line for each token: its ID, a tab, and its escaped text. Also works on files that contain only a
+/// vocabulary.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   gust tokenize \"Once upon a time\"
   gust tokenize -m vocabulary.gguf --json < text.txt")]
 pub(super) struct TokenizeArgs {
-    /// The text [default: stdin, byte for byte]
+    /// Text to tokenize [default: stdin, byte for byte]
     text: Option<String>,
-    /// Do not add the tokens that the model wants around a text, such as begin-of-sequence
+    /// Do not add the special tokens that the model expects around a text, such as begin-of-sequence
     #[arg(long)]
     no_special: bool,
-    /// Read the names of control tokens in the text as those tokens
+    /// Turn the names of control tokens in the text into those tokens
     #[arg(long)]
     parse_special: bool,
-    /// Print only the numbers, one on a line
+    /// Print only the token IDs, one per line
     #[arg(long)]
     ids: bool,
     /// Print {"ids":[...]}
     #[arg(long, conflicts_with = "ids")]
     json: bool,
-    /// With --json: take stdin as several texts with a zero byte after each, and print a line for each
+    /// With --json: read several texts from stdin, each ended by a zero byte, and print one line for each
     #[arg(short = '0', long, requires = "json", conflicts_with = "text")]
     null: bool,
     #[command(flatten)]

@@ -35,9 +35,9 @@ pub(super) fn parse_bytes(text: &str) -> Result<u64, String> {
     Ok(bytes as u64)
 }
 
-/// A time in seconds above 0, fractions allowed.
+/// A time in seconds, above 0; fractions are allowed.
 pub(super) fn parse_seconds(text: &str) -> Result<Duration, String> {
-    let expected = || format!("expected seconds above 0, found `{text}`");
+    let expected = || format!("expected a number of seconds above 0, found `{text}`");
     let seconds: f64 = text.parse().map_err(|_| expected())?;
     match Duration::try_from_secs_f64(seconds) {
         Ok(duration) if !duration.is_zero() => Ok(duration),
@@ -109,7 +109,7 @@ pub(super) fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1_000.0
 }
 
-/// Tokens per second; 0 where no time has passed.
+/// Tokens per second; 0 if no time has passed.
 pub(super) fn per_second(tokens: u64, duration: Duration) -> f64 {
     let seconds = duration.as_secs_f64();
     if seconds > 0.0 {

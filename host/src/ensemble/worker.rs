@@ -15,21 +15,21 @@ use crate::instance::Instance;
 use crate::state::State;
 use crate::{CancelHandle, Error};
 
-/// What became of a call: as [`Instance::call`] answers.
+/// The outcome of a call, as [`Instance::call`] returns it.
 pub(super) type Outcome<T> = Result<Result<T, Error>, Error>;
 
 type Job = Box<dyn FnOnce(&mut Instance) + Send>;
 
-/// A thread and the instance that runs on it. Dropped, it waits for both to end.
+/// A thread and the instance that runs on it. Dropping it waits for both to end.
 pub(super) struct Worker {
     rank: usize,
-    /// Absent while it is dropped.
+    /// Absent while the worker is being dropped.
     jobs: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Worker {
-    /// Starts the thread. For a while after each job it stays awake.
+    /// Starts the thread. It stays awake for a while after each job.
     pub(super) fn new(
         rank: usize,
         mut instance: Instance,
@@ -59,14 +59,14 @@ impl Drop for Worker {
     fn drop(&mut self) {
         drop(self.jobs.take());
         if let Some(thread) = self.thread.take() {
-            // It catches what its jobs panic with.
+            // The thread catches the panics of its jobs.
             let _ = thread.join();
         }
     }
 }
 
-/// The calls into all members but the lead. Dropped, which it is too early where the lead's call panics, it has the others
-/// leave and waits for them: nobody is inside any more when the next call begins.
+/// The calls into all members but the lead. If it is dropped early, because the lead's call panics, it makes the others
+/// leave and waits for them, so that no member is inside a call when the next one begins.
 pub(super) struct Others<'a, T> {
     group: &'a Arc<Group>,
     outcomes: Receiver<(usize, Outcome<T>)>,
@@ -83,7 +83,7 @@ impl<'a, T: Send + 'static> Others<'a, T> {
         }
     }
 
-    /// Begins the call into one of them.
+    /// Starts the call into one of them.
     pub(super) fn give(
         &mut self,
         worker: &Worker,
@@ -96,7 +96,7 @@ impl<'a, T: Send + 'static> Others<'a, T> {
             let outcome = catch_unwind(AssertUnwindSafe(|| instance.call(cancel.as_ref(), call)));
             let outcome = outcome.unwrap_or_else(|_| Err(Error::Trap("the host panicked".into())));
             leave(&group, rank, &outcome);
-            // Nobody listens after a panic of the lead.
+            // No one receives this after the lead has panicked.
             let _ = sender.map(|sender| sender.send((rank, outcome)));
         };
         let given = worker
@@ -109,7 +109,7 @@ impl<'a, T: Send + 'static> Others<'a, T> {
         }
     }
 
-    /// Waits until all have ended, and gives the outcomes of all members in order.
+    /// Waits until all have ended, and returns the outcomes of all members in order.
     pub(super) fn join(mut self, lead: Outcome<T>) -> Vec<Outcome<T>> {
         leave(self.group, 0, &lead);
         drop(self.sender.take());
@@ -126,7 +126,7 @@ impl<'a, T: Send + 'static> Others<'a, T> {
 impl<T> Drop for Others<'_, T> {
     fn drop(&mut self) {
         drop(self.sender.take());
-        // Of no effect where the lead has left already.
+        // Has no effect if the lead has already left.
         self.group.leave(0, Some("the caller panicked".to_owned()));
         while self.outcomes.recv().is_ok() {}
     }
@@ -140,7 +140,7 @@ fn leave<T>(group: &Group, rank: usize, outcome: &Outcome<T>) {
     group.leave(rank, failure);
 }
 
-/// Waits for the next one, awake for a while and then asleep.
+/// Waits for the next message, first awake for a while and then asleep.
 fn receive<T>(from: &Receiver<T>, patience: Duration) -> Result<T, RecvError> {
     let mut received = Err(RecvError);
     let over = stay_awake(patience, || match from.try_recv() {

@@ -1,4 +1,4 @@
-//! What mapping promises, tried on regions and under running WebAssembly.
+//! The promises of mapping, tested on regions and under running WebAssembly.
 
 use std::fs::File;
 use std::io::Write;
@@ -10,11 +10,11 @@ use super::*;
 
 const PAGE: u64 = WASM_PAGE;
 
-/// A memory of four pages and its region.
+/// A memory of four pages, and its region.
 fn memory() -> (Box<dyn LinearMemory>, Arc<Region>) {
     let (memory, regions) = observe(new_memory);
     let [region] = &regions[..] else {
-        panic!("one memory, {} regions", regions.len())
+        panic!("expected one region, found {}", regions.len())
     };
     let region = region.upgrade().expect("the memory is alive");
     (memory, region)
@@ -32,11 +32,11 @@ fn new_memory() -> Box<dyn LinearMemory> {
     memory.expect("address space")
 }
 
-/// A file of `length` bytes, none of them zero, each telling its place.
+/// A file of `length` bytes, none of them zero, each of which depends on its offset.
 fn file(length: u64) -> (NamedTempFile, File) {
     let mut file = NamedTempFile::new().expect("a temporary file");
     let bytes: Vec<u8> = (0..length).map(byte_at).collect();
-    file.write_all(&bytes).expect("room for a temporary file");
+    file.write_all(&bytes).expect("space for a temporary file");
     let opened = file.reopen().expect("the file was just made");
     (file, opened)
 }
@@ -66,7 +66,7 @@ fn a_file_is_mapped_where_it_was_asked_for_and_nowhere_else() {
     }
     region
         .map_file(&file, 2 * PAGE + 100, PAGE, PAGE + 100, PAGE)
-        .expect("a sound mapping");
+        .expect("a valid mapping");
     for address in (0..PAGE).chain(3 * PAGE..4 * PAGE) {
         assert_eq!(read(&*memory, address), 255, "{address}");
     }
@@ -77,7 +77,8 @@ fn a_file_is_mapped_where_it_was_asked_for_and_nowhere_else() {
             "{place}"
         );
     }
-    // Up to the next multiple of 65,536 all can be touched: zeros to the end of the system's page, then what was there.
+    // Everything up to the next multiple of 65,536 can be touched: zeros to the end of the system's page, then the old
+    // bytes.
     assert_eq!(read(&*memory, 2 * PAGE + 100), 0);
     assert_eq!(read(&*memory, 3 * PAGE - 1), 255);
 }
@@ -88,7 +89,7 @@ fn what_is_written_stays_in_the_memory() {
     let (path, file) = file(PAGE);
     region
         .map_file(&file, PAGE, 0, PAGE, 0)
-        .expect("a sound mapping");
+        .expect("a valid mapping");
     write(&*memory, 7, 77);
     assert_eq!(read(&*memory, 7), 77);
     assert_eq!(std::fs::read(path.path()).expect("readable")[7], byte_at(7));
@@ -170,10 +171,10 @@ fn of_two_mappings_that_overlap_the_later_one_counts() {
     let (_path, file) = file(3 * PAGE);
     region
         .map_file(&file, 3 * PAGE, 0, 2 * PAGE, 0)
-        .expect("a sound mapping");
+        .expect("a valid mapping");
     region
         .map_file(&file, 3 * PAGE, 2 * PAGE, PAGE, PAGE)
-        .expect("a sound mapping");
+        .expect("a valid mapping");
     assert_eq!(read(&*memory, 5), byte_at(5));
     assert_eq!(read(&*memory, PAGE + 5), byte_at(2 * PAGE + 5));
 }
@@ -184,7 +185,7 @@ fn a_memory_grows_after_a_mapping() {
     let (_path, file) = file(PAGE);
     region
         .map_file(&file, PAGE, 0, PAGE, 3 * PAGE)
-        .expect("a sound mapping");
+        .expect("a valid mapping");
     let base = memory.as_ptr();
     memory.grow_to(6 * PAGE as usize).expect("room to grow");
     assert_eq!(memory.as_ptr(), base);
@@ -207,14 +208,14 @@ fn a_region_goes_with_its_memory() {
     let region = regions[0].upgrade().expect("the memory is alive");
     region
         .map_file(&file, PAGE, 0, PAGE, 0)
-        .expect("a sound mapping");
+        .expect("a valid mapping");
     let start = region.start;
     assert!(is_mapped(start));
     drop(region);
-    assert!(is_mapped(start), "the memory keeps it");
+    assert!(is_mapped(start), "the memory keeps the region alive");
     drop(memory);
     assert!(regions[0].upgrade().is_none());
-    // Another test's thread may have been given these addresses since; then they are no longer a file's.
+    // A thread of another test may have been given these addresses since; then they no longer belong to the file.
     let lines = std::fs::read_to_string("/proc/self/maps").expect("Linux has it");
     let path = path.path().display().to_string();
     assert!(
@@ -255,25 +256,27 @@ fn the_end_of_a_file_that_was_cut_reads_as_zeros_and_is_noticed() {
     let (path, file) = file(4 * PAGE);
     region
         .map_file(&file, 4 * PAGE, 0, 4 * PAGE, 0)
-        .expect("a sound mapping");
+        .expect("a valid mapping");
     assert_eq!(read(&*memory, 3 * PAGE), byte_at(3 * PAGE));
-    path.as_file().set_len(2 * PAGE).expect("a file can be cut");
-    assert!(!region.file_was_cut(), "nothing was read yet");
+    path.as_file()
+        .set_len(2 * PAGE)
+        .expect("a file can be truncated");
+    assert!(!region.file_was_cut(), "nothing has been read yet");
     assert_eq!(read(&*memory, 2 * PAGE - 1), byte_at(2 * PAGE - 1));
     assert!(!region.file_was_cut(), "this part is still there");
     assert_eq!(read(&*memory, 3 * PAGE + 5), 0);
     assert!(region.file_was_cut());
     assert!(matches!(
         region.map_file(&file, 4 * PAGE, 2 * PAGE, PAGE, 0),
-        Err(MapError::Io(reason)) if reason.contains("cut short to 131072 bytes")
+        Err(MapError::Io(reason)) if reason.contains("truncated to 131072 bytes")
     ));
-    // Another memory over the same addresses or elsewhere starts without the mark.
+    // Another memory, at the same addresses or elsewhere, starts without the mark.
     drop((memory, region));
     let (_memory, region) = self::memory();
     assert!(!region.file_was_cut());
 }
 
-/// A module that reads, writes, grows, copies, and has data of its own, in memories of ours.
+/// A module that reads, writes, grows, copies, and has its own data, in memories of ours.
 const MODULE: &str = r#"(module
     (memory (export "memory") 2)
     (data (i32.const 65536) "data")
@@ -301,9 +304,9 @@ impl Wasm {
         config
             .with_host_memory(Arc::new(Creator))
             .memory_init_cow(false);
-        let engine = Engine::new(&config).expect("a sound configuration");
-        let binary = wat::parse_str(MODULE).expect("sound text");
-        let module = Module::new(&engine, binary).expect("a sound module");
+        let engine = Engine::new(&config).expect("a valid configuration");
+        let binary = wat::parse_str(MODULE).expect("valid text");
+        let module = Module::new(&engine, binary).expect("a valid module");
         let mut store = Store::new(&engine, ());
         let (instance, mut regions) = observe(|| Instance::new(&mut store, &module, &[]));
         assert_eq!(regions.len(), 1);
@@ -334,7 +337,7 @@ fn webassembly_sees_its_data_the_file_and_its_limits() {
     assert_eq!(region.size(), 4 * PAGE);
     region
         .map_file(&file, PAGE + 9, 0, PAGE + 9, 2 * PAGE)
-        .expect("a sound mapping");
+        .expect("a valid mapping");
     let address = (3 * PAGE + 8) as i32;
     assert_eq!(
         wasm.call("read", address).expect("in range"),
@@ -356,7 +359,7 @@ fn webassembly_sees_its_data_the_file_and_its_limits() {
     assert_eq!(
         wasm.call("grow", 1 << 16).expect("no trap"),
         -1,
-        "4 GiB is the end"
+        "4 GiB is the limit"
     );
     drop(region);
     drop(wasm.store);
@@ -370,7 +373,7 @@ fn webassembly_survives_a_file_that_was_cut() {
     let region = wasm.region.upgrade().expect("alive");
     region
         .map_file(&file, 2 * PAGE, 0, 2 * PAGE, 0)
-        .expect("a sound mapping");
+        .expect("a valid mapping");
     let copy: TypedFunc<(i32, i32, i32), ()> = wasm
         .instance
         .get_typed_func(&mut wasm.store, "copy")
@@ -379,7 +382,7 @@ fn webassembly_survives_a_file_that_was_cut() {
         .instance
         .get_typed_func(&mut wasm.store, "sum")
         .expect("it is exported");
-    path.as_file().set_len(0).expect("a file can be cut");
+    path.as_file().set_len(0).expect("a file can be truncated");
     assert_eq!(
         sum.call(&mut wasm.store, (0, 2 * PAGE as i32))
             .expect("no trap"),
@@ -387,21 +390,23 @@ fn webassembly_survives_a_file_that_was_cut() {
     );
     assert!(region.file_was_cut());
 
-    // The copy runs in Wasmtime's own code, which faults as well.
+    // The copy runs in Wasmtime's own code, which also faults.
     region
         .map_file(&self::file(2 * PAGE).1, 2 * PAGE, 0, PAGE, 0)
         .expect("another file");
     let (path, file) = self::file(2 * PAGE);
     region
         .map_file(&file, 2 * PAGE, PAGE, PAGE, PAGE)
-        .expect("a sound mapping");
-    path.as_file().set_len(PAGE).expect("a file can be cut");
+        .expect("a valid mapping");
+    path.as_file()
+        .set_len(PAGE)
+        .expect("a file can be truncated");
     copy.call(&mut wasm.store, (0, PAGE as i32, 100))
         .expect("no trap");
     assert_eq!(wasm.call("read", 50).expect("in range"), 0);
 }
 
-/// What is not ours is passed on: a fault elsewhere ends the process, as it would without us.
+/// Faults that are not ours are passed on: a fault elsewhere ends the process, as it would without our handler.
 #[test]
 fn a_fault_elsewhere_still_ends_the_process() {
     const ROLE: &str = "GUST_TEST_FAULTS";
@@ -424,7 +429,7 @@ fn a_fault_elsewhere_still_ends_the_process() {
         .map_file(&file, PAGE, 0, PAGE, 0)
         .expect("the handler is installed");
     let empty = tempfile::tempfile().expect("a temporary file");
-    // SAFETY: a new mapping, which is touched where its file has nothing: that is the fault.
+    // SAFETY: a new mapping, which is accessed past the end of its file: that is the fault.
     unsafe {
         let page = libc::mmap(
             ptr::null_mut(),
@@ -437,5 +442,5 @@ fn a_fault_elsewhere_still_ends_the_process() {
         assert_ne!(page, libc::MAP_FAILED);
         page.cast::<u8>().read_volatile();
     }
-    panic!("it went on");
+    panic!("expected the fault to end the process");
 }

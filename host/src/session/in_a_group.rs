@@ -1,4 +1,5 @@
-//! Sessions in a group of instances of which one fails: nobody hangs, the caller is told why, and what can go on does.
+//! Sessions in a group of instances, one of which fails: nothing hangs, the caller learns why, and what can continue
+//! does.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -20,7 +21,7 @@ fn session(model: &Model) -> Session {
     model.session(&SessionOptions::default()).expect("it fits")
 }
 
-/// Feeds the prompt, but for member `rank`, which does `instead`.
+/// Feeds the prompt to all members but `rank`, which does `instead`.
 fn feed_but(
     session: &Session,
     rank: usize,
@@ -40,7 +41,7 @@ fn out_of_memory() -> wit::Error {
     wit::Error::OutOfMemory(wit::Shortage { needed, available })
 }
 
-/// What an undisturbed session says after the prompt.
+/// The logits of an undisturbed session after the prompt.
 fn expected() -> Vec<f32> {
     let mut session = session(&model(1));
     session.feed(&PROMPT).expect("room");
@@ -58,8 +59,8 @@ fn one_that_refuses_is_the_answer_of_all_and_nothing_has_changed() {
             available: 1,
         };
         assert_eq!(refused, Err(error));
-        assert_eq!(session.usage().expect("it goes on").context_used, 0);
-        session.feed(&PROMPT).expect("it goes on");
+        assert_eq!(session.usage().expect("it continues").context_used, 0);
+        session.feed(&PROMPT).expect("it continues");
         assert_eq!(session.logits(), Ok(expected()));
     }
 }
@@ -84,7 +85,7 @@ fn one_that_traps_ends_all_with_its_reason() {
 fn one_that_panics_ends_all() {
     let model = model(3);
     let session = session(&model);
-    let ended = feed_but(&session, 1, || panic!("meant by a test"));
+    let ended = feed_but(&session, 1, || panic!("intended by a test"));
     assert!(matches!(ended, Err(Error::Trap(_))), "{ended:?}");
     assert!(session.usage().is_err());
 }
@@ -93,10 +94,10 @@ fn one_that_panics_ends_all() {
 fn a_caller_that_panics_leaves_nobody_waiting() {
     let model = model(3);
     let session = session(&model);
-    let panicking = || feed_but(&session, 0, || panic!("meant by a test"));
+    let panicking = || feed_but(&session, 0, || panic!("intended by a test"));
     catch_unwind(AssertUnwindSafe(panicking)).expect_err("it panics");
-    // The others were told to leave, so the session is as it was.
-    assert_eq!(session.usage().expect("it goes on").context_used, 0);
+    // The others were told to leave, so the session is unchanged.
+    assert_eq!(session.usage().expect("it continues").context_used, 0);
 }
 
 #[test]
@@ -123,7 +124,7 @@ fn a_session_that_one_member_cannot_make_is_no_session() {
         assert!(matches!(made.map(drop), Err(Error::OutOfMemory { .. })));
     }
     let mut session = session(&model);
-    session.feed(&PROMPT).expect("it goes on");
+    session.feed(&PROMPT).expect("it continues");
     assert_eq!(session.logits(), Ok(expected()));
 }
 
@@ -143,7 +144,7 @@ fn cancelling_in_the_middle_of_a_call_undoes_it_in_all_members() {
             });
             assert_eq!(cancelled, Err(Error::Cancelled));
             session.cancel_handle().reset();
-            assert_eq!(session.usage().expect("it goes on").context_used, 3);
+            assert_eq!(session.usage().expect("it continues").context_used, 3);
         }
         session.feed(&PROMPT[3..]).expect("room");
         assert_eq!(session.logits(), Ok(expected()));

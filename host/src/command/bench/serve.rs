@@ -1,12 +1,12 @@
-//! `gust bench --serve`: one measurement for each line on stdin, so that two programs can be measured in turns.
+//! `gust bench --serve`: one measurement for each line of stdin, so that two programs can be measured alternately.
 //!
-//! What is said, by whoever measures (`cargo xtask bench` does) and by this program, one JSON object for each line:
+//! The caller (such as `cargo xtask bench`) writes requests, and this program answers each with a line of JSON:
 //!
 //!     (start)           {"ready":true,"version":"0.1.0","load_ms":21.5}
 //!     prefill 128       {"seconds":1.52}      128 tokens into an empty context
-//!     decode 64 512     {"seconds":4.71}      64 tokens, one after the other, behind 512
+//!     decode 64 512     {"seconds":4.71}      64 tokens, one at a time, after 512 others
 //!
-//! The context is filled before the time counts, and stays filled for the next line. The end of stdin ends it.
+//! The context is filled before the clock starts, and stays filled for the next line. The program ends when stdin does.
 
 use std::io::{BufRead, stdin};
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ use super::super::output::Output;
 use super::super::units::milliseconds;
 use super::{begin_answer, generate, random_tokens};
 
-/// Says that `session`, which took `load` to get, is there, and measures until stdin ends.
+/// Announces that `session` is ready, after a loading time of `load`, and measures until stdin ends.
 pub(super) fn serve(
     session: &mut Session,
     vocabulary_size: u32,
@@ -80,14 +80,14 @@ fn decode(
     depth: u32,
     vocabulary: u32,
 ) -> Result<Duration, Failure> {
-    // There has to be something to go on from.
+    // Generation needs a token to continue from.
     let depth = depth.max(1);
     let used = session.usage()?.context_used;
     session.truncate(used.min(depth))?;
     let fill = random_tokens(depth, vocabulary);
     session.feed(&fill[used.min(depth) as usize..])?;
     begin_answer(session, tokens + 1, 0)?;
-    // The first needs no pass through the layers, or one that the others do not: it is not counted.
+    // The first token needs no forward pass, or one that the others do not need, so it is not counted.
     generate(session, 1)?;
     let start = Instant::now();
     generate(session, tokens)?;

@@ -10,7 +10,7 @@ use super::super::output::table;
 use super::super::units::milliseconds;
 use super::{BenchArgs, begin_answer, generate};
 
-/// The operators of a prompt and of the tokens after it.
+/// The times of the operators, for a prompt and for the tokens after it.
 #[derive(Serialize)]
 pub(super) struct Trace {
     prefill: Vec<Share>,
@@ -23,14 +23,14 @@ struct Share {
     operator: String,
     calls: u64,
     milliseconds: f64,
-    /// Of all, 0 to 1.
+    /// Fraction of the total time, 0 to 1.
     share: f64,
 }
 
-/// What is left: choosing the token, its text, and everything outside of the engine.
+/// The remaining time: choosing the token, making its text, and everything outside the engine.
 const REST: &str = "(rest)";
 
-/// Measures a round. The context holds what is before the prompt.
+/// Measures a round. The context holds the tokens before the prompt.
 pub(super) fn trace(
     model: &Model,
     session: &mut Session,

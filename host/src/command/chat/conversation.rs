@@ -1,7 +1,7 @@
 //! The messages of a conversation, and the session that holds their tokens.
 //!
-//! The template may say anything anew on each turn, so the whole conversation is rendered and tokenised every time; the
-//! session is cut back to the longest beginning that it has in common with the result, and is fed the rest.
+//! The template may render everything differently on each turn, so the whole conversation is rendered and tokenised
+//! every time. The session is then truncated to the longest prefix that it shares with the result, and is fed the rest.
 
 use gust::{
     CancelHandle, ChatMessage, ChatOptions, Error, Event, GenerationOptions, Model, Session,
@@ -11,7 +11,7 @@ use gust::{
 use crate::command::failure::Failure;
 use crate::command::progress::Progress;
 
-/// A question must leave this share of the context for its answer: one part in so many.
+/// A question must leave one part in this many of the context for its answer.
 const ANSWER_SHARE: usize = 4;
 
 pub(super) struct Conversation {
@@ -43,7 +43,7 @@ impl Conversation {
         conversation
     }
 
-    /// Forgets what was said, except what the model is told at first.
+    /// Forgets the conversation, except for the system prompt.
     pub(super) fn reset(&mut self) {
         self.messages = self
             .system
@@ -52,13 +52,13 @@ impl Conversation {
             .collect();
     }
 
-    /// Begins anew with another system text.
+    /// Starts over with another system prompt.
     pub(super) fn set_system(&mut self, system: Option<String>) {
         self.system = system;
         self.reset();
     }
 
-    /// Goes on with another conversation.
+    /// Continues another conversation.
     pub(super) fn replace(&mut self, messages: Vec<ChatMessage>) {
         self.system = messages
             .first()
@@ -79,8 +79,8 @@ impl Conversation {
         self.session.cancel_handle()
     }
 
-    /// Adds a question and feeds the session what is new. Where the context is too small for all, the oldest turns are
-    /// dropped; how many messages is the answer. A question that cannot be asked is taken back.
+    /// Adds a question and feeds the session the new tokens. If the context is too small for everything, drops the
+    /// oldest turns; returns how many messages were dropped. If the question cannot be asked, it is removed again.
     pub(super) fn ask(
         &mut self,
         question: String,
@@ -98,8 +98,8 @@ impl Conversation {
         asked
     }
 
-    /// Generates the answer, piece by piece, without the space in front that many vocabularies begin a word with. What
-    /// has been said when it breaks off stays part of the conversation.
+    /// Generates the answer, piece by piece, without the leading space with which many vocabularies begin a word. If
+    /// generation fails, the text generated so far stays part of the conversation.
     pub(super) fn answer(
         &mut self,
         mut say: impl FnMut(&[u8]) -> Result<(), Failure>,
@@ -131,8 +131,8 @@ impl Conversation {
         outcome
     }
 
-    /// The whole prompt is read with control tokens, because the template writes them. A question must not: whoever can
-    /// write `<|im_end|>` can speak as the system or as the model.
+    /// The whole prompt is tokenised with control tokens, because the template writes them. A question must not contain
+    /// any: a user who can write `<|im_end|>` can speak as the system or as the model.
     fn refuse_control_tokens(&self, question: &str) -> Result<(), Failure> {
         let tokenize = |parse_special| {
             let options = TokenizeOptions {
@@ -187,7 +187,7 @@ impl Conversation {
             };
             self.model.tokenize(&prompt, &options)
         };
-        // Many templates write the begin-of-sequence themselves; it must not come twice.
+        // Many templates write the begin-of-sequence token themselves; it must not appear twice.
         let tokens = tokenize(false)?;
         match self.model.info().bos {
             Some(bos) if tokens.first() != Some(&bos) => Ok(tokenize(true)?),
@@ -196,7 +196,7 @@ impl Conversation {
     }
 
     fn feed(&mut self, tokens: &[u32], options: &GenerationOptions) -> Result<(), Failure> {
-        // A session that broke off holds less than it was given, and one that was stopped may hold more.
+        // A session that failed holds fewer tokens than it was given, and one that was stopped may hold more.
         self.held
             .truncate(self.session.usage()?.context_used as usize);
         let common = common_prefix(&self.held, tokens);
@@ -205,7 +205,7 @@ impl Conversation {
             .truncate(u32::try_from(common).unwrap_or(u32::MAX))?;
         self.session.configure(options)?;
 
-        let progress = Progress::start("reading");
+        let progress = Progress::start("reading the prompt");
         let reporter = progress.reporter();
         let new = &tokens[common..];
         let mut taken = 0;
@@ -219,14 +219,14 @@ impl Conversation {
     }
 }
 
-/// How many tokens both begin with; never all of `tokens`, because the last one has to be fed to go on from it.
+/// How many tokens both start with, but never all of `tokens`, because the last one has to be fed to continue from it.
 fn common_prefix(held: &[u32], tokens: &[u32]) -> usize {
     let same = held.iter().zip(tokens).take_while(|(a, b)| a == b).count();
     same.min(tokens.len().saturating_sub(1))
 }
 
-/// Drops the oldest question and all up to the next one; the system text and the newest question stay. Gives the number
-/// of messages dropped.
+/// Drops the oldest question and everything up to the next one; the system prompt and the newest question stay. Returns
+/// the number of messages dropped.
 fn drop_oldest_turn(messages: &mut Vec<ChatMessage>) -> usize {
     let first = messages
         .iter()

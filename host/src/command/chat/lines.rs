@@ -1,4 +1,4 @@
-//! What the user says, line by line: from an editor with a history on a terminal, else from stdin.
+//! The user's input, line by line: from a line editor with a history on a terminal, otherwise from stdin.
 
 use std::io::{self, BufRead, IsTerminal};
 use std::path::PathBuf;
@@ -12,19 +12,19 @@ use crate::command::output::note;
 
 const PROMPT: &str = "> ";
 const CONTINUED: &str = "… ";
-/// Begins and ends a text of several lines.
+/// Encloses text of several lines.
 const BLOCK: &str = "\"\"\"";
 
-/// Something that was said.
+/// One piece of input.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Line {
     /// A turn of the conversation.
     Text(String),
-    /// What follows a slash.
+    /// The text after a slash.
     Command(String),
 }
 
-/// Reads what the user says.
+/// Reads the user's input.
 pub(super) struct Lines(Reader);
 
 enum Reader {
@@ -36,7 +36,7 @@ enum Reader {
 }
 
 impl Lines {
-    /// From the terminal, or from stdin where there is none (or none that can be edited on).
+    /// Reads from the terminal, or from stdin if there is none (or none that supports line editing).
     pub(super) fn new() -> Self {
         if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
             return Lines(Reader::Stdin);
@@ -47,7 +47,7 @@ impl Lines {
         let history =
             ProjectDirs::from("", "", "gust").map(|dirs| dirs.data_dir().join("chat_history.txt"));
         if let Some(path) = &history {
-            // There is none before the first conversation.
+            // There is no history before the first conversation.
             let _ = editor.load_history(path);
         }
         Lines(Reader::Terminal {
@@ -60,7 +60,7 @@ impl Lines {
         matches!(self.0, Reader::Terminal { .. })
     }
 
-    /// The next thing said; none at the end (Ctrl-D, or Ctrl-C twice at an empty prompt).
+    /// The next piece of input, or `None` at the end (Ctrl-D, or Ctrl-C twice at an empty prompt).
     pub(super) fn next(&mut self) -> Result<Option<Line>, Failure> {
         loop {
             let Some(text) = assemble(|prompt| self.0.line(prompt))? else {
@@ -100,7 +100,7 @@ impl Reader {
                         Err(ReadlineError::Interrupted) if interrupted => return Ok(None),
                         Err(ReadlineError::Interrupted) => {
                             interrupted = true;
-                            note("note: Ctrl-C again or Ctrl-D leaves");
+                            note("note: press Ctrl-C again or Ctrl-D to exit");
                         }
                         Err(error) => {
                             return Err(Failure::failed(format!("reading the terminal: {error}")));
@@ -115,7 +115,7 @@ impl Reader {
         let Reader::Terminal { editor, history } = self else {
             return;
         };
-        // A history that cannot be kept is no reason to end a conversation.
+        // Failing to save the history is no reason to end a conversation.
         let _ = editor.add_history_entry(text);
         if let Some(path) = history {
             if let Some(folder) = path.parent() {
@@ -126,8 +126,8 @@ impl Reader {
     }
 }
 
-/// Puts lines together to one text: a backslash at the end continues on the next line, and `"""` holds all lines up to
-/// the next `"""`. None at the end of the input.
+/// Joins lines into one text: a backslash at the end continues on the next line, and `"""` includes all lines up to the
+/// next `"""`. Returns `None` at the end of the input.
 fn assemble(
     mut next: impl FnMut(&str) -> Result<Option<String>, Failure>,
 ) -> Result<Option<String>, Failure> {

@@ -1,20 +1,20 @@
-//! The commands of a conversation: what begins with a slash.
+//! The commands of a conversation, which start with a slash.
 
 use gust::GenerationOptions;
 
 use crate::command::units::{parse_factor, parse_penalty, parse_share, parse_temperature};
 
-/// What `/help` says.
+/// What `/help` prints.
 pub(super) const HELP: &str = "\
-/help               this list
-/exit               leave (also Ctrl-D)
-/reset              begin anew
-/system TEXT        begin anew and tell the model this first; without a text, nothing
+/help               show this list
+/exit               exit (also Ctrl-D)
+/reset              start a new conversation
+/system TEXT        start a new conversation with this system prompt; without TEXT, with none
 /set NAME VALUE     change a setting (/info shows them), for example /set temperature 0.5
-/save FILE          write the conversation to a file, as JSON
-/load FILE          go on with a conversation from a file
-/info               the model, the context and the settings
-A backslash at the end of a line continues it; \"\"\" begins and ends a text of several lines. Ctrl-C stops an answer.";
+/save FILE          save the conversation to a file, as JSON
+/load FILE          continue a conversation from a file
+/info               show the model, the context and the settings
+End a line with a backslash to continue it; enclose several lines in \"\"\". Ctrl-C stops an answer.";
 
 /// A command.
 #[derive(Debug, PartialEq)]
@@ -29,19 +29,19 @@ pub(super) enum Slash {
     Info,
 }
 
-/// One setting of the sampler or of an answer's end.
+/// A setting of the sampler, or of when an answer ends.
 #[derive(Debug, PartialEq)]
 pub(super) struct Setting {
     name: String,
     value: String,
 }
 
-/// Reads what follows a slash.
+/// Parses the text after a slash.
 pub(super) fn parse(text: &str) -> Result<Slash, String> {
     let (name, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
     let rest = rest.trim();
     let file = |make: fn(String) -> Slash| match rest {
-        "" => Err(format!("/{name}: expected the name of a file, found none")),
+        "" => Err(format!("/{name}: expected a file name, found none")),
         path => Ok(make(path.to_owned())),
     };
     match name {
@@ -61,12 +61,14 @@ pub(super) fn parse(text: &str) -> Result<Slash, String> {
         "save" => file(Slash::Save),
         "load" => file(Slash::Load),
         "info" => Ok(Slash::Info),
-        other => Err(format!("/{other}: expected a command, which /help lists")),
+        other => Err(format!(
+            "expected a command, found `/{other}`; /help lists them"
+        )),
     }
 }
 
 impl Setting {
-    /// Changes the options, and says what they are now.
+    /// Changes the options, and says what was set.
     pub(super) fn apply(&self, options: &mut GenerationOptions) -> Result<String, String> {
         let Setting { name, value } = self;
         match name.as_str() {
@@ -87,11 +89,11 @@ impl Setting {
                 ));
             }
         }
-        Ok(format!("{name} is {value}"))
+        Ok(format!("{name} set to {value}"))
     }
 }
 
-/// All settings, as `/set` takes them.
+/// All settings, by the names that `/set` takes.
 pub(super) fn settings(options: &GenerationOptions) -> String {
     fn shown<T: std::fmt::Display>(value: Option<T>, default: &str) -> String {
         value.map_or_else(|| format!("{default} (default)"), |value| value.to_string())

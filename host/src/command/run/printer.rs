@@ -15,11 +15,11 @@ pub(super) struct Printer<'a> {
     json: bool,
     /// Whether the last thing printed was a line break.
     at_line_start: bool,
-    /// Whether the next text is the first one of all: there was no prompt.
+    /// Whether the next text is the very first, because there was no prompt.
     at_beginning: bool,
 }
 
-/// What `--json` prints for a token. `id` is null where text had been held back that might have become a stop text.
+/// What `--json` prints for a token. `id` is null for text that was held back because it might have become a stop text.
 #[derive(Serialize)]
 struct TokenLine<'a> {
     id: Option<u32>,
@@ -50,7 +50,7 @@ impl<'a> Printer<'a> {
         }
     }
 
-    /// The prompt, so that the text is whole. Lines of JSON go without.
+    /// Prints the prompt, so that the text is complete. JSON output omits it.
     pub(super) fn prompt(&mut self, prompt: &str) -> Result<(), Failure> {
         if self.json { Ok(()) } else { self.text(prompt) }
     }
@@ -81,7 +81,7 @@ impl<'a> Printer<'a> {
         self.output.flush()
     }
 
-    /// What is still held back, and the end: a line break, or the summary as JSON.
+    /// Prints what is still held back, and then a line break, or the summary as JSON.
     pub(super) fn end(&mut self, summary: &Summary) -> Result<(), Failure> {
         let rest = self.utf8.finish();
         if self.json {
@@ -104,7 +104,7 @@ impl<'a> Printer<'a> {
     }
 
     fn text(&mut self, text: &str) -> Result<(), Failure> {
-        // SentencePiece marks words by a space in front of them, also the first word of a text.
+        // SentencePiece marks every word with a leading space, even the first word of a text.
         let text = match text.strip_prefix(' ') {
             Some(rest) if self.at_beginning => rest,
             _ => text,

@@ -28,7 +28,7 @@ pub(super) struct Summary {
     pub(super) generated: u64,
     pub(super) context_used: Option<u32>,
     pub(super) context_length: Option<u32>,
-    /// Tokens that speculative decoding proposed, and those of them that were chosen.
+    /// How many tokens speculative decoding proposed, and how many of those were chosen.
     pub(super) drafted: Option<u64>,
     pub(super) accepted: Option<u64>,
     pub(super) load: Duration,
@@ -86,7 +86,7 @@ impl Summary {
         )
     }
 
-    /// What came of speculative decoding, where there was any.
+    /// The result of speculative decoding, if there was any.
     fn speculated(&self) -> String {
         match (self.drafted, self.accepted) {
             (Some(drafted @ 1..), Some(accepted)) => format!(" ({accepted} of {drafted} drafted)"),
@@ -121,7 +121,7 @@ impl Summary {
 }
 
 impl Ending {
-    /// Its name in both.
+    /// Its name in both the line and the object.
     fn name(self) -> &'static str {
         match self {
             Ending::Finished(FinishReason::EndOfSequence) => "end-of-sequence",
