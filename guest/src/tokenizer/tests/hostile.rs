@@ -108,7 +108,7 @@ fn another_kind_of_tokenizer_is_unsupported() {
     fails("llama", &format!("{expected}none"), |e| remove(e, "model"));
     fails(
         "llama",
-        "invalid model: tokenizer.ggml.model: expected a string in UTF-8, found U32(1)",
+        "invalid model: tokenizer.ggml.model: expected a valid UTF-8 string, found U32(1)",
         |e| {
             set(e, "model", 1.into());
         },
