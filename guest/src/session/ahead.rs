@@ -9,7 +9,8 @@ use crate::engine::Model;
 use crate::error::{Error, Result};
 
 impl Session {
-    /// Lets `model` propose tokens from now on. [`Session::configure`] also applies an answer's options to it.
+    /// Lets `model` propose tokens from now on. It starts with the current answer's sampler options;
+    /// [`Session::configure`] changes them for both models.
     ///
     /// # Errors
     /// `invalid-argument` if its vocabulary differs, `out-of-memory`.
