@@ -39,7 +39,7 @@ fn check_in(gguf: &Gguf, config: &Config, rank: usize, size: usize, room: u64) -
         }
         if all_fit {
             let expected = format!(
-                "at least {more}, because the weights take {:.2} GiB and one instance holds {:.2} GiB",
+                "at least {more}, because the weights take {:.2} GiB and each instance can hold {:.2} GiB",
                 gib(gguf.tensors.iter().map(|tensor| tensor.size).sum()),
                 gib(room)
             );
