@@ -2,8 +2,8 @@
 //!
 //! `options` reads the command line; `run` loads, feeds and generates; `printer` writes.
 //!
-//! Compiled for `wasm32-wasip2`, it is a component that imports its engine. Compiled for `wasm32-wasip1`, for hosts that
-//! only support core modules, it is `gust-core.wasm`, the same program with the engine linked in
+//! Compiled for `wasm32-wasip2`, it is a component that imports its engine. Compiled for `wasm32-wasip1`, for hosts
+//! that only support core modules, it is `gust-core.wasm`, the same program with the engine linked in
 //! (`gust_front_end::engine`). The native build is for tests.
 
 mod options;

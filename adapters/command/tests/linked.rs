@@ -24,7 +24,8 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).expect("UTF-8")
 }
 
-/// Greedy, because a native build uses the scalar kernels, which sum in a different order, so sampled tokens may differ.
+/// Greedy, because a native build uses the scalar kernels, which sum in a different order, so sampled tokens may
+/// differ.
 #[test]
 fn it_tells_the_golden_story() {
     let output = run(&["-n", "200", "-t", "0", "Once upon a time"]);

@@ -1,7 +1,7 @@
 //! Composes components into one: connects the exports of some to the imports of another.
 //!
-//! [`plug`] is the only step. An engine with its providers plugged in imports only `wasi:*`; plugged into a middleware, it
-//! gives an engine again; and that, plugged into a front end, gives a program. The result imports whatever remains
+//! [`plug`] is the only step. An engine with its providers plugged in imports only `wasi:*`; plugged into a middleware,
+//! it gives an engine again; and that, plugged into a front end, gives a program. The result imports whatever remains
 //! unconnected.
 
 use wac_graph::types::Package;

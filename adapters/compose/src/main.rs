@@ -1,7 +1,7 @@
 //! Composes the built engine and adapters into components that run in any WASI 0.2 host.
 //!
-//! From the inside out: the engine with its providers plugged in is a library (`gust-solo.wasm`), each middleware around
-//! it gives an engine again, and a front end on top turns it into a program.
+//! From the inside out: the engine with its providers plugged in is a library (`gust-solo.wasm`), each middleware
+//! around it gives an engine again, and a front end on top turns it into a program.
 
 use std::ffi::OsStr;
 use std::fs;

@@ -1,7 +1,7 @@
 //! The shared part of every front end: the engine that it uses, an answer as text, error messages.
 //!
-//! The component imports the engine. Where there are no components (hosts that only support core modules, and the native
-//! build for tests), it is gust's engine, linked in with the same names.
+//! The component imports the engine. Where there are no components (hosts that only support core modules, and the
+//! native build for tests), it is gust's engine, linked in with the same names.
 
 mod answer;
 mod chat;

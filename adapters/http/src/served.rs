@@ -88,8 +88,8 @@ impl Served {
         &self.model
     }
 
-    /// The model, a session that has been fed `tokens` and configured with `options`, and how many of the tokens did not
-    /// have to be computed again.
+    /// The model, a session that has been fed `tokens` and configured with `options`, and how many of the tokens did
+    /// not have to be computed again.
     ///
     /// # Errors
     /// The caller's mistakes: too many tokens, options out of range.

@@ -1,7 +1,7 @@
 //! Middleware that writes a line to stderr for each model, session, answer and error.
 //!
-//! A line is `gust-audit` followed by `key=value` words. It has only numbers and reasons, and no text or token of a prompt
-//! or an answer, unless the environment variable `GUST_LOG_TEXT=1` enables both.
+//! A line is `gust-audit` followed by `key=value` words. It has only numbers and reasons, and no text or token of a
+//! prompt or an answer, unless the environment variable `GUST_LOG_TEXT=1` enables both.
 //!
 //! In a native build this crate is empty, because it only contains the component.
 

@@ -1,5 +1,5 @@
-//! The exported engine: it passes each call to [`Middleware`], or straight to the wrapped engine if [`Middleware`] does not
-//! cover it.
+//! The exported engine: it passes each call to [`Middleware`], or straight to the wrapped engine if [`Middleware`] does
+//! not cover it.
 
 use std::cell::RefCell;
 use std::marker::PhantomData;

@@ -2,8 +2,8 @@
 //!
 //! A middleware implements `Middleware` for its per-session state, overrides the calls that it needs, and writes
 //! `gust_middleware::export!(ItsName)`. Everything else is forwarded unchanged. An imported record and its exported
-//! counterpart are one Rust type (`merge_structurally_equal_types`), so a new field of the contract needs no change here,
-//! and a new function only a change in the two places that list all functions: `Middleware` and `forward`.
+//! counterpart are one Rust type (`merge_structurally_equal_types`), so a new field of the contract needs no change
+//! here, and a new function only a change in the two places that list all functions: `Middleware` and `forward`.
 //!
 //! In a native build this crate is empty, because it only contains a component's bindings.
 

@@ -6,9 +6,9 @@
 //!     target/components/gust-solo.wasm models gust-stories-q8_0.gguf "Once upon a time"
 //! ```
 //!
-//! For your own project, copy this file and the folder `wit`, set `path` below to the new location of the folder, and add
-//! the dependencies of this example's `Cargo.toml`. Build it with `--release`: Wasmtime's compiler becomes part of the
-//! program, and compiles the component each time the program starts.
+//! For your own project, copy this file and the folder `wit`, set `path` below to the new location of the folder, and
+//! add the dependencies of this example's `Cargo.toml`. Build it with `--release`: Wasmtime's compiler becomes part of
+//! the program, and compiles the component each time the program starts.
 
 use std::io::Write;
 

@@ -2,9 +2,9 @@
 //!
 //! Keys and values come in *blocks* of [`KEYS`] tokens, which start at multiples of [`KEYS`], whatever the batch. In a
 //! block, the keys are stored in *panels* of [`LANES`] tokens, `[D, LANES]`, and the values in panels of [`LANES`]
-//! dimensions, `[KEYS, LANES]`; the queries are stored in *tiles* of `M`, `[D, M]`, each number as a [`Splat`]. So scores
-//! and weighted sums are the same small matrix product, in which every element is summed in the order of its formula:
-//! neither the width of a tile nor a vector's lanes can change its bits.
+//! dimensions, `[KEYS, LANES]`; the queries are stored in *tiles* of `M`, `[D, M]`, each number as a [`Splat`]. So
+//! scores and weighted sums are the same small matrix product, in which every element is summed in the order of its
+//! formula: neither the width of a tile nor a vector's lanes can change its bits.
 //!
 //! `M` is 1, 2 or 4.
 
@@ -14,7 +14,8 @@ pub(crate) const KEYS: usize = 32;
 /// How many numbers of the second factor one step of a product takes: two vectors.
 pub(crate) const LANES: usize = 8;
 
-/// A number repeated four times: a vector of it is then a single load, whereas a splat would compete with the additions.
+/// A number repeated four times: a vector of it is then a single load, whereas a splat would compete with the
+/// additions.
 pub(crate) type Splat<T> = [T; 4];
 
 /// The softmax of `M` queries over scores that arrive block by block. Source: Milakov and Gimelshein, 2018.

@@ -20,13 +20,13 @@ const PANEL: usize = 8 * ROWS;
 /// How many tiles a panel of weights is multiplied with before the next panel.
 const TILES: usize = 16;
 
-/// These numbers of tokens are multiplied with Q4_K without tiles: for them, unpacking a panel costs up to half more than
-/// it saves. For other formats, tiles are as fast or faster from four tokens on (`gust bench -p 4`).
+/// These numbers of tokens are multiplied with Q4_K without tiles: for them, unpacking a panel costs up to half more
+/// than it saves. For other formats, tiles are as fast or faster from four tokens on (`gust bench -p 4`).
 const FEW: RangeInclusive<usize> = TILE..=TILE + 1;
 
-/// How many places of a matrix the rows for a single token are read from in turn. Hardware prefetches memory page by page:
-/// with a single stream it works on one page only, and the arithmetic waits. `cargo xtask bench --kernels` compares reading
-/// from memory with reading from the cache.
+/// How many places of a matrix the rows for a single token are read from in turn. Hardware prefetches memory page by
+/// page: with a single stream it works on one page only, and the arithmetic waits. `cargo xtask bench --kernels`
+/// compares reading from memory with reading from the cache.
 const STREAMS: usize = 2 * ROWS;
 
 /// Consecutive rows of a weight matrix.
@@ -40,8 +40,8 @@ pub(crate) struct Rows<'a> {
     pub(crate) bytes: &'a [u8],
 }
 
-/// `out[t, r] = sum over c of weights[r, c] * input[t, c]`; `out` is `[tokens, rows]`. Each element has the same bits for
-/// any number of tokens and rows.
+/// `out[t, r] = sum over c of weights[r, c] * input[t, c]`; `out` is `[tokens, rows]`. Each element has the same bits
+/// for any number of tokens and rows.
 pub(crate) fn matmul(weights: Rows<'_>, input: Input<'_>, out: &mut [f32]) {
     if weights.ty == TensorType::Q4_K && FEW.contains(&(input.x.len() / weights.cols)) {
         return multiply_few(weights, input, out);
@@ -65,7 +65,8 @@ trait Matrix<F: Dot> {
     /// The bytes of some columns (counted in blocks) of the four rows from `r` on, in pieces.
     fn pieces(&self, r: usize, columns: Range<usize>) -> impl Iterator<Item = &[u8]>;
 
-    /// Unpacks some columns (counted in blocks) of the four rows from `r` on. The results for rows past the end are not read.
+    /// Unpacks some columns (counted in blocks) of the four rows from `r` on. The results for rows past the end are not
+    /// read.
     fn cross(&self, r: usize, columns: Range<usize>, strip: &mut [F::Crossed]);
 
     /// Multiplies all rows with one token; `out` is `[rows]`.
@@ -288,9 +289,9 @@ fn in_streams<const N: usize>(n: usize, mut compute: impl FnMut([usize; N])) {
 
 /// Brings bytes into the cache by reading one byte of each cache line.
 ///
-/// Weights are read only once per batch, so their lines come from memory. The arithmetic on them would fill the processor's
-/// out-of-order window after a few lines, and the misses would wait for one another; here nothing is between them, so they
-/// overlap.
+/// Weights are read only once per batch, so their lines come from memory. The arithmetic on them would fill the
+/// processor's out-of-order window after a few lines, and the misses would wait for one another; here nothing is
+/// between them, so they overlap.
 #[inline(always)]
 fn fetch(bytes: &[u8]) {
     const CACHE_LINE: usize = 64;

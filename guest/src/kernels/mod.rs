@@ -1,9 +1,9 @@
 //! The arithmetic: everything that processes many numbers.
 //!
-//! Each kernel exists twice with the same name and signature: in `scalar`, which is the specification, and in `simd128`,
-//! which the component runs. Matrices in block formats are multiplied with activations quantised to 8 bits, so the inner
-//! products are integer and exact; floats are multiplied as floats. Multiplication and addition are never fused, so every
-//! host computes the same bits.
+//! Each kernel exists twice with the same name and signature: in `scalar`, which is the specification, and in
+//! `simd128`, which the component runs. Matrices in block formats are multiplied with activations quantised to 8 bits,
+//! so the inner products are integer and exact; floats are multiplied as floats. Multiplication and addition are never
+//! fused, so every host computes the same bits.
 //!
 //! In the order of use: [`activations`] (the input of a product), [`matmul()`], [`attention`], then the vector kernels.
 

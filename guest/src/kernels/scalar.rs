@@ -25,8 +25,8 @@ pub(crate) fn quantize_groups(x: &[f32], out: &mut Vec<ActivationGroup>) {
     }
 }
 
-/// The same for a row whose length is a multiple of 256, with one scale per 256. Source: ggml's Q8_K, whose scale has the
-/// sign of the largest element.
+/// The same for a row whose length is a multiple of 256, with one scale per 256. Source: ggml's Q8_K, whose scale has
+/// the sign of the largest element.
 pub(crate) fn quantize_blocks(x: &[f32], out: &mut Vec<ActivationBlock>) {
     for x in x.as_chunks::<BLOCK>().0 {
         let (d, q) = quantize(x);
@@ -65,8 +65,8 @@ pub(crate) trait Dot: Operand {
     /// Unpacks as many blocks of each of four rows as fit into `strip`.
     fn cross(rows: [&[Self::Block]; ROWS], strip: &mut [Self::Crossed]);
 
-    /// Multiplies some columns of four rows with the same columns of the first `tokens` tokens of tiles, and adds the products
-    /// to `sums`, `[token][row]`. The sums of the other tokens become unspecified.
+    /// Multiplies some columns of four rows with the same columns of the first `tokens` tokens of tiles, and adds the
+    /// products to `sums`, `[token][row]`. The sums of the other tokens become unspecified.
     fn add_products(
         strip: &[Self::Crossed],
         tiles: &[Self::Tile],
@@ -204,8 +204,8 @@ pub(crate) fn dot<E: Load>(x: &[f32], weights: &[E::Raw]) -> f32 {
     x.iter().zip(weights).map(|(x, w)| x * E::to_f32(*w)).sum()
 }
 
-/// `out = x / sqrt(mean(x^2) + eps) * weight`. Source: Zhang and Sennrich, 2019. `simd128` has a relative difference of at
-/// most `len * 2^-23`.
+/// `out = x / sqrt(mean(x^2) + eps) * weight`. Source: Zhang and Sennrich, 2019. `simd128` has a relative difference of
+/// at most `len * 2^-23`.
 pub(crate) fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
     let squares: f32 = x.iter().map(|x| x * x).sum();
     let scale = 1.0 / (squares / x.len() as f32 + eps).sqrt();

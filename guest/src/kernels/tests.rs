@@ -124,8 +124,8 @@ fn tiles_hold_their_tokens() {
     }
 }
 
-/// Each element of a product has the same bits for any number of tokens and rows: with partial panels, strips and tiles,
-/// and with more tiles than are multiplied at a time.
+/// Each element of a product has the same bits for any number of tokens and rows: with partial panels, strips and
+/// tiles, and with more tiles than are multiplied at a time.
 #[test]
 fn products_do_not_depend_on_what_is_computed_with_them() {
     let cols = 3 * BLOCK;
@@ -228,8 +228,8 @@ macro_rules! battery {
                 }
             }
 
-            /// Four rows with four tokens: the results are within the bound of the exact products, and bit-identical in all
-            /// kernels.
+            /// Four rows with four tokens: the results are within the bound of the exact products, and bit-identical in
+            /// all kernels.
             fn check_rows<F>(rows: [&[F::Block]; ROWS], tokens: &[Vec<f32>; TILE])
             where
                 F: kernels::Dot + crate::kernels::scalar::Dot,

@@ -1,9 +1,9 @@
 //! Activations of four tokens at a time, in the form that the products of a batch read.
 //!
-//! A *word* is four bytes of a token: four quants in 8 bits (in a *narrow* tile) or two in 16 bits (in a *wide* one). It is
-//! repeated in all lanes of a vector, because it is multiplied with words of four rows of weights. Most processors have
-//! only one execution port for that repetition, which would dominate a product; so it is done once for all rows of all
-//! matrices that read the input.
+//! A *word* is four bytes of a token: four quants in 8 bits (in a *narrow* tile) or two in 16 bits (in a *wide* one).
+//! It is repeated in all lanes of a vector, because it is multiplied with words of four rows of weights. Most
+//! processors have only one execution port for that repetition, which would dominate a product; so it is done once for
+//! all rows of all matrices that read the input.
 
 use super::activations::{ActivationBlock, ActivationGroup, BLOCK};
 use crate::quant::{GROUP, GROUPS, ROWS};
@@ -17,8 +17,8 @@ pub(crate) const fn strip_cols(narrow: bool) -> usize {
     if narrow { 512 } else { 256 }
 }
 
-/// Whether a batch is computed in tiles. Unpacking weights for them pays off from four tokens on; fewer are computed one
-/// by one.
+/// Whether a batch is computed in tiles. Unpacking weights for them pays off from four tokens on; fewer are computed
+/// one by one.
 pub(crate) fn in_tiles(tokens: usize) -> bool {
     tokens >= TILE
 }

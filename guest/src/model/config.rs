@@ -1,4 +1,5 @@
-//! A model's shape: the numbers in its metadata, checked. An architecture is a row of a table; all share one forward pass.
+//! A model's shape: the numbers in its metadata, checked. An architecture is a row of a table; all share one forward
+//! pass.
 
 use std::fmt::Display;
 
@@ -87,8 +88,8 @@ impl Config {
     /// Reads a file's metadata.
     ///
     /// # Errors
-    /// `unsupported` for an architecture, or a variant of one, that the forward pass does not support; `invalid-model` for
-    /// numbers that are missing or inconsistent.
+    /// `unsupported` for an architecture, or a variant of one, that the forward pass does not support; `invalid-model`
+    /// for numbers that are missing or inconsistent.
     pub fn from_gguf(gguf: &Gguf) -> Result<Self> {
         let metadata = &gguf.metadata;
         let name = metadata.str("general.architecture")?.unwrap_or("none");

@@ -1,7 +1,7 @@
 //! The group of instances that compute one model together: the engine's side of `wit/collective.wit`.
 //!
-//! Each instance has some rows of every matrix. It computes whole dot products and gets the other instances' results with
-//! `all_gather`, so the results have the same bits for every group size.
+//! Each instance has some rows of every matrix. It computes whole dot products and gets the other instances' results
+//! with `all_gather`, so the results have the same bits for every group size.
 
 use std::ops::Range;
 
@@ -21,7 +21,8 @@ pub trait Group {
     /// `aborted` if the call is cancelled or another instance is gone.
     fn all_gather(&self, part: &[u8]) -> Result<Vec<u8>>;
 
-    /// Passes a point where the current call can be ended. For a group of one; in larger groups, gathers are such points.
+    /// Passes a point where the current call can be ended. For a group of one; in larger groups, gathers are such
+    /// points.
     ///
     /// # Errors
     /// `aborted` if the call is cancelled.
@@ -50,8 +51,8 @@ impl Group for Solo {
     }
 }
 
-/// Called between long products: asks whether to continue where no gather will soon do so. Does nothing in a larger group,
-/// whose members have less to compute and must all leave at the same point.
+/// Called between long products: asks whether to continue where no gather will soon do so. Does nothing in a larger
+/// group, whose members have less to compute and must all leave at the same point.
 pub(crate) fn pause(group: &dyn Group) -> Result<()> {
     match group.size() {
         1 => group.checkpoint(),
@@ -60,8 +61,8 @@ pub(crate) fn pause(group: &dyn Group) -> Result<()> {
 }
 
 /// Completes rows of which this instance has computed its own columns. `part` is `[tokens, own columns]`, `out` becomes
-/// `[tokens, n]`, and `share` returns the columns of each rank. In a group of one nothing is copied: `part` and `out` are
-/// swapped.
+/// `[tokens, n]`, and `share` returns the columns of each rank. In a group of one nothing is copied: `part` and `out`
+/// are swapped.
 pub(crate) fn gather_columns(
     group: &dyn Group,
     part: &mut Vec<f32>,

@@ -2,8 +2,8 @@
 //!
 //! A block has [`KEYS`] tokens of one head. Its keys are in panels of [`LANES`] tokens, `[D, LANES]`, its values in
 //! panels of [`LANES`] dimensions, `[KEYS, LANES]` (see [`kernels::attention`]); the last panel of values is padded. In
-//! Q8_0, the two halves of a pair of a key's dimensions are adjacent, and the scales follow after all quants. Outside the
-//! cache, a *row* is one token's key or value in the order of its dimensions, as ggml stores the type.
+//! Q8_0, the two halves of a pair of a key's dimensions are adjacent, and the scales follow after all quants. Outside
+//! the cache, a *row* is one token's key or value in the order of its dimensions, as ggml stores the type.
 
 use crate::kernels;
 use crate::kernels::attention::{KEYS, LANES};
@@ -16,8 +16,8 @@ pub enum KvType {
     F16,
     /// Single precision, exactly as computed: four bytes per number.
     F32,
-    /// 8 bits per number and one scale per 32 numbers, as in ggml's type of that name: 34 bytes for 32 numbers. The head
-    /// width must be a multiple of 32.
+    /// 8 bits per number and one scale per 32 numbers, as in ggml's type of that name: 34 bytes for 32 numbers. The
+    /// head width must be a multiple of 32.
     Q8_0,
 }
 
@@ -210,9 +210,9 @@ fn encode<E: Element>(x: &[f32], row: &mut [u8]) {
     }
 }
 
-/// Q8_0: the scale is the largest magnitude divided by 127, in f16, and the quants are the integers nearest to `x / scale`
-/// (ggml divides by the scale before rounding it to f16). The error is at most 0.501 of the scale, or 2^-18 if the scale is
-/// too small for f16.
+/// Q8_0: the scale is the largest magnitude divided by 127, in f16, and the quants are the integers nearest to `x /
+/// scale` (ggml divides by the scale before rounding it to f16). The error is at most 0.501 of the scale, or 2^-18 if
+/// the scale is too small for f16.
 fn encode_group(x: &[f32; GROUP], row: &mut [u8; GROUP + 2]) {
     // Clamped so that the scale fits into an f16.
     let x = x.map(|x| finite(x).clamp(-127.0 * 65504.0, 127.0 * 65504.0));

@@ -20,8 +20,8 @@ pub struct KvCache {
     row: Vec<u8>,
 }
 
-/// The keys and values of one head, in blocks of [`KEYS`] tokens. The contents of the last block after the last token are
-/// unspecified.
+/// The keys and values of one head, in blocks of [`KEYS`] tokens. The contents of the last block after the last token
+/// are unspecified.
 #[derive(Default)]
 pub(crate) struct Head {
     tokens: usize,

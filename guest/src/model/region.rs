@@ -74,8 +74,8 @@ impl Region {
         unsafe { std::slice::from_raw_parts(self.start.as_ptr().add(self.offset), self.length) }
     }
 
-    /// Allocates uninitialised memory; `map` and `copy` initialise it before they return it. It is not zeroed here, because
-    /// that would touch every page that a mapping is about to replace.
+    /// Allocates uninitialised memory; `map` and `copy` initialise it before they return it. It is not zeroed here,
+    /// because that would touch every page that a mapping is about to replace.
     #[expect(unsafe_code, reason = "an aligned allocation that is not zeroed")]
     fn allocate(offset: usize, length: usize) -> Result<Self> {
         let out_of_memory = || Error::OutOfMemory {
@@ -136,8 +136,8 @@ impl Drop for Region {
         if self.layout.size() == 0 {
             return;
         }
-        // SAFETY: `start` came from `alloc` with this layout, whose size is not zero, and is freed once. Mapped pages stay
-        // mapped: to the allocator they are ordinary memory, and its writes to them are private.
+        // SAFETY: `start` came from `alloc` with this layout, whose size is not zero, and is freed once. Mapped pages
+        // stay mapped: to the allocator they are ordinary memory, and its writes to them are private.
         unsafe { dealloc(self.start.as_ptr(), self.layout) }
     }
 }

@@ -1,6 +1,7 @@
 //! Checks whether an instance can hold its share of a model's weights, and if not, how many instances are needed.
 //!
-//! A WebAssembly memory is limited to 4 GiB. Each instance of a group has its own, so a larger model needs a larger group.
+//! A WebAssembly memory is limited to 4 GiB. Each instance of a group has its own, so a larger model needs a larger
+//! group.
 
 use super::config::Config;
 use super::weights::{Share, Weights};
@@ -17,8 +18,8 @@ const MAX_SIZE: usize = 256;
 /// Checks that instance `rank` of `size` has enough memory for its weights.
 ///
 /// # Errors
-/// `invalid-argument` if a larger group would have enough memory, with the size that it needs; `unsupported` if no group
-/// would; `invalid-model` and `unsupported` for tensors, as when they are loaded.
+/// `invalid-argument` if a larger group would have enough memory, with the size that it needs; `unsupported` if no
+/// group would; `invalid-model` and `unsupported` for tensors, as when they are loaded.
 pub(super) fn check(gguf: &Gguf, config: &Config, rank: usize, size: usize) -> Result<()> {
     check_in(gguf, config, rank, size, ADDRESSABLE - FOR_THE_REST)
 }

@@ -1,5 +1,6 @@
-//! The keys and values of all heads as bytes, whichever instance has them, so that a group of any other size can continue
-//! from what one group has saved. The bytes are `[layers, kv_heads]`, each with the keys and then the values of all tokens.
+//! The keys and values of all heads as bytes, whichever instance has them, so that a group of any other size can
+//! continue from what one group has saved. The bytes are `[layers, kv_heads]`, each with the keys and then the values
+//! of all tokens.
 
 use super::forward::Transformer;
 use super::kv_cache::KvCache;
@@ -25,8 +26,9 @@ impl Transformer {
         Ok(())
     }
 
-    /// Loads this instance's part of the saved keys and values of `tokens` tokens into `cache`. Returns `false` and changes
-    /// nothing if `bytes` has the wrong length or contains numbers that are not finite, or if the tokens do not fit.
+    /// Loads this instance's part of the saved keys and values of `tokens` tokens into `cache`. Returns `false` and
+    /// changes nothing if `bytes` has the wrong length or contains numbers that are not finite, or if the tokens do not
+    /// fit.
     #[must_use]
     pub fn load_cache(&self, cache: &mut KvCache, tokens: usize, bytes: &[u8]) -> bool {
         let (n_layers, n_kv_heads) = (self.config().n_layers, self.config().n_kv_heads);

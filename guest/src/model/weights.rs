@@ -110,8 +110,8 @@ pub(crate) struct Share {
 }
 
 impl Share {
-    /// The share of `rank` in a group of `size`. Rows are distributed in groups of four if their number is a multiple of
-    /// four, because packed rows are interleaved in fours.
+    /// The share of `rank` in a group of `size`. Rows are distributed in groups of four if their number is a multiple
+    /// of four, because packed rows are interleaved in fours.
     pub(crate) fn new(config: &Config, rank: usize, size: usize) -> Self {
         let at = |n: usize, rank: usize| (n as u64 * rank as u64 / size as u64) as usize;
         let split_by =

@@ -39,8 +39,8 @@ pub(crate) fn multiply<const M: usize>(
     }
 }
 
-/// Like [`multiply`], for numbers in groups of 32 with a scale each: `a` are pairs of 16-bit numbers, `b` pairs of 8-bit
-/// numbers in 16 bits, and the sums within a group are exact. `simd128` gives the same bits.
+/// Like [`multiply`], for numbers in groups of 32 with a scale each: `a` are pairs of 16-bit numbers, `b` pairs of
+/// 8-bit numbers in 16 bits, and the sums within a group are exact. `simd128` gives the same bits.
 pub(crate) fn multiply_groups<const M: usize>(
     a: &[[Splat<i32>; M]],
     a_scales: &[[f32; M]],
@@ -64,12 +64,12 @@ fn dot_pair(a: i32, b: i32) -> i32 {
     i32::from(a as i16) * i32::from(b as i16) + (a >> 16) * (b >> 16)
 }
 
-/// Turns the scores of further keys, a multiple of four, into `exp(score - largest)` and adds them up in order; a score of
-/// minus infinity, which marks a key that a query must not see, becomes 0. Returns the factor that all sums of earlier keys
-/// must be multiplied with, unless it is 1.
+/// Turns the scores of further keys, a multiple of four, into `exp(score - largest)` and adds them up in order; a score
+/// of minus infinity, which marks a key that a query must not see, becomes 0. Returns the factor that all sums of
+/// earlier keys must be multiplied with, unless it is 1.
 ///
-/// Here and in `simd128` a result has a relative error of at most `(4 + score magnitude) * 2^-23`, or an error of at most
-/// 2e-38.
+/// Here and in `simd128` a result has a relative error of at most `(4 + score magnitude) * 2^-23`, or an error of at
+/// most 2e-38.
 pub(crate) fn softmax_step<const M: usize>(
     scores: &mut [[f32; M]],
     running: &mut Running<M>,

@@ -2,10 +2,10 @@
 //!
 //! The builds with and without relaxed-simd differ only in [`dot_i7`], and give the same bits.
 //!
-//! The code is shaped by what Cranelift generates. Within a basic block, Cranelift computes values as late as possible but
-//! keeps loads in order, so all loads of a long body come first and their values spill; [`settle`] forces a value to be
-//! computed before the code continues. A shuffle is a single instruction only for some patterns: interleaving and moves of
-//! 32-bit lanes are.
+//! The code is shaped by what Cranelift generates. Within a basic block, Cranelift computes values as late as possible
+//! but keeps loads in order, so all loads of a long body come first and their values spill; [`settle`] forces a value
+//! to be computed before the code continues. A shuffle is a single instruction only for some patterns: interleaving and
+//! moves of 32-bit lanes are.
 
 mod attention;
 mod blocks;
@@ -45,8 +45,8 @@ pub(crate) trait Dot: Operand {
     /// Unpacks as many blocks of each of four rows as fit into `strip`.
     fn cross(rows: [&[Self::Block]; ROWS], strip: &mut [Self::Crossed]);
 
-    /// Multiplies some columns of four rows with the same columns of the first `tokens` tokens of tiles, and adds the products
-    /// to `sums`, `[token][row]`. The sums of the other tokens become unspecified.
+    /// Multiplies some columns of four rows with the same columns of the first `tokens` tokens of tiles, and adds the
+    /// products to `sums`, `[token][row]`. The sums of the other tokens become unspecified.
     fn add_products(
         strip: &[Self::Crossed],
         tiles: &[Self::Tile],
@@ -114,7 +114,8 @@ macro_rules! each_lane {
 }
 use each_lane;
 
-/// `$body` for each number below `$n`, at most 8, unrolled: in a loop, the compiler would keep arrays of vectors in memory.
+/// `$body` for each number below `$n`, at most 8, unrolled: in a loop, the compiler would keep arrays of vectors in
+/// memory.
 macro_rules! up_to {
     ($n:expr, |$i:ident| $body:expr) => {
         up_to!(@ $n, $i, $body, 0 1 2 3 4 5 6 7)
@@ -188,9 +189,10 @@ fn dot_i8((w0, w1): (v128, v128), (a0, a1): (v128, v128)) -> v128 {
 
 /// Converts the f16 numbers in the lower halves of 32-bit lanes to f32, exactly.
 ///
-/// Equal to `f16_to_f32`, but no step has a subnormal operand: those take a processor a hundred cycles, and the scales of
-/// super-blocks are often subnormal. Moved into place, the exponent of a normal number is too small by 112. For a subnormal
-/// one, an exponent of `113` gives `2^-14` more than the number. The smaller of the two results is always the right one.
+/// Equal to `f16_to_f32`, but no step has a subnormal operand: those take a processor a hundred cycles, and the scales
+/// of super-blocks are often subnormal. Moved into place, the exponent of a normal number is too small by 112. For a
+/// subnormal one, an exponent of `113` gives `2^-14` more than the number. The smaller of the two results is always the
+/// right one.
 #[inline(always)]
 fn f16_lanes(halves: v128) -> v128 {
     let placed = i32x4_shr(i32x4_shl(halves, 16), 3);

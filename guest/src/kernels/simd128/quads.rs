@@ -1,8 +1,8 @@
 //! Dot products of packed rows (see [`crate::quant::Packed`]): lanes are the rows of a quad.
 //!
-//! A vector has four weights of each of four rows, and is multiplied with four activations repeated in all lanes; sums stay
-//! in 16 bits as long as they fit. Several rows of quads are processed at once, block by block, because memory is read
-//! faster from several places at once.
+//! A vector has four weights of each of four rows, and is multiplied with four activations repeated in all lanes; sums
+//! stay in 16 bits as long as they fit. Several rows of quads are processed at once, block by block, because memory is
+//! read faster from several places at once.
 
 use core::arch::wasm32::*;
 

@@ -1,8 +1,8 @@
-//! Rows of weights for products with tiles: unpacked, and four rows crossed (transposed), so that the lanes of a vector are
-//! rows.
+//! Rows of weights for products with tiles: unpacked, and four rows crossed (transposed), so that the lanes of a vector
+//! are rows.
 //!
-//! A product with a tile only loads, multiplies and adds vectors. Unpacking and crossing take about as long as a product,
-//! and all tiles share the result.
+//! A product with a tile only loads, multiplies and adds vectors. Unpacking and crossing take about as long as a
+//! product, and all tiles share the result.
 
 use core::arch::wasm32::*;
 
@@ -187,8 +187,9 @@ fn twice(v: v128) -> (v128, v128) {
     )
 }
 
-/// Multiplies words `$k` of four rows with words `$k` of `$tokens` tokens of the tile, and adds the products to one sum per
-/// token. After every two words [`super::settle`] forces them to be computed: more would not fit into the registers.
+/// Multiplies words `$k` of four rows with words `$k` of `$tokens` tokens of the tile, and adds the products to one sum
+/// per token. After every two words [`super::settle`] forces them to be computed: more would not fit into the
+/// registers.
 macro_rules! add_words {
     ($sums:ident, $tokens:expr, $words:expr, $q:expr, $dot:ident, $add:ident: $($k:literal)*) => {
         $({

@@ -185,8 +185,8 @@ groups!(
     }
 );
 
-/// Shifts each byte right and keeps the bits of `mask`. The shift is done in lanes of 16 bits, which has an instruction;
-/// the mask removes the bits that come from the upper byte.
+/// Shifts each byte right and keeps the bits of `mask`. The shift is done in lanes of 16 bits, which has an
+/// instruction; the mask removes the bits that come from the upper byte.
 #[inline(always)]
 pub(super) fn bits(bytes: v128, shift: u32, mask: u8) -> v128 {
     v128_and(u16x8_shr(bytes, shift), u8x16_splat(mask))
