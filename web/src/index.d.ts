@@ -6,7 +6,7 @@
  * The computation runs in workers, so nothing here blocks.
  */
 
-/** Where a model's bytes come from. In Node: a path, a `file:` URL or bytes. In a page: a URL, a `Blob`, a `File` or bytes. */
+/** Where a model comes from. In Node: a path, a `file:` URL or bytes. In a page: a URL, a `Blob`, a `File` or bytes. */
 export type Source = string | URL | Uint8Array | Blob;
 
 /**
@@ -28,7 +28,7 @@ export interface LoadOptions {
   /**
    * The number of workers, each with an instance of the engine and a share of the weights. Any number gives the same
    * answers, to the last bit. More than one needs `SharedArrayBuffer`, which in a page needs cross-origin isolation.
-   * Default: the number of cores, fewer for small models, more for models above 3 GiB (an instance holds less than 4 GiB).
+   * Default: the number of cores, fewer for small models, more for those above 3 GiB (an instance holds less than 4 GiB).
    */
   threads?: number;
   /** Which build of the engine to use. Default: `relaxed` if the host has relaxed SIMD. Both give the same tokens. */
@@ -297,8 +297,8 @@ export interface Mismatch {
 }
 
 /**
- * Why a call failed, for programs. After an error the model and the session are as they were before the call, except for
- * `lost` and `io`, after which they can no longer be used.
+ * Why a call failed, for programs. After an error the model and the session are as they were before the call, except
+ * for `lost` and `io`, after which they can no longer be used.
  */
 export type ErrorCode =
   | "not-found"

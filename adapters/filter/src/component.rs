@@ -52,7 +52,7 @@ fn settings() -> Result<Settings, Error> {
 }
 
 impl Middleware for Filter {
-    /// Without a list no model is loaded: no answer is better than an unfiltered one.
+    /// Without a list no model is loaded, because an unfiltered answer would be worse than none.
     fn load_model(name: &str, options: LoadOptions) -> Result<Model, Error> {
         settings()?;
         engine::load_model(name, options)

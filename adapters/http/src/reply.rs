@@ -29,7 +29,7 @@ impl Failure {
         }
     }
 
-    /// A mistake of the caller, with another status.
+    /// A mistake of the caller, with a status and an error code.
     pub fn status(status: u16, code: &'static str, message: impl Into<String>) -> Self {
         Failure {
             status,

@@ -5,10 +5,11 @@
 //! processor's cache. A query's result does not depend on the other queries: blocks start at fixed positions, and each
 //! sum has one order.
 //!
-//! An output differs from the exact result for the cached keys and values by at most `(2 * (D + 5) * 2^-24 * s + (2 * n
-//! + 20) * 2^-23) * v`: `n` is the number of keys, `s` the largest `sum(|query| * |key|) / sqrt(D)` among them, and `v`
-//! the largest magnitude of a value. Q8_0 uses queries in 16 bits, which adds `2^-15 * s` to the sum, with each number
-//! of the query replaced by the largest magnitude in its group of 32.
+//! An output differs from the exact result for the cached keys and values by at most
+//! `(2 * (D + 5) * 2^-24 * s + (2 * n + 20) * 2^-23) * v`: `n` is the number of keys, `s` the largest
+//! `sum(|query| * |key|) / sqrt(D)` among them, and `v` the largest magnitude of a value. Q8_0 uses queries in 16 bits,
+//! which adds `2^-15 * s` to the sum, with each number of the query replaced by the largest magnitude in its group of
+//! 32.
 
 use super::kv_block::{KvType, Layout};
 use super::kv_cache::Head;

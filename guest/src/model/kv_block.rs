@@ -210,9 +210,9 @@ fn encode<E: Element>(x: &[f32], row: &mut [u8]) {
     }
 }
 
-/// Q8_0: the scale is the largest magnitude divided by 127, in f16, and the quants are the integers nearest to `x /
-/// scale` (ggml divides by the scale before rounding it to f16). The error is at most 0.501 of the scale, or 2^-18 if
-/// the scale is too small for f16.
+/// Q8_0: the scale is the largest magnitude divided by 127, in f16, and the quants are the integers nearest to
+/// `x / scale` (ggml divides by the scale before rounding it to f16). The error is at most 0.501 of the scale, or 2^-18
+/// if the scale is too small for f16.
 fn encode_group(x: &[f32; GROUP], row: &mut [u8; GROUP + 2]) {
     // Clamped so that the scale fits into an f16.
     let x = x.map(|x| finite(x).clamp(-127.0 * 65504.0, 127.0 * 65504.0));
