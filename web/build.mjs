@@ -1,10 +1,11 @@
-// `npm run build`: makes `dist/` out of the two builds of the engine in `../target/engine` (`cargo xtask build`).
+// `npm run build`: creates `dist/` from the two builds of the engine in `../target/engine` (`cargo xtask build`).
 //
-// jco turns a component into core modules and JavaScript that speaks the canonical ABI. Both builds have the same
-// interface, so that one JavaScript serves both, and only the first core module differs.
+// jco turns a component into core modules and JavaScript that implements the canonical ABI. Both builds have the same
+// interface, so the same JavaScript works with both, and only the first core module differs.
 //
-// jco is here as the library that its command is made of. What it depends on for files, and does not use here, is held back
-// to 0.2.0 (`overrides` in package.json): of 0.3.2, three packages were never published, and `npm ci` misses them.
+// jco is used as a library, the one that its command is built on. Its dependency for files, which is not used here, is
+// pinned to 0.2.0 (`overrides` in package.json): three packages of 0.3.2 were never published, and `npm ci` misses
+// them.
 
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { transpile } from "@bytecodealliance/jco-transpile";
@@ -18,7 +19,7 @@ const baseline = await transpiled("gust-engine-baseline.wasm");
 const engines = {};
 for (const [name, bytes] of Object.entries(relaxed)) {
   if (!name.endsWith("engine.core.wasm") && !same(bytes, baseline[name])) {
-    throw new Error(`${name} differs between the two builds of the engine; build both again: cargo xtask build`);
+    throw new Error(`${name} differs between the two builds of the engine; rebuild both with: cargo xtask build`);
   }
   engines[name] = bytes;
 }
@@ -57,12 +58,12 @@ function same(left, right) {
   return right !== undefined && Buffer.compare(left, right) === 0;
 }
 
-/** Without a look at `process.env` in every call: that took a tenth of the time of a small model in Node. */
+/** Removes a check of `process.env` from every call, which took a tenth of a small model's time in Node. */
 function quiet(bytes) {
   const text = new TextDecoder().decode(bytes);
   const look = "globalThis?.process?.env?.JCO_DEBUG";
   if (!text.includes(look)) {
-    throw new Error(`jco's code no longer has \`${look}\`; see whether this step of build.mjs is still needed`);
+    throw new Error(`jco's code no longer has \`${look}\`; check whether this step of build.mjs is still needed`);
   }
   return new TextEncoder().encode(text.replaceAll(look, "false"));
 }

@@ -1,9 +1,9 @@
-//! The kernels as a component of their own, to be measured from outside (feature `bench`): what
-//! `cargo xtask bench --kernels` runs in place of the engine, built with the engine's flags.
+//! The kernels as a separate component for benchmarking (feature `bench`). `cargo xtask bench --kernels` runs it in
+//! place of the engine, built with the engine's flags.
 //!
-//! It has no clock: the host prepares some work, asks for a number of turns of it, and times the call. In the order of
-//! use: the world, the work ([`Work`]), and the two ceilings that kernels are compared with, [`read`] and
-//! [`multiply_add`]. They are here so that they run under the same compiler.
+//! It has no clock: the host prepares the work, requests a number of repetitions, and times the call. In the order of
+//! use: the world, the work ([`Work`]), and the two ceilings that the kernels are compared with, [`read`] and
+//! [`multiply_add`], which are here so that the same compiler builds them.
 
 #[allow(unsafe_code, reason = "generated: lifting and lowering at the border")]
 #[allow(
@@ -18,18 +18,18 @@ mod bindings {
             package gust:bench;
 
             world kernels {
-                /// The types of weights that there are kernels for.
+                /// The weight types that have kernels.
                 export types: func() -> list<string>;
                 /// Makes a matrix of at least one row and about this many bytes, and inputs for `tokens` rows of
-                /// activations. Gives the matrix's rows and bytes.
+                /// activations. Returns the matrix's rows and bytes.
                 export prepare: func(ty: string, cols: u32, bytes: u32, tokens: u32) -> result<tuple<u32, u32>, string>;
-                /// Multiplies the matrix with the inputs, so many times.
+                /// Multiplies the matrix with the inputs, `times` times.
                 export multiply: func(times: u32);
-                /// Quantises the inputs, so many times.
+                /// Quantises the inputs, `times` times.
                 export quantize: func(times: u32);
-                /// Reads the matrix's bytes and does next to nothing with them, so many times.
+                /// Reads the matrix's bytes and does almost nothing with them, `times` times.
                 export read: func(times: u32) -> u64;
-                /// Multiplies and adds small integers in registers; gives how many multiplications there were.
+                /// Multiplies and adds small integers in registers; returns the number of multiplications.
                 export multiply-add: func(times: u32) -> u64;
             }
         ",
@@ -116,7 +116,7 @@ impl bindings::Guest for Component {
 struct Work {
     ty: TensorType,
     cols: usize,
-    /// Kept for the next matrix: memory of a component never goes back.
+    /// Reused for the next matrix, because a component cannot give memory back.
     matrix: Vec<u8>,
     /// `[tokens, cols]`, as numbers and quantised.
     x: Vec<f32>,
@@ -178,7 +178,7 @@ impl Work {
                 rows.copy_from_slice(&packed);
             }
         }
-        // Small whole numbers of both signs, none of them twice in a row.
+        // Small integers of both signs, never the same one twice in a row.
         let value = |i: usize| (i * 37 % 101) as f32 - 50.0;
         self.x = (0..tokens * cols).map(value).collect();
         self.out = vec![0.0; tokens * rows];
@@ -206,7 +206,8 @@ impl Work {
     }
 }
 
-/// Exclusive or of all bytes, eight at a time: as fast as they come. What is left over of 64 is not read.
+/// The exclusive or of all bytes, eight at a time, as fast as memory delivers them. A remainder of less than 64 bytes
+/// is not read.
 fn read(bytes: &[u8]) -> u64 {
     let mut sums = [i64x2_splat(0); 4];
     for line in bytes.as_chunks::<64>().0 {
@@ -220,8 +221,8 @@ fn read(bytes: &[u8]) -> u64 {
 }
 
 /// Twelve independent chains of one relaxed 8-bit dot product (`vpmaddubsw` on x86) and one 16-bit addition (`vpaddw`),
-/// all in registers: more chains than the two instructions have cycles of latency, so that nothing waits. No kernel on
-/// 8-bit integers that adds up in 16 bits does more multiplications in a second. Gives their number.
+/// all in registers: more chains than the two instructions have cycles of latency, so nothing stalls. No kernel on
+/// 8-bit integers that accumulates in 16 bits does more multiplications per second. Returns their number.
 fn multiply_add(times: u32) -> u64 {
     const CHAINS: usize = 12;
     let mut sums = [i16x8_splat(black_box(1)); CHAINS];

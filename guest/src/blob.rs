@@ -2,23 +2,23 @@
 
 use crate::error::{Error, Result};
 
-/// Some bytes of a fixed size with random access.
+/// Bytes of a fixed size with random access.
 pub trait Blob {
-    /// Bytes.
+    /// The size in bytes.
     fn size(&self) -> u64;
 
-    /// Exactly `length` bytes from `offset`.
+    /// Reads exactly `length` bytes from `offset`.
     ///
     /// # Errors
-    /// [`Error::Io`] when the range is not within the blob or reading fails.
+    /// [`Error::Io`] if the range is not within the blob or reading fails.
     fn read(&self, offset: u64, length: usize) -> Result<Vec<u8>>;
 
-    /// Puts `length` bytes from `offset` at `address` of linear memory without a copy. `offset` and `address` are
-    /// multiples of [`PAGE`], and the memory up to the next multiple behind `address + length` is the caller's.
-    /// `Ok(false)` says that this cannot be done and that nothing has changed.
+    /// Maps `length` bytes from `offset` to `address` in linear memory without copying them. `offset` and `address` are
+    /// multiples of [`PAGE`], and the caller owns the memory up to the next multiple after `address + length`.
+    /// `Ok(false)` means that mapping is not possible and that nothing has changed.
     ///
     /// # Errors
-    /// [`Error::Io`] when it could be done in principle and failed.
+    /// [`Error::Io`] if mapping is supported but failed.
     fn map(&self, _offset: u64, _length: usize, _address: usize) -> Result<bool> {
         Ok(false)
     }
@@ -37,7 +37,7 @@ impl Blob for &[u8] {
             .ok()
             .and_then(|start| self.get(start..start.checked_add(length)?))
             .map(<[u8]>::to_vec)
-            .ok_or_else(|| Error::Io(format!("{length} bytes at {offset} lie behind the end")))
+            .ok_or_else(|| Error::Io(format!("{length} bytes at {offset} are past the end")))
     }
 }
 

@@ -1,7 +1,7 @@
-//! The contract, `wit/engine.wit`, on top of this library. The only module that knows WIT.
+//! The contract, `wit/engine.wit`, implemented with this library. The only module that knows WIT.
 //!
-//! [`convert`] has the records, `export` what makes a component of it, and [`linked`] the same for a program that holds the
-//! engine itself.
+//! [`convert`] has the records, `export` turns it into a component, and [`linked`] offers the same to a program that
+//! links the engine in.
 
 #[allow(unsafe_code, reason = "generated: lifting and lowering at the border")]
 #[allow(
@@ -15,7 +15,7 @@ mod bindings {
     wit_bindgen::generate!({
         path: "../wit",
         world: "llm-complete",
-        // For `linked`. What is absent has the default, also what later versions of the contract add.
+        // For `linked`. An absent field has its default, including fields that later versions of the contract add.
         additional_type_attributes: {
             "gust:llm/engine@0.1.0/load-options": [#[derive(Default)]],
             "gust:llm/engine@0.1.0/session-options": [#[derive(Default)]],
@@ -24,7 +24,7 @@ mod bindings {
             "gust:llm/engine@0.1.0/chat-options": [#[derive(Default)]],
         },
     });
-    // Natively there is nobody to export to, and the attempt does not link.
+    // A native build has nothing to export to, and exporting would not link.
     #[cfg(all(target_arch = "wasm32", feature = "component"))]
     use super::export::Component;
     #[cfg(all(target_arch = "wasm32", feature = "component"))]
@@ -142,7 +142,7 @@ impl GuestModel for ModelHandle {
     }
 }
 
-/// No call is made into a session while another is: the component has one thread and calls nothing back.
+/// Calls into a session never overlap: the component has one thread and makes no callbacks.
 struct SessionHandle(RefCell<Session>);
 
 impl GuestSession for SessionHandle {

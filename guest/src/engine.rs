@@ -1,4 +1,4 @@
-//! A loaded model: the file's metadata, and as much of tokenizer and weights as was asked for.
+//! A loaded model: the file's metadata, and the tokenizer and weights as far as they were requested.
 
 use std::cell::{RefCell, RefMut};
 use std::rc::Rc;
@@ -9,14 +9,14 @@ use crate::gguf::Gguf;
 use crate::model::{Config, Group, Mapping, Transformer};
 use crate::tokenizer::Tokenizer;
 
-/// How much of a file is loaded.
+/// How much of a file to load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scope {
-    /// Metadata and the table of tensors.
+    /// The metadata and the tensor table.
     Metadata,
-    /// The tokenizer too.
+    /// The tokenizer as well.
     Vocabulary,
-    /// All of it.
+    /// Everything.
     Full,
 }
 
@@ -24,7 +24,7 @@ pub enum Scope {
 pub struct Model {
     gguf: Gguf,
     tokenizer: Option<Tokenizer>,
-    /// The sessions take turns.
+    /// Shared by the sessions, which take turns.
     transformer: Option<RefCell<Transformer>>,
 }
 
@@ -40,7 +40,7 @@ impl Model {
         group: Rc<dyn Group>,
     ) -> Result<Self> {
         let gguf = Gguf::read(blob)?;
-        // A file that ends with its header is a header by intention; it is the data that must be whole.
+        // A file that ends with its header is deliberately just a header; if there is data, it must be complete.
         if scope == Scope::Full || blob.size() > gguf.data_offset {
             gguf.check_data(blob.size())?;
         }
@@ -78,12 +78,12 @@ impl Model {
         &self.gguf
     }
 
-    /// The model's shape, where the weights are loaded.
+    /// The model's shape, if the weights are loaded.
     pub fn config(&self) -> Option<Config> {
         Some(self.transformer.as_ref()?.borrow().config().clone())
     }
 
-    /// Bytes of weights that were mapped and not copied.
+    /// Bytes of weights that were mapped instead of copied.
     pub fn mapped_bytes(&self) -> u64 {
         self.transformer
             .as_ref()
@@ -93,14 +93,14 @@ impl Model {
     /// The tokenizer.
     ///
     /// # Errors
-    /// `invalid-argument` if only the metadata were loaded.
+    /// `invalid-argument` if only the metadata was loaded.
     pub fn tokenizer(&self) -> Result<&Tokenizer> {
         self.tokenizer
             .as_ref()
             .ok_or_else(|| not_loaded("vocabulary"))
     }
 
-    /// What computes.
+    /// The forward pass.
     ///
     /// # Errors
     /// `invalid-argument` if the weights were not loaded.
@@ -114,6 +114,6 @@ impl Model {
 }
 
 fn not_loaded(scope: &str) -> crate::error::Error {
-    let expected = format!("`{scope}` for what is asked of the model");
-    invalid_argument("scope of loading", expected, "less")
+    let expected = format!("at least `{scope}` for this call");
+    invalid_argument("load scope", expected, "a smaller scope")
 }

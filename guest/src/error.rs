@@ -1,42 +1,42 @@
-//! What can go wrong in the engine: one enum, which mirrors `error` of `wit/engine.wit` case for case.
+//! The engine's errors: one enum, which mirrors `error` in `wit/engine.wit` case for case.
 
 use std::fmt::Display;
 
 /// The engine's `Result`.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why something failed. After an error everything is as it was before the call, unless the case says otherwise.
+/// Why a call failed. After an error everything is as it was before the call, unless the case says otherwise.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The provider of weights has nothing of this name.
+    /// The weights provider has nothing with this name.
     #[error("{0}: no such model")]
     NotFound(String),
     /// A broken or hostile file.
     #[error("invalid model: {0}")]
     InvalidModel(Mismatch),
-    /// A sound file that this engine cannot run.
+    /// A valid file that this engine cannot run.
     #[error("unsupported: {0}")]
     Unsupported(Mismatch),
-    /// The instance's memory does not suffice; both in bytes.
+    /// The instance does not have enough memory; both numbers are in bytes.
     #[error("out of memory: {needed} bytes needed, {available} available")]
     OutOfMemory {
-        /// Bytes that were asked for.
+        /// Bytes requested.
         needed: u64,
-        /// Bytes that can be had.
+        /// Bytes available.
         available: u64,
     },
-    /// More tokens than the context holds.
+    /// More tokens than fit in the context.
     #[error("prompt too long: {tokens} tokens, room for {limit}")]
     PromptTooLong {
-        /// Tokens that were given.
+        /// Tokens given.
         tokens: u32,
-        /// Tokens that there is room for.
+        /// Tokens that fit.
         limit: u32,
     },
-    /// No room for another token in a context of this many.
+    /// The context, of this many tokens, cannot hold another one.
     #[error("context full: all {0} tokens are used")]
     ContextFull(u32),
-    /// The caller's mistake.
+    /// The caller made a mistake.
     #[error("invalid argument: {0}")]
     InvalidArgument(Mismatch),
     /// The model's bytes could not be read.
@@ -47,15 +47,15 @@ pub enum Error {
     Aborted(String),
 }
 
-/// What was looked at, what it should have been, and what it was.
+/// What was checked, what was expected, and what was found.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{subject}: expected {expected}, found {found}")]
 pub struct Mismatch {
-    /// What was looked at.
+    /// What was checked.
     pub subject: String,
-    /// What it should have been.
+    /// What was expected.
     pub expected: String,
-    /// What it was.
+    /// What was found.
     pub found: String,
 }
 
@@ -96,7 +96,7 @@ pub(crate) fn invalid_argument(
     Error::InvalidArgument(Mismatch::new(subject, expected, found))
 }
 
-/// Room for `len` elements in all, so that none of them allocates later.
+/// Reserves capacity for `len` elements in total, so that pushing them does not allocate later.
 pub(crate) fn reserve<T>(buffer: &mut Vec<T>, len: usize) -> Result<()> {
     let additional = len.saturating_sub(buffer.len());
     buffer

@@ -1,8 +1,8 @@
 //! The gust engine: GGUF bytes in, tokens out.
 //!
-//! The modules in the order of the pipeline: [`blob`] (bytes), [`gguf`] (the file), [`tokenizer`] (text to tokens and
-//! back), [`chat`] (conversations to text), [`quant`] (block formats), `kernels` (arithmetic), [`model`] (the forward
-//! pass), [`sampler`], [`engine`] and [`session`] (all of it together), and the contract on top: as a component, or
+//! The modules in pipeline order: [`blob`] (bytes), [`gguf`] (the file), [`tokenizer`] (text to tokens and back),
+//! [`chat`] (conversations to text), [`quant`] (block formats), `kernels` (arithmetic), [`model`] (the forward pass),
+//! [`sampler`], [`engine`] and [`session`] (everything combined), and the contract on top: as a component, or
 //! [`linked`] into a program. Nothing here opens a file or a socket.
 
 pub mod blob;
@@ -22,7 +22,7 @@ pub mod sampler;
 pub mod session;
 mod stop;
 
-// Natively there is nothing to export to, and the attempt does not link.
+// A native build has nothing to export to, and exporting would not link.
 #[cfg(all(target_arch = "wasm32", feature = "bench"))]
 mod bench;
 #[cfg(not(feature = "bench"))]

@@ -1,7 +1,7 @@
-//! A model file in the packed layout (see [`quant`]), made while it is read.
+//! A model file in the packed layout (see [`quant`]), produced while it is read.
 //!
-//! Packing moves bytes inside of matrices and changes the numbers of their types; everything else stays where it is, and
-//! so does the file's size.
+//! Packing moves bytes within matrices and changes their type numbers; everything else stays where it is, and the file
+//! keeps its size.
 
 use std::ops::Range;
 
@@ -10,30 +10,30 @@ use crate::error::{Result, invalid_argument, reserve};
 use crate::gguf::{Gguf, TensorType};
 use crate::quant;
 
-/// More bytes are not made at a time; and no matrix is packed whose rows that lie together are more.
+/// The most bytes produced by one call. A matrix whose interleaved rows exceed this is not packed.
 const MAX_READ: usize = 1 << 24;
 
-/// A file as it would be packed.
+/// A packed view of a file.
 pub struct PackedFile<B> {
     blob: B,
-    /// In the order of the file.
+    /// In file order.
     matrices: Vec<Matrix>,
 }
 
 /// A matrix that changes its layout.
 struct Matrix {
-    /// The type that it gets.
+    /// Its packed type.
     ty: TensorType,
-    /// Where the number of its type is, in bytes from the start of the file.
+    /// The position of its type number, in bytes from the start of the file.
     type_at: u64,
     data: Range<u64>,
-    /// Bytes of the rows that lie together.
+    /// Bytes of one group of interleaved rows.
     rows: u64,
 }
 
 impl<B: Blob> PackedFile<B> {
-    /// Looks for what can be packed: matrices of a type with a packed layout, whose rows can be divided by those that lie
-    /// together.
+    /// Finds the matrices that can be packed: those of a type with a packed layout, whose number of rows is a multiple
+    /// of the rows that are interleaved.
     ///
     /// # Errors
     /// As [`Gguf::read`] and [`Gguf::check_data`].
@@ -59,7 +59,7 @@ impl<B: Blob> PackedFile<B> {
         Ok(Self { blob, matrices })
     }
 
-    /// Bytes.
+    /// The size in bytes.
     pub fn size(&self) -> u64 {
         self.blob.size()
     }
@@ -69,7 +69,7 @@ impl<B: Blob> PackedFile<B> {
         self.matrices.len()
     }
 
-    /// `length` bytes from `offset`, or fewer where the file ends.
+    /// Reads `length` bytes from `offset`, or fewer at the end of the file.
     ///
     /// # Errors
     /// `invalid-argument` for more than 16 MiB, `out-of-memory`, `io`.
@@ -108,7 +108,7 @@ impl<B: Blob> PackedFile<B> {
         Ok(out)
     }
 
-    /// Appends bytes that lie in no packed matrix, with the new numbers of types.
+    /// Appends bytes outside the packed matrices, with the new type numbers.
     fn copy(&self, range: Range<u64>, out: &mut Vec<u8>) -> Result<()> {
         let start = out.len();
         out.extend(

@@ -1,7 +1,7 @@
 //! The sampler chain: logits in, one token out.
 //!
-//! Stages, names, defaults and order are llama.cpp's: penalties, top-k, typical, top-p, min-p, temperature, and a draw.
-//! Among equal logits the lower token comes first, so that a result depends on nothing but its input and the seed.
+//! Stages, names, defaults and order are llama.cpp's: penalties, top-k, typical, top-p, min-p, temperature, and a
+//! random draw. Among equal logits the lower token comes first, so the result depends only on the input and the seed.
 
 mod candidates;
 
@@ -9,7 +9,7 @@ pub use candidates::{Candidate, Candidates};
 
 use crate::error::{Result, invalid_argument};
 
-/// How a token is chosen. The fields are those of `generation-options` in `wit/engine.wit`.
+/// How a token is chosen. The fields match `generation-options` in `wit/engine.wit`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SamplerOptions {
     /// 0 is greedy.
@@ -28,9 +28,9 @@ pub struct SamplerOptions {
     pub frequency_penalty: f32,
     /// 0 is off.
     pub presence_penalty: f32,
-    /// How many of the last tokens are recent.
+    /// How many of the last tokens count as recent.
     pub penalty_window: u32,
-    /// Where the random numbers begin.
+    /// The seed of the random numbers.
     pub seed: u64,
 }
 
@@ -69,7 +69,7 @@ impl SamplerOptions {
             "temperature",
             self.temperature,
             self.temperature >= 0.0,
-            "0 or more",
+            "at least 0",
         )?;
         fraction("top-p", self.top_p)?;
         fraction("min-p", self.min_p)?;
@@ -85,7 +85,7 @@ impl SamplerOptions {
     }
 }
 
-/// A chain with its random numbers.
+/// A chain with its random number generator.
 #[derive(Debug, Clone)]
 pub struct Sampler {
     options: SamplerOptions,
@@ -94,7 +94,7 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// A chain at the start of its random numbers.
+    /// A chain with a freshly seeded generator.
     ///
     /// # Errors
     /// As [`SamplerOptions::check`].
@@ -107,7 +107,7 @@ impl Sampler {
         })
     }
 
-    /// Chooses a token, given the logits of all tokens (at least one) and the tokens so far.
+    /// Chooses a token from the logits of all tokens (at least one) and the tokens so far.
     pub fn sample(&mut self, logits: &[f32], history: &[u32]) -> u32 {
         let options = &self.options;
         let candidates = &mut self.candidates;
@@ -132,23 +132,23 @@ impl Sampler {
         candidates.draw(self.random.next_unit())
     }
 
-    /// The state of the random numbers.
+    /// The state of the random number generator.
     pub(crate) fn random_state(&self) -> u64 {
         self.random.0
     }
 
-    /// Goes on from a state.
+    /// Continues from a state.
     pub(crate) fn set_random_state(&mut self, state: u64) {
         self.random = SplitMix64(state);
     }
 }
 
-/// Source: Steele, Lea and Flood, 2014. Small, fast, and any seed is a good one.
+/// Source: Steele, Lea and Flood, 2014. Small, fast, and every seed is a good one.
 #[derive(Debug, Clone)]
 struct SplitMix64(u64);
 
 impl SplitMix64 {
-    /// Uniform from 0 up to, not including, 1.
+    /// A uniform number from 0 (inclusive) to 1 (exclusive).
     fn next_unit(&mut self) -> f64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);

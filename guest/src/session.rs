@@ -1,4 +1,4 @@
-//! A session: the tokens of one sequence, what the model has computed for them, and how they go on.
+//! A session: the tokens of one sequence, what the model has computed for them, and how the sequence continues.
 
 mod ahead;
 mod answer;
@@ -21,60 +21,60 @@ use probability::log_softmax;
 use speculation::Speculation;
 pub use speculation::SpeculationOptions;
 
-/// Room for tokens where nothing else is asked for; more costs memory that few use.
+/// The default context length. A longer one takes memory that few sessions use.
 const DEFAULT_CONTEXT: u32 = 4096;
-/// Limits of `generation-options` in `wit/engine.wit`.
+/// The limits of `generation-options` in `wit/engine.wit`.
 const MAX_STOPS: usize = 64;
 const MAX_LOGPROBS: u32 = 1024;
-/// Tokens whose logits are computed at once for [`Session::score`]: enough to use each weight several times, few enough
-/// for the largest vocabularies.
+/// Tokens whose logits [`Session::score`] computes at once: enough to use each weight several times, few enough for the
+/// largest vocabularies.
 const SCORED_ROWS: usize = 8;
 
-/// How a session is laid out.
+/// The layout of a session.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SessionOptions {
-    /// Tokens. Default: the model's context, at most 4,096.
+    /// Capacity in tokens. Default: the model's context length, but at most 4,096.
     pub context_length: Option<u32>,
     /// Default: F16.
     pub kv_type: Option<KvType>,
 }
 
-/// How an answer goes on and where it ends.
+/// How an answer is generated and where it ends.
 #[derive(Debug, Clone, Default)]
 pub struct GenerationOptions {
     /// How tokens are chosen.
     pub sampler: SamplerOptions,
-    /// Tokens of an answer at most.
+    /// The most tokens in one answer.
     pub max_tokens: Option<u32>,
     /// Texts that end it.
     pub stop: Vec<String>,
-    /// Goes on after an end-of-generation token.
+    /// Continues after an end-of-generation token.
     pub ignore_end: bool,
-    /// Reports the probability of the chosen token and of this many others.
+    /// Reports the log-probabilities of the chosen token and of this many most probable tokens.
     pub logprobs: Option<u32>,
-    /// How many tokens are proposed. The answer is the same for any numbers here, and comes sooner or later.
+    /// How many tokens are proposed. The answer is the same for any numbers here; only the speed differs.
     pub speculation: SpeculationOptions,
 }
 
-/// What [`Session::next_token`] answers.
+/// The result of [`Session::next_token`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     /// A token was chosen and appended.
     Token {
         /// Its number.
         id: u32,
-        /// The text that became certain with it.
+        /// The text that it made final.
         bytes: Vec<u8>,
-        /// The natural logarithm of its probability, where that was asked for.
+        /// The natural logarithm of its probability, if requested.
         logprob: Option<f32>,
-        /// The best tokens and the logarithms of their probabilities.
+        /// The most probable tokens and their log-probabilities.
         top: Vec<(u32, f32)>,
     },
-    /// The answer is over.
+    /// The answer is complete.
     Finished {
         /// Why.
         reason: FinishReason,
-        /// Text that had been held back.
+        /// Text that was held back.
         bytes: Vec<u8>,
     },
 }
@@ -84,17 +84,17 @@ pub enum Event {
 pub struct Usage {
     /// Tokens in the context.
     pub context_used: u32,
-    /// Tokens that there is room for.
+    /// The capacity of the context in tokens.
     pub context_length: u32,
-    /// Tokens fed since the session began.
+    /// Tokens fed since the session was created.
     pub fed: u64,
-    /// Tokens generated since the session began.
+    /// Tokens generated since the session was created.
     pub generated: u64,
-    /// Bytes reserved for keys and values, the draft model's among them.
+    /// Bytes reserved for keys and values, including the draft model's.
     pub kv_bytes: u64,
-    /// Tokens proposed since the session began.
+    /// Tokens proposed since the session was created.
     pub drafted: u64,
-    /// Of those, the tokens that were chosen.
+    /// How many of the proposed tokens were chosen.
     pub accepted: u64,
 }
 
@@ -103,21 +103,21 @@ pub struct Session {
     model: Rc<Model>,
     /// All tokens of the sequence.
     tokens: Vec<u32>,
-    /// How many of them are in the cache. After a token was chosen, or the sequence cut, it is one less than all: the last
-    /// one is computed when it is needed.
+    /// How many of them are in the cache. After a token was chosen or the sequence was truncated, this is one less than
+    /// the total: the last token is computed when it is needed.
     computed: usize,
     cache: KvCache,
-    /// `[1 + proposed, E]`: what the model made of the last computed token, and of those proposed to follow it.
+    /// `[1 + proposed, E]`: the model's output for the last computed token and for the proposed ones after it.
     hidden: Vec<f32>,
     n_embd: usize,
-    /// `[1 + proposed, V]`: scratch, and those of `hidden` when `has_logits`.
+    /// `[1 + proposed, V]`: scratch; the logits of `hidden` if `has_logits`.
     logits: Vec<f32>,
     n_vocab: usize,
     has_logits: bool,
     answer: Answer,
     speculation: Speculation,
     draft: Option<Draft>,
-    /// Scratch for the best tokens.
+    /// Scratch for the most probable tokens.
     candidates: Candidates,
     fed: u64,
     generated: u64,
@@ -125,14 +125,14 @@ pub struct Session {
     accepted: u64,
 }
 
-/// Is given the logits after a token, and the token that follows.
+/// Receives the logits after a token, and the token that follows.
 type Each<'a> = dyn FnMut(&[f32], u32) + 'a;
 
 impl Session {
     /// An empty session.
     ///
     /// # Errors
-    /// `invalid-argument` for a context outside the model's, `out-of-memory`.
+    /// `invalid-argument` for a context length out of the model's range, `out-of-memory`.
     pub fn new(model: Rc<Model>, options: SessionOptions) -> Result<Self> {
         let mut transformer = model.transformer()?;
         let trained = transformer.config().context_length;
@@ -140,7 +140,7 @@ impl Session {
             .context_length
             .unwrap_or(trained.min(DEFAULT_CONTEXT));
         if !(1..=trained).contains(&context) {
-            let expected = format!("1 to {trained}, which the model was trained for");
+            let expected = format!("1 to {trained}, the model's context length");
             return Err(invalid_argument("context-length", expected, context));
         }
         let kv_type = options.kv_type.unwrap_or(KvType::F16);
@@ -172,10 +172,10 @@ impl Session {
         Ok(session)
     }
 
-    /// Sets how the next tokens are chosen, begins a new answer, and starts the random numbers anew.
+    /// Sets how the next tokens are chosen, starts a new answer, and reseeds the random numbers.
     ///
     /// # Errors
-    /// `invalid-argument` for an option outside its range.
+    /// `invalid-argument` for an option out of range.
     pub fn configure(&mut self, options: GenerationOptions) -> Result<()> {
         let speculation = Speculation::new(options.speculation)?;
         let answer = Answer::new(options)?;
@@ -188,19 +188,19 @@ impl Session {
         self.reserve()
     }
 
-    /// Appends some of `tokens`, and says how many: at least one, if there is one.
+    /// Appends some of `tokens` and returns how many: at least one, if there is one.
     ///
     /// # Errors
-    /// `invalid-argument` for a token outside the vocabulary, `prompt-too-long` if not all of `tokens` have room;
-    /// nothing was appended then. `aborted`.
+    /// `invalid-argument` for a token outside the vocabulary, `prompt-too-long` if `tokens` do not all fit; in both
+    /// cases nothing is appended. `aborted`.
     pub fn feed(&mut self, tokens: &[u32]) -> Result<usize> {
         self.check_room(tokens)?;
         self.answer.begin();
         self.append(tokens, None)
     }
 
-    /// Appends some of `tokens`, and gives for each the natural logarithm of its probability after those before it; 0 for
-    /// the first of an empty session.
+    /// Appends some of `tokens`, and returns for each the natural logarithm of its probability given those before it; 0
+    /// for the first token of an empty session.
     ///
     /// # Errors
     /// As [`Session::feed`].
@@ -219,7 +219,7 @@ impl Session {
         Ok(scores)
     }
 
-    /// Chooses the next token and appends it, or says why the answer is over.
+    /// Chooses the next token and appends it, or returns why the answer has ended.
     ///
     /// # Errors
     /// `context-full`; `invalid-argument` for an empty session; `aborted`.
@@ -253,19 +253,19 @@ impl Session {
         Ok(self.answer.token(id, text, logprob, top))
     }
 
-    /// Forgets all tokens from `length` on.
+    /// Drops all tokens from position `length` on.
     ///
     /// # Errors
     /// `invalid-argument` if there are fewer.
     pub fn truncate(&mut self, length: usize) -> Result<()> {
         if length > self.tokens.len() {
-            let expected = format!("at most {}, the tokens there are", self.tokens.len());
+            let expected = format!("at most {}, the number of tokens", self.tokens.len());
             return Err(invalid_argument("length", expected, length));
         }
         if length < self.tokens.len() {
             self.settle();
             self.tokens.truncate(length);
-            // The last token is computed again when it is needed, for what follows it.
+            // The last token is recomputed when it is needed, for the logits after it.
             self.computed = self.computed.min(length.saturating_sub(1));
             self.cache.truncate(self.computed);
             self.has_logits = false;
@@ -282,8 +282,8 @@ impl Session {
         if self.tokens.is_empty() {
             return Err(invalid_argument(
                 "session",
-                "tokens to go on from",
-                "none; feed some",
+                "at least one token",
+                "none; feed a prompt first",
             ));
         }
         self.compute()?;
@@ -296,7 +296,7 @@ impl Session {
         Ok(&self.logits[self.current_logits()])
     }
 
-    /// What was used.
+    /// What the session has used.
     pub fn usage(&self) -> Usage {
         Usage {
             context_used: self.tokens.len() as u32,
@@ -314,7 +314,7 @@ impl Session {
         if let Some(token) = tokens.iter().find(|&&token| token >= n_vocab) {
             return Err(invalid_argument(
                 "token",
-                format!("less than {n_vocab}"),
+                format!("a number below {n_vocab}"),
                 token,
             ));
         }
@@ -328,8 +328,8 @@ impl Session {
         Ok(())
     }
 
-    /// Appends and computes as many of `tokens` as fit in a batch with what is pending. `each` is given the logits after
-    /// every one of them but the last, and the token that follows.
+    /// Appends and computes as many of `tokens` as fit in a batch together with the pending ones. `each` receives the
+    /// logits after every one of them but the last, and the token that follows.
     fn append(&mut self, tokens: &[u32], each: Option<&mut Each<'_>>) -> Result<usize> {
         self.settle();
         let pending = self.tokens.len() - self.computed;
@@ -347,7 +347,7 @@ impl Session {
         Ok(taken)
     }
 
-    /// Computes `tokens`, which were appended after some that were `pending`.
+    /// Computes `tokens`, which were appended after some that were still `pending`.
     fn compute_each(
         &mut self,
         pending: usize,
@@ -365,13 +365,13 @@ impl Session {
                 }
             }
         } else if let Some(draft) = &mut self.draft {
-            // What is scored is not going to be continued.
+            // Scored text is not going to be continued.
             draft.follow(&self.tokens)?;
         }
         Ok(())
     }
 
-    /// Computes the tokens that are not yet in the cache, at most a batch, and what is proposed to follow them.
+    /// Computes the tokens that are not yet in the cache, at most a batch, together with the proposed ones after them.
     fn compute(&mut self) -> Result<()> {
         let (length, pending) = (self.tokens.len(), self.tokens.len() - self.computed);
         if pending > 0 {
@@ -382,7 +382,7 @@ impl Session {
             let done = transformer.forward(batch, self.computed, &mut self.cache);
             self.tokens.truncate(length);
             if done.is_err() {
-                // Some layers have taken the batch, and others have not.
+                // Some layers have appended the batch to the cache and others have not.
                 self.cache.truncate(self.computed);
                 self.speculation.forget();
             }

@@ -1,20 +1,20 @@
-//! Stop texts: the text of an answer is let through up to the first of them that is complete, and what might become one
-//! is held back.
+//! Stop texts: an answer's text passes through up to the first complete stop text, and text that might become one is
+//! held back.
 
 /// The text of one answer on its way out.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct StopFilter {
     stops: Vec<Vec<u8>>,
-    /// A proper prefix of a stop text; or several in one another, of which this is the longest.
+    /// A proper prefix of a stop text; if several fit, the longest.
     held: Vec<u8>,
 }
 
-/// What became certain with some bytes.
+/// What some more bytes made final.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Passed {
-    /// These come next.
+    /// These bytes come next.
     Bytes(Vec<u8>),
-    /// These come before a stop text, and nothing after it.
+    /// These bytes precede a stop text, and nothing comes after it.
     Stopped(Vec<u8>),
 }
 
@@ -44,7 +44,7 @@ impl StopFilter {
         Passed::Bytes(std::mem::replace(&mut self.held, held))
     }
 
-    /// Where the stop text begins that is complete first; of several that end together, the longest.
+    /// The start of the stop text that is complete first; if several end at the same place, of the longest.
     fn first_stop(&self) -> Option<usize> {
         let begins = |end: usize| {
             let ending = self
@@ -56,7 +56,7 @@ impl StopFilter {
         (1..=self.held.len()).find_map(begins)
     }
 
-    /// The text is over: what was held back is no stop text.
+    /// The text has ended: what was held back is not a stop text.
     pub(crate) fn flush(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.held)
     }

@@ -1,8 +1,8 @@
-//! An allocator that counts, so that a test can say of some code that it does not allocate.
+//! A counting allocator, so that a test can check that some code does not allocate.
 
 #![expect(
     unsafe_code,
-    reason = "an allocator is unsafe to implement; this one passes everything on"
+    reason = "an allocator is unsafe to implement; this one forwards every call"
 )]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -17,28 +17,28 @@ struct Counting;
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-// SAFETY: every call is passed on to `System` unchanged, which keeps the promises. The counter is a `Cell` that is made
-// without allocating and never dropped.
+// SAFETY: every call is forwarded unchanged to `System`, which upholds the contract. The counter is a `Cell` that is
+// created without allocating and is never dropped.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         COUNT.set(COUNT.get() + 1);
-        // SAFETY: the caller's promise, passed on.
+        // SAFETY: the caller upholds the contract, which is forwarded unchanged.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise, passed on.
+        // SAFETY: the caller upholds the contract, which is forwarded unchanged.
         unsafe { System.dealloc(pointer, layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         COUNT.set(COUNT.get() + 1);
-        // SAFETY: the caller's promise, passed on.
+        // SAFETY: the caller upholds the contract, which is forwarded unchanged.
         unsafe { System.realloc(pointer, layout, new_size) }
     }
 }
 
-/// How often `run` allocates on this thread.
+/// The number of allocations that `run` makes on this thread.
 pub(crate) fn allocations(run: impl FnOnce()) -> usize {
     let before = COUNT.get();
     run();

@@ -1,8 +1,8 @@
-//! Test data that lies beside the project and is not part of it.
+//! Test data that lives next to the project and is not part of it.
 
 use std::path::PathBuf;
 
-/// A file below `../shared/data`. `None`, after saying so, where that folder is missing; in CI it must be there.
+/// A file in `../shared/data`. If that folder is missing, prints a note and returns `None`; in CI it must exist.
 pub(crate) fn shared(path: &str) -> Option<Vec<u8>> {
     let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data"));
     if !folder.is_dir() {

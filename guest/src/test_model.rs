@@ -1,8 +1,8 @@
-//! Tiny models of random weights, made for tests.
+//! Tiny models with random weights, for tests.
 
 use crate::gguf::{Array, TensorType, Writer};
 
-/// What a [`model`] looks like.
+/// The shape of a [`model`].
 #[derive(Debug, Clone)]
 pub(crate) struct Shape {
     pub(crate) architecture: &'static str,
@@ -28,10 +28,10 @@ impl Default for Shape {
     }
 }
 
-/// Tokens of the vocabulary of [`model`]: 3 control tokens, then one per letter.
+/// The vocabulary size of [`model`]: 3 control tokens, then one per letter.
 pub(crate) const N_VOCAB: u32 = 64;
 
-/// A tiny model of random weights with a context of 64 tokens, as a file: 2 layers, 4 heads.
+/// A tiny model with random weights and a context of 64 tokens, as a file: 2 layers, 4 heads.
 pub(crate) fn model(shape: &Shape) -> Vec<u8> {
     let (n_embd, n_ff, n_heads) = (64, 96, 4);
     let mut builder = Builder::new(shape.architecture);

@@ -1,7 +1,7 @@
-//! What the time is spent on: the forward pass says where it is, as on a running track.
+//! Where the time goes: the forward pass reports laps, as on a running track.
 //!
-//! [`begin`] is the start of a round, and each [`lap`] gives the time since the last one to an operator, so that nothing
-//! is left out. While nobody asks, each is a look at one flag: a few dozen for a token of millions of operations.
+//! [`begin`] starts a round, and each [`lap`] assigns the time since the last one to an operator, so no time is left
+//! out. While tracing is off, each call only checks a flag: a few dozen checks for a token of millions of operations.
 
 use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
@@ -16,39 +16,39 @@ pub(crate) struct Lap {
 }
 
 thread_local! {
-    /// When the last lap was; `None` while nobody asks.
+    /// The time of the last lap; `None` while tracing is off.
     static LAST: Cell<Option<Instant>> = const { Cell::new(None) };
-    /// Few enough to be searched one by one.
+    /// Few enough for a linear search.
     static LAPS: RefCell<Vec<Lap>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Asks for times, from zero.
+/// Starts tracing, from zero.
 #[cfg_attr(
     not(any(
         all(target_arch = "wasm32", feature = "component", not(feature = "bench")),
         test
     )),
-    expect(dead_code, reason = "only the component asks")
+    expect(dead_code, reason = "only the component traces")
 )]
 pub(crate) fn start() {
     LAPS.take();
     LAST.set(Some(Instant::now()));
 }
 
-/// Asks no more, and gives the times.
+/// Stops tracing and returns the times.
 #[cfg_attr(
     not(any(
         all(target_arch = "wasm32", feature = "component", not(feature = "bench")),
         test
     )),
-    expect(dead_code, reason = "only the component asks")
+    expect(dead_code, reason = "only the component traces")
 )]
 pub(crate) fn stop() -> Vec<Lap> {
     LAST.set(None);
     LAPS.take()
 }
 
-/// What was before belongs to no operator.
+/// The time before this belongs to no operator.
 #[inline]
 pub(crate) fn begin() {
     if LAST.get().is_some() {
@@ -56,7 +56,7 @@ pub(crate) fn begin() {
     }
 }
 
-/// What was since the last lap belongs to `operator`.
+/// The time since the last lap belongs to `operator`.
 #[inline]
 pub(crate) fn lap(operator: &'static str) {
     if let Some(last) = LAST.get() {
@@ -64,7 +64,7 @@ pub(crate) fn lap(operator: &'static str) {
     }
 }
 
-/// Apart, so that the passes hold no more of it than the question.
+/// A separate cold function, so that only the check is inlined into the forward pass.
 #[cold]
 #[inline(never)]
 fn record(operator: &'static str, last: Instant) {

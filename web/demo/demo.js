@@ -1,4 +1,4 @@
-// The demo: loads the shipped model or the user's own, and streams what it says.
+// The demo: loads the shipped model or the user's own, and streams its answers.
 //
 // Each answer leaves spans in the browser's Performance panel, on a track named gust: loading, reading the prompt, the
 // first token, every token and the whole answer.
@@ -29,10 +29,10 @@ at("file").addEventListener("change", () => {
   open(file);
 });
 acceptDrops();
-// Another address can be given: ?model=https://…
+// Another model can be given as a URL: ?model=https://…
 open(new URLSearchParams(location.search).get("model") ?? SHIPPED);
 
-/** Loads a file or an address in the place of what was there, and of what is still being loaded. */
+/** Loads a file or a URL in place of the current model and of one that is still loading. */
 async function open(source) {
   if (source === undefined) {
     return;
@@ -49,7 +49,7 @@ async function open(source) {
     const loaded = await measured("load", () => load(source, { onProgress: showProgress, signal }));
     model?.close();
     model = loaded;
-    // The shipped model knows stories; most others are made to be spoken to.
+    // The shipped model tells stories; most others are chat models.
     at("chat").checked = source !== SHIPPED;
   } catch (error) {
     if (signal.aborted) {
@@ -63,7 +63,7 @@ async function open(source) {
   }
 }
 
-/** Goes on with what is in the field, until the model ends, enough was said or somebody presses Stop. */
+/** Continues the text in the prompt field, until the model ends, the limit is reached or the user presses Stop. */
 async function answer() {
   if (model === undefined || answering) {
     return;
@@ -101,17 +101,17 @@ function options() {
   };
 }
 
-/** The prompt as the model wants to be spoken to. */
+/** The prompt in the model's chat format. */
 async function messageTokens(content) {
   const text = await model.renderChat([{ role: "user", content }]);
   const tokens = await model.tokenize(text, { addSpecial: false, parseSpecial: true });
-  // Not every template writes the beginning of a text itself.
+  // Not every template writes the begin-of-sequence token itself.
   return model.info.bos === undefined || tokens[0] === model.info.bos
     ? tokens
     : model.tokenize(text, { addSpecial: true, parseSpecial: true });
 }
 
-/** Shows tokens as they come. `start` is when the prompt was begun. */
+/** Shows tokens as they arrive. `start` is when feeding the prompt began. */
 async function stream(session, signal, start) {
   const characters = new TextDecoder("utf-8", { ignoreBOM: true });
   const page = pager();
@@ -127,7 +127,7 @@ async function stream(session, signal, start) {
     page.add(characters.decode(bytes, { stream: true }));
     page.figures({
       first: `${(first - start).toFixed(first - start < 10 ? 1 : 0)} ms`,
-      // The first one is counted with the prompt.
+      // The first token counts towards the prompt.
       speed: count > 1 ? ((count - 1) / ((now - first) / 1000)).toFixed(now - first < 100 * count ? 0 : 1) : "–",
       count: String(count),
     });
@@ -136,7 +136,7 @@ async function stream(session, signal, start) {
   span("answer", start, performance.now());
 }
 
-/** Brings text and figures onto the page once a frame, however fast they come. */
+/** Updates text and figures on the page once per frame, however fast they arrive. */
 function pager() {
   let text = "";
   let figures = {};
@@ -146,7 +146,7 @@ function pager() {
       isPlanned = true;
       requestAnimationFrame(() => {
         isPlanned = false;
-        // Where no beginning stands in front of it, the space before the first word is in the way.
+        // If no prompt precedes it, drop the space before the first word.
         at("made").append(at("given").textContent + at("made").textContent === "" ? text.trimStart() : text);
         text = "";
         for (const [id, figure] of Object.entries(figures)) {
@@ -203,7 +203,7 @@ function showModel({ info, threads, build }) {
   at("workers").textContent = threads;
   at("build").textContent = build === "relaxed" ? "relaxed SIMD" : "SIMD";
   at("chat-option").hidden = info.chatTemplate === undefined;
-  at("asks").textContent = info.chatTemplate === undefined ? "A beginning" : "A beginning or a message";
+  at("asks").textContent = info.chatTemplate === undefined ? "Prompt" : "Prompt or message";
   at("go").disabled = false;
 }
 
@@ -234,7 +234,7 @@ async function measured(name, work) {
   return result;
 }
 
-/** A span that Chromium's DevTools show on a track of their own. */
+/** A span that Chromium's DevTools show on a separate track. */
 function span(name, start, end) {
   performance.measure(`gust: ${name}`, {
     start,
@@ -244,7 +244,7 @@ function span(name, start, end) {
 }
 
 function acceptDrops() {
-  // Leaving one element for another within the page is not leaving the page.
+  // Moving from one element to another within the page does not leave the page.
   let depth = 0;
   const show = (change) => {
     depth = change === 0 ? 0 : depth + change;

@@ -1,4 +1,4 @@
-// `npm run screenshot`: docs/demo.png and docs/demo-dark.png, of the demo page in Chromium with a story in it.
+// `npm run screenshot`: takes docs/demo.png and docs/demo-dark.png of the demo page in Chromium, with a story in it.
 
 import { fileURLToPath } from "node:url";
 import { startChromium } from "../test/chromium.mjs";
@@ -13,7 +13,7 @@ try {
   ]) {
     const page = await browser.newPage({ colorScheme, viewport: { width: 960, height: 700 }, deviceScaleFactor: 2 });
     await page.goto(server.url);
-    // Twice: in the first answer the browser still compiles.
+    // Twice, because the browser is still compiling during the first answer.
     for (let round = 0; round < 2; round++) {
       await page.locator("#go:enabled").click();
       await page.waitForFunction(

@@ -7,4 +7,4 @@ const { values } = parseArgs({
   options: { port: { type: "string", default: "8080" }, "no-isolation": { type: "boolean", default: false } },
 });
 const { url } = await serve({ port: Number(values.port), isolated: !values["no-isolation"] });
-console.log(`gust's demo: ${url} (end with Ctrl-C)`);
+console.log(`gust's demo: ${url} (press Ctrl-C to stop)`);

@@ -1,4 +1,4 @@
-// A server for this folder and the models beside it, with the headers that make a page cross-origin isolated.
+// A server for this folder and the models, with the headers that make a page cross-origin isolated.
 
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
@@ -18,12 +18,12 @@ const TYPES = {
   ".wasm": "application/wasm",
 };
 
-/** Without these a page has no SharedArrayBuffer, and the engine one worker. */
+/** Without these headers a page has no SharedArrayBuffer, and the engine only one worker. */
 const ISOLATION = { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp" };
 
 /**
- * Serves on this port of this machine; 0 takes any that is free. `files` are more files, by their paths in addresses;
- * `onReport` is given what a page sends to `/report`. Gives the address, the requests that came (`METHOD /path`), and `close`.
+ * Serves on this port of this machine; 0 picks a free one. `files` are additional files, by URL path; `onReport`
+ * receives what a page sends to `/report`. Returns the URL, the requests received (`METHOD /path`), and `close`.
  */
 export async function serve({ port = 0, isolated = true, files = {}, onReport } = {}) {
   const requests = [];
@@ -79,10 +79,10 @@ async function respond(method, pathname, path, response, headers) {
   file.pipe(response);
 }
 
-/** Where the package lies in a project that has installed it. */
+/** Where the package is in a project that has installed it. */
 const INSTALLED = "/node_modules/gust-llm/";
 
-/** The file behind a path, if it is one of the folders that are served. */
+/** The file for a URL path, if it is in one of the served folders. */
 function filePath(pathname) {
   let wanted;
   try {

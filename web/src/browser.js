@@ -1,6 +1,6 @@
-// The package in a page: workers are Web Workers, and a model is an address, a `Blob` (a `File` is one) or bytes.
+// The package in a page: workers are Web Workers, and a model is a URL, a `Blob` (a `File` is one) or bytes.
 //
-// What has an address is fetched once and kept in the page's own file system (OPFS), where all workers read it.
+// A model from a URL is fetched once and kept in the origin private file system (OPFS), where all workers read it.
 
 import { GustError, invalidArgument } from "./error.js";
 import { loader } from "./load.js";
@@ -24,7 +24,7 @@ export const load = loader({
     try {
       return await WebAssembly.compileStreaming(response.then((found) => found.clone()));
     } catch (error) {
-      // A server that does not know the type of `.wasm` files is no reason to give up.
+      // The server may send `.wasm` files with the wrong type; then compile from the bytes.
       const found = await response;
       if (!found.ok || error instanceof WebAssembly.CompileError) {
         throw error;
@@ -49,7 +49,7 @@ export const load = loader({
   sharesMemory: () => globalThis.crossOriginIsolated === true,
 });
 
-/** Deletes all models that `load` has fetched and kept. Fails while one of them is in use. */
+/** Deletes all models that `load` has fetched and kept. Fails if one of them is in use. */
 export async function clearCache() {
   const root = await navigator.storage.getDirectory();
   await root.removeEntry("gust", { recursive: true }).catch((error) => {
@@ -59,7 +59,7 @@ export async function clearCache() {
   });
 }
 
-// Written out, so that bundlers find the files.
+// Listed one by one so that bundlers find the files.
 const ENGINE = {
   "engine.core.wasm": new URL("../dist/engine.core.wasm", import.meta.url),
   "engine-baseline.core.wasm": new URL("../dist/engine-baseline.core.wasm", import.meta.url),
@@ -71,7 +71,7 @@ function address(source) {
   try {
     return new URL(source, globalThis.document?.baseURI ?? location.href).href;
   } catch {
-    throw invalidArgument("source", "an address, a Blob, a File or a Uint8Array", source);
+    throw invalidArgument("source", "a URL, a Blob, a File or a Uint8Array", source);
   }
 }
 
@@ -79,7 +79,7 @@ function inBlob(blob) {
   return { source: { blob }, size: blob.size };
 }
 
-/** Has a worker fetch and keep what has this address. Nothing where there is no file system to keep it in. */
+/** Lets a worker fetch the model at this URL and keep it. Undefined if there is no file system to keep it in. */
 function keep(url, onProgress, signal) {
   const worker = new Worker(new URL("./worker/keep.js", import.meta.url), { type: "module" });
   return new Promise((resolve, reject) => {

@@ -11,10 +11,10 @@ const SIMD = [10, 8, 1, 6, 0, 0x41, 0, 0xfd, 0x0f, 0x0b];
 
 const runs = (body) => WebAssembly.validate(new Uint8Array([...HEADER, ...body]));
 
-/** The build that was asked for, `relaxed` or `baseline`, or the faster one that runs here. Both give the same tokens. */
+/** The requested build, `relaxed` or `baseline`, or the faster one that runs here. Both give the same tokens. */
 export function build(asked) {
   if (!runs(SIMD)) {
-    throw new GustError("unsupported", { subject: "this host", expected: "WebAssembly with SIMD", found: "none" });
+    throw new GustError("unsupported", { subject: "this host", expected: "WebAssembly with SIMD", found: "no SIMD" });
   }
   if (asked === "relaxed" && !runs(RELAXED)) {
     throw invalidArgument("build", "baseline, because this host has no relaxed SIMD", asked);
@@ -24,10 +24,10 @@ export function build(asked) {
 
 const compiled = {};
 
-/** The compiled modules of a build by the names that jco gave them. They are compiled once, whatever is loaded. */
+/** The compiled modules of a build, by jco's names. They are compiled once, however many models are loaded. */
 export function engineModules(host, build) {
   compiled[build] ??= compileAll(host, build);
-  // One that failed, perhaps for want of a network, is tried again.
+  // If compiling fails, perhaps because there is no network, the next call tries again.
   compiled[build].catch(() => delete compiled[build]);
   return compiled[build];
 }

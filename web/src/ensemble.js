@@ -1,8 +1,9 @@
-// An ensemble: the instances of the engine that compute one model together, and how calls go into them.
+// An ensemble: the instances of the engine that compute one model together, and how they are called.
 //
-// Each member lives in a worker. All do the same calls with the same arguments, and meet in the group (group.js); the
-// answer of the first one, the lead, counts. What needs no weights is asked of the lead alone. Calls go in one after the
-// other, in the order in which they were made. An ensemble that has ended answers everything with the reason.
+// Each member lives in a worker. All execute the same calls with the same arguments, and synchronise in the group
+// (group.js); the result of the first member, the lead, is used. Only the lead executes calls that need no weights.
+// Calls are executed one at a time, in the order in which they were made. An ensemble that has ended rejects every call
+// with the reason.
 
 import { GustError } from "./error.js";
 import { CANCELLED_CALL, Group } from "./group.js";
@@ -17,8 +18,8 @@ export class Ensemble {
   #workersEnded;
 
   /**
-   * Starts `size` members. `host` makes the workers, `modules` are the engine's, `sources` what `weights` finds by name.
-   * `onRead` is told how many bytes the lead has read.
+   * Starts `size` members. `host` creates the workers, `modules` are the engine's, `sources` are what `weights` finds
+   * by name. `onRead` receives the number of bytes that the lead has read.
    */
   static async start({ host, size, modules, sources, onRead, signal }) {
     const ensemble = new Ensemble(host, size, onRead);
@@ -43,7 +44,7 @@ export class Ensemble {
       const member = { rank, worker, settle: undefined };
       worker.receive((message) => ("read" in message ? onRead?.(message.read) : member.settle?.(message)));
       worker.lost((reason) => {
-        // It cannot leave by itself any more, and the others must not wait for it.
+        // It can no longer leave by itself, and the others must not wait for it.
         this.#group?.leave(rank, true);
         member.settle ? member.settle({ lost: reason }) : this.#end(new GustError("lost", reason));
       });
@@ -51,27 +52,27 @@ export class Ensemble {
     });
   }
 
-  /** How many members there are. */
+  /** The number of members. */
   get size() {
     return this.#members.length;
   }
 
-  /** Asks the lead alone, for what needs no other member and changes nothing. */
+  /** Calls only the lead, for calls that need no other member and change nothing. */
   ask(call) {
     return this.#enqueue(async () => (await this.#perform([this.#members[0]], call))[0]);
   }
 
-  /** Calls all members, and gives the lead's answer. It can be cancelled, and the session is then as it was before. */
+  /** Calls all members and returns the lead's result. If it is cancelled, the session is as it was before. */
   async call(call, signal) {
     return (await this.callEach(call, signal))[0];
   }
 
-  /** Calls all members, and gives their answers, the lead's first. */
+  /** Calls all members and returns their results, the lead's first. */
   callEach(call, signal) {
     return this.#enqueue(() => this.#perform(this.#members, call, signal));
   }
 
-  /** Makes something new in all members, and gives the number that it is known by. */
+  /** Creates a resource in all members, and returns its number. */
   make(call, signal) {
     const keep = this.#nextResource++;
     return this.#enqueue(async () => {
@@ -80,12 +81,12 @@ export class Ensemble {
     });
   }
 
-  /** Gives a model or a session back. The next call tells the members. */
+  /** Releases a model or a session. The members learn of it with the next call. */
   discard(resource) {
     this.#dropped.push(resource);
   }
 
-  /** Ends all workers, and waits until they have. What is being called is answered with an error. */
+  /** Terminates all workers and waits for them. The current call is rejected with an error. */
   async close() {
     this.#end(new GustError("closed", "the model"));
     await this.#workersEnded;
@@ -99,7 +100,7 @@ export class Ensemble {
 
   async #perform(members, call, signal) {
     signal?.throwIfAborted();
-    // Only what all members do can be a reason to give something back in all of them.
+    // Resources can only be released in a call that all members execute.
     const dropped = members === this.#members ? this.#dropped.splice(0) : [];
     const message = { args: [], ...call, dropped };
     const onAbort = () => this.#group?.cancel();
@@ -131,7 +132,7 @@ export class Ensemble {
     return this.#agreed(answers, messageFor(0), signal);
   }
 
-  /** What all members have answered, if they agree: one that fails is the answer of all. */
+  /** The results of all members, if all have succeeded; the failure of one is the result for all. */
   #agreed(answers, { keep }, signal) {
     const cause = this.#group?.firstFailed() ?? -1;
     const first = (kind) =>
@@ -149,7 +150,7 @@ export class Ensemble {
     const error = isCancelled ? signal.reason : new GustError(tag, val);
     if (answers.some((answer) => "done" in answer)) {
       if (keep === undefined) {
-        // Some have done what others have not: they cannot go on together.
+        // Some members have executed the call and others have not: they cannot continue together.
         throw this.#end(error);
       }
       this.discard(keep);

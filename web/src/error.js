@@ -1,7 +1,7 @@
-// What can go wrong.
+// Errors.
 //
-// One class. `code` is what a program goes by: the cases of `error` in `wit/engine.wit`, and those of this package:
-// `lost`, after which the model and its sessions cannot be used any more, and `closed`.
+// There is one class. Programs should act on `code`: the cases of `error` in `wit/engine.wit`, and two of this package:
+// `lost`, after which the model and its sessions can no longer be used, and `closed`.
 
 const SENTENCES = {
   "not-found": (name) => `no model at \`${name}\``,
@@ -13,13 +13,13 @@ const SENTENCES = {
   "invalid-argument": (mismatch) => `invalid argument: ${sentence(mismatch)}`,
   io: (reason) => `reading failed: ${reason}`,
   aborted: (reason) => `aborted: ${reason}`,
-  lost: (reason) => `the engine broke off: ${reason}`,
+  lost: (reason) => `the engine failed: ${reason}`,
   closed: (what) => `${what} is closed`,
 };
 
 const HINTS = {
-  "not-found": "check the path or the address",
-  "invalid-model": "the file may be cut short or no GGUF; fetch it again",
+  "not-found": "check the path or the URL",
+  "invalid-model": "the file may be cut short or not a GGUF file; download it again",
   unsupported: "convert or quantise the model to a type and architecture that gust reads",
   "out-of-memory": "use a smaller context, a smaller model, or more threads",
   "prompt-too-long": "shorten the prompt or raise the context length",

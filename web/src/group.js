@@ -1,34 +1,34 @@
-// The `collective` import: the group of instances that compute one model, each in a worker of its own.
+// The `collective` import: the group of instances that compute one model, each in its own worker.
 //
-// They meet in one SharedArrayBuffer. `allGather` is a barrier: who comes spins for a moment, because the others are
-// usually less than that behind, and then sleeps. It cannot hang: whoever ends a call, well or not, leaves, and who
-// waits for one that has left is told to leave too. Cancelling is decided by the parts of a gather, so that all members
-// are told at the same one and are in the same state afterwards.
+// They synchronise through one SharedArrayBuffer. `allGather` is a barrier: a member that arrives spins for a moment,
+// because the others are usually closer behind than that, and then sleeps. It cannot hang: a member that ends a call,
+// successfully or not, leaves, and a member that waits for one that has left must leave too. Cancellation travels with
+// the parts of a gather, so all members learn of it at the same gather and are in the same state afterwards.
 //
-// Of the buffer, 32-bit words come first: those of the group, then SEAT words for each member, on cache lines of their
-// own. Behind them each member has room for its parts of the last two gathers. Two are enough: who brings the next one
-// has read all of the one before, and so has everyone who lets that gather end.
+// The buffer starts with 32-bit words: those of the group, then SEAT words for each member, on separate cache lines.
+// After them, each member has space for its parts of the last two gathers. Two are enough: a member that brings its
+// next part has read all parts of the previous gather, and so has every member that lets that gather end.
 
 /** The words of the group. */
 const CANCEL = 0;
 const FAILED = 1; // 1 + the rank of the first member of this call that failed
-const NEWS = 2; // counts what sleepers may wait for
-const SLEEPERS = 3; // members that sleep or are about to
+const NEWS = 2; // counts the events that sleepers wait for
+const SLEEPERS = 3; // members that sleep or are about to sleep
 
 /** The words of a member. */
 const SEAT = 32;
-const ARRIVED = 0; // barriers of this call that it has come to
+const ARRIVED = 0; // how many barriers of this call it has reached
 const GONE = 1;
 const LENGTH = 2; // bytes of its part, for each of the two places
 const CANCELLED = 4; // whether it had seen that the call is cancelled, for each of the two places
 
-/** Bytes of a part that are gathered at once; a longer one takes several turns. */
+/** Bytes of a part that are gathered at once; a longer part takes several turns. */
 const ROOM = 1 << 18;
 
-/** How long who waits stays awake, in milliseconds: longer than members that have the same to do are usually apart. */
+/** How long a waiting member spins, in milliseconds: longer than members with the same work are usually apart. */
 const PATIENCE = 0.1;
 
-/** Why a member is to leave a call, as jco wants the errors of imports: with a payload. */
+/** Why a member must leave a call, in jco's form for errors of imports: with a payload. */
 class Leave extends Error {
   constructor(reason) {
     super(reason);
@@ -36,26 +36,26 @@ class Leave extends Error {
   }
 }
 
-/** What `allGather` and `checkpoint` say where the call was cancelled. */
+/** The reason that `allGather` and `checkpoint` give if the call was cancelled. */
 export const CANCELLED_CALL = "cancelled";
 
-/** Instances that compute together: what all of them share. */
+/** The shared state of instances that compute together. */
 export class Group {
   /** A buffer for `size` members. */
   static buffer(size) {
     return new SharedArrayBuffer(4 * SEAT * (1 + size) + 2 * ROOM * size);
   }
 
-  /** The group of one buffer. `processors` is how many members can run at the same time. */
+  /** The group in a buffer. `processors` is how many members can run at the same time. */
   constructor(buffer, size, processors) {
     this.size = size;
     this.words = new Int32Array(buffer, 0, SEAT * (1 + size));
     this.bytes = new Uint8Array(buffer, 4 * SEAT * (1 + size));
-    // None where there are more members than processors: those that are behind need the one that would spin.
+    // No spinning with more members than processors: a member that is behind needs the processor.
     this.patience = size <= processors ? PATIENCE : 0;
   }
 
-  /** Begins a call of the first `called` members. Nobody may be in a call. */
+  /** Begins a call of the first `called` members. No member may be in a call. */
   begin(called) {
     Atomics.store(this.words, CANCEL, 0);
     Atomics.store(this.words, FAILED, 0);
@@ -65,7 +65,7 @@ export class Group {
     }
   }
 
-  /** Has all members leave the call that they are in. */
+  /** Makes all members leave their current call. */
   cancel() {
     Atomics.store(this.words, CANCEL, 1);
   }
@@ -74,7 +74,7 @@ export class Group {
     return Atomics.load(this.words, CANCEL) === 1;
   }
 
-  /** Ends the call of one member, which may have failed. Of no effect where it has left already. */
+  /** Ends the call of one member, which may have failed. Has no effect if it has already left. */
   leave(rank, hasFailed) {
     if (this.isGone(rank)) {
       return;
@@ -90,7 +90,7 @@ export class Group {
     return Atomics.load(this.words, seat(rank) + GONE) === 1;
   }
 
-  /** The rank of the member that failed first in this call: the cause, where others failed because of it. Else -1. */
+  /** The rank of the member that failed first in this call, the cause of any later failures; -1 if none failed. */
   firstFailed() {
     return Atomics.load(this.words, FAILED) - 1;
   }
@@ -100,7 +100,7 @@ export class Group {
     return Array.from({ length: this.size }, (_, rank) => Atomics.load(this.words, seat(rank) + LENGTH + place));
   }
 
-  /** Copies what the members have at a place to where it belongs: of each part, the bytes from `done` on. */
+  /** Copies the members' parts at a place into `gathered`: from each part, the bytes from `done` on. */
   collect(gathered, lengths, place, done) {
     let start = 0;
     for (let rank = 0; rank < this.size; rank++) {
@@ -120,12 +120,13 @@ export class Group {
     }
   }
 
-  /** Waits until `over` holds, which others make true and then `wake`. */
+  /** Waits until `over` holds. Other members make it true and then call `wake`. */
   wait(over) {
     if (stayAwake(this.patience, over)) {
       return;
     }
-    // In this order, and `wake` in the opposite one: either it sees a sleeper, or the sleeper what it has done.
+    // This order is the opposite of `wake`'s: either the waker sees the sleeper, or the sleeper sees the waker's
+    // change.
     Atomics.add(this.words, SLEEPERS, 1);
     for (;;) {
       const news = Atomics.load(this.words, NEWS);
@@ -154,8 +155,8 @@ export class Member {
   }
 
   /**
-   * Brings a part, waits for the others', and gives all of them put together, in order of rank, in the array of so many
-   * bytes that `allocate` makes. `part` is not looked at any more after that.
+   * Brings a part, waits for the other members' parts, and returns all of them concatenated in order of rank, in the
+   * array that `allocate` creates for their total length. `part` is not read any more after calling `allocate`.
    */
   allGather(part, allocate) {
     const { group, number } = this;
@@ -175,14 +176,14 @@ export class Member {
     }
   }
 
-  /** Asks whether to go on. Several members could see it at different places; they are told at a gather. */
+  /** Asks whether to continue. Several members could see a cancellation at different points, so they use gathers. */
   checkpoint() {
     if (this.group.size === 1 && this.group.isCancelled()) {
       throw new Leave(CANCELLED_CALL);
     }
   }
 
-  /** Shows the others the part from byte `done` on, and waits for theirs. Gives the place where they are. */
+  /** Shows the others the part from byte `done` on, and waits for theirs. Returns the place of the parts. */
   #bring(part, done, isCancelled) {
     const { group, number } = this;
     const { words } = group;
@@ -210,7 +211,7 @@ export class Member {
     });
     for (let rank = 0; rank < group.size; rank++) {
       if (!hasCome(rank)) {
-        // It will not come any more, and this one must not go on without it.
+        // It will never arrive, and this member must not continue without it.
         group.leave(number, true);
         throw new Leave(`instance ${rank} of the group has left the call`);
       }
@@ -225,7 +226,7 @@ export class Member {
   }
 }
 
-/** A group of one where no memory can be shared: nothing can be said to it while it computes. */
+/** A group of one without shared memory: it cannot receive anything while it computes. */
 export const ALONE = {
   rank: () => 0,
   size: () => 1,
@@ -246,9 +247,9 @@ function room(rank, place) {
   return ROOM * (2 * rank + place);
 }
 
-/** Spins until `over` holds, at most for `patience` milliseconds. Says whether it does. */
+/** Spins until `over` holds, for at most `patience` milliseconds. Returns whether it holds. */
 function stayAwake(patience, over) {
-  const LOOKS = 64; // between two at the clock
+  const LOOKS = 64; // between two reads of the clock
   let start;
   for (;;) {
     for (let look = 0; look < LOOKS; look++) {

@@ -1,124 +1,124 @@
 /**
  * gust: language models in a WebAssembly sandbox, in Node and in the browser.
  *
- * The way through: {@link load}, {@link Model.tokenize}, {@link Model.session}, {@link Session.feed}, then
+ * Typical use: {@link load}, {@link Model.tokenize}, {@link Model.session}, {@link Session.feed}, then
  * {@link Session.text} or {@link Session.tokens}. The names are those of the Rust library; the defaults are llama.cpp's.
- * Computing happens in workers, so that nothing here blocks.
+ * The computation runs in workers, so nothing here blocks.
  */
 
-/** Where a model's bytes come from. In Node: a path, a `file:` URL, bytes. In a page: an address, a `Blob` or `File`, bytes. */
+/** Where a model comes from. In Node: a path, a `file:` URL or bytes. In a page: a URL, a `Blob`, a `File` or bytes. */
 export type Source = string | URL | Uint8Array | Blob;
 
 /**
  * Loads a model.
  *
- * In a page, what has an address is fetched once and kept in the page's own file system.
+ * In a page, a model from a URL is fetched once and kept in the origin private file system.
  *
  * @throws {GustError} `not-found`, `invalid-model`, `unsupported`, `out-of-memory`, `invalid-argument`, `io`
  */
 export function load(source: Source, options?: LoadOptions): Promise<Model>;
 
-/** Deletes all models that `load` has fetched and kept. Only in pages. Fails while one of them is in use. */
+/** Deletes all models that `load` has fetched and kept. Only in pages. Fails if one of them is in use. */
 export function clearCache(): Promise<void>;
 
-/** How a model is loaded. */
+/** How to load a model. */
 export interface LoadOptions {
-  /** How much of the file is loaded. Default: `full`. Of `metadata` and `vocabulary` there are no sessions. */
+  /** How much of the file to load. Default: `full`. With `metadata` and `vocabulary`, sessions are not available. */
   scope?: "metadata" | "vocabulary" | "full";
   /**
-   * Workers that compute, each with an instance of the engine and a share of the weights. Any number gives the same
-   * answers, to the last bit. More than one need `SharedArrayBuffer`: in a page, cross-origin isolation. Default: as many
-   * as there are cores, fewer for small models, more for those above 3 GiB (an instance holds less than 4 GiB).
+   * The number of workers, each with an instance of the engine and a share of the weights. Any number gives the same
+   * answers, to the last bit. More than one needs `SharedArrayBuffer`, which in a page needs cross-origin isolation.
+   * Default: the number of cores, fewer for small models, more for those above 3 GiB (an instance holds less than 4 GiB).
    */
   threads?: number;
-  /** Which build of the engine. Default: `relaxed` where the host has relaxed SIMD. Both give the same tokens. */
+  /** Which build of the engine to use. Default: `relaxed` if the host has relaxed SIMD. Both give the same tokens. */
   build?: "relaxed" | "baseline";
-  /** A smaller model of the same vocabulary that proposes tokens: the answers are the same, and come sooner. */
+  /** A smaller model with the same vocabulary that proposes tokens: the answers are the same, and arrive sooner. */
   draft?: Source;
-  /** Told how fetching and loading go. */
+  /** Receives the progress of fetching and loading. */
   onProgress?: (progress: LoadProgress) => void;
-  /** Ends loading. The promise is then rejected with the signal's reason. */
+  /** Aborts loading. The promise is then rejected with the signal's reason. */
   signal?: AbortSignal;
 }
 
-/** How loading goes. Both numbers are bytes. */
+/** The progress of loading. Both numbers are bytes. */
 export interface LoadProgress {
   stage: "fetching" | "loading";
   done: number;
-  /** Absent where the server does not say it. */
+  /** Absent if the server does not report it. */
   total?: number;
 }
 
-/** A loaded model, in workers of its own. */
+/** A loaded model, in its own workers. */
 export interface Model {
-  /** What the model says of itself. */
+  /** What the model's file says about the model. */
   readonly info: Readonly<ModelInfo>;
-  /** How many workers compute. */
+  /** The number of workers. */
   readonly threads: number;
   /** Which build of the engine runs. */
   readonly build: "relaxed" | "baseline";
-  /** All metadata, in the order of the file. */
+  /** All metadata, in file order. */
   metadata(): Promise<MetadataEntry[]>;
-  /** All tensors, in the order of the file. */
+  /** All tensors, in file order. */
   tensors(): Promise<TensorEntry[]>;
-  /** Text to tokens. */
+  /** Turns text into tokens. */
   tokenize(text: string, options?: TokenizeOptions): Promise<Uint32Array>;
-  /** Tokens to UTF-8. Control tokens give nothing, or their names when `renderSpecial` is set. */
+  /** Turns tokens into UTF-8. Control tokens give nothing, or their names if `renderSpecial` is set. */
   detokenize(tokens: Uint32Array | number[], options?: { renderSpecial?: boolean }): Promise<Uint8Array>;
-  /** A conversation to the prompt that the model's chat template makes of it. Tokenize it with `parseSpecial`. */
+  /** Renders a conversation into a prompt with the model's chat template. Tokenize it with `parseSpecial`. */
   renderChat(messages: ChatMessage[], options?: ChatOptions): Promise<string>;
-  /** An empty session. */
+  /** Creates an empty session. */
   session(options?: SessionOptions): Promise<Session>;
-  /** Ends the workers, and with them all sessions. */
+  /** Terminates the workers, and with them all sessions. */
   close(): Promise<void>;
 }
 
 /**
- * A sequence of tokens, what the model has computed for it, and how it goes on.
+ * A sequence of tokens, what the model has computed for it, and the options for continuing it.
  *
- * Calls go in one after the other, in the order in which they are made. What is aborted is rejected with the signal's
- * reason, within a token where there is `SharedArrayBuffer` and between two else; the session stays usable.
+ * Calls are executed one at a time, in the order in which they are made. An aborted call is rejected with the signal's
+ * reason, within a token if there is `SharedArrayBuffer`, otherwise between two tokens; the session stays usable.
  */
 export interface Session {
-  /** Why the last answer ended; absent while it goes on. */
+  /** Why the last answer ended; undefined while it is being generated. */
   readonly finishReason: FinishReason | undefined;
-  /** Sets how the next tokens are chosen, begins a new answer, and starts the random numbers anew. */
+  /** Sets how the next tokens are chosen, starts a new answer, and reseeds the random numbers. */
   configure(options: GenerationOptions): Promise<void>;
   /** Appends tokens. */
   feed(tokens: Uint32Array | number[], options?: FeedOptions): Promise<void>;
-  /** Chooses the next token and appends it, or says that the answer is over. */
+  /** Chooses the next token and appends it, or returns that the answer has ended. */
   nextEvent(options?: CallOptions): Promise<Event>;
   /**
-   * The tokens of the answer, until it is over. No token is computed before it is asked for. When text was held back at
-   * the end because it might have become a stop text, a last item without `id` has it.
+   * The tokens of the answer, until it ends. No token is computed before it is requested. If text was held back at the
+   * end because it might have become a stop text, a last item without `id` has it.
    */
   tokens(options?: CallOptions): AsyncGenerator<Token, void, undefined>;
-  /** The text of the answer in whole characters, a few at a time, until it is over. No item is empty. */
+  /** The text of the answer in whole characters, a few at a time, until it ends. No item is empty. */
   text(options?: CallOptions): AsyncGenerator<string, void, undefined>;
   /**
-   * Appends tokens, and gives for each the natural logarithm of its probability after all tokens before it. The first
-   * token of an empty session has none and is given 0.
+   * Appends tokens, and returns for each the natural logarithm of its probability given all tokens before it. The first
+   * token of an empty session has no such probability and gets 0.
    */
   score(tokens: Uint32Array | number[], options?: FeedOptions): Promise<Float32Array>;
-  /** Forgets all tokens from `length` on. */
+  /** Drops all tokens from position `length` on. */
   truncate(length: number): Promise<void>;
   /** The logits after the last token: one for each token of the vocabulary. */
   logits(): Promise<Float32Array>;
-  /** An independent copy. */
+  /** Makes an independent copy. */
   fork(): Promise<Session>;
-  /** All of the state, for `restore` in a session of the same model and options, also with another number of threads. */
+  /** Returns the whole state, for `restore` in a session of the same model and options, with any number of threads. */
   save(): Promise<Uint8Array>;
-  /** Becomes what was saved. */
+  /** Restores a saved state. */
   restore(state: Uint8Array): Promise<void>;
   /** What the session has used. */
   usage(): Promise<Usage>;
-  /** Gives its memory back. */
+  /** Releases its memory. */
   close(): Promise<void>;
 }
 
-/** How a session is laid out. */
+/** The layout of a session. */
 export interface SessionOptions {
-  /** Room for this many tokens: 1 up to the model's context length. Default: the model's, at most 4,096. */
+  /** Capacity in tokens, from 1 to the model's context length. Default: the model's, but at most 4,096. */
   contextLength?: number;
   /** The number type of the cached keys and values. Default: `f16`. */
   kvType?: "f16" | "f32" | "q8-0";
@@ -131,63 +131,63 @@ export interface SessionOptions {
 export interface GenerationOptions {
   /** At most this many tokens per answer. Default: until the context is full. */
   maxTokens?: number;
-  /** 0 chooses the most probable token (greedy). 0 or more. Default: 0.8. */
+  /** At least 0; 0 always chooses the most probable token (greedy). Default: 0.8. */
   temperature?: number;
   /** Keeps the k most probable tokens; 0 keeps all. Default: 40. */
   topK?: number;
-  /** Keeps the fewest tokens whose probabilities sum to p, 0 to 1; 1 keeps all. Default: 0.95. */
+  /** Keeps the smallest set of tokens whose probabilities sum to p, 0 to 1; 1 keeps all. Default: 0.95. */
   topP?: number;
   /** Keeps tokens at least p times as probable as the best, 0 to 1; 0 keeps all. Default: 0.05. */
   minP?: number;
   /** Locally typical sampling with mass p, 0 to 1; 1 keeps all. Default: 1. */
   typicalP?: number;
-  /** Divides the logits of recent tokens, above 0; 1 is off. Default: 1. */
+  /** Divides the logits of recent tokens, greater than 0; 1 is off. Default: 1. */
   repeatPenalty?: number;
   /** Subtracted once per occurrence of a recent token, -2 to 2. Default: 0. */
   frequencyPenalty?: number;
   /** Subtracted once from each recent token, -2 to 2. Default: 0. */
   presencePenalty?: number;
-  /** How many of the last tokens count as recent; 0 turns the penalties off. Default: 64. */
+  /** How many of the last tokens count as recent; 0 disables the penalties. Default: 64. */
   penaltyWindow?: number;
-  /** Same model, tokens, options and seed: same tokens, in every host. Below 2^64. Default: 0. */
+  /** The same model, tokens, options and seed give the same tokens in every host. Below 2^64. Default: 0. */
   seed?: number | bigint;
   /** An answer ends before any of these texts would appear. At most 64, none empty. Default: none. */
   stop?: string[];
-  /** Goes on after an end-of-generation token. Default: false. */
+  /** Continues after an end-of-generation token. Default: false. */
   ignoreEnd?: boolean;
-  /** Report log-probabilities: the chosen token's and those of this many best tokens, 0 to 1,024. Default: none. */
+  /** Reports log-probabilities of the chosen token and of this many most probable tokens, 0 to 1,024. Default: none. */
   logprobs?: number;
-  /** Speculative decoding by prompt look-up: at most this many tokens at a time, 0 to 31; 0 is off. Default: 7. */
+  /** Speculative decoding by prompt lookup: at most this many tokens at a time, 0 to 31; 0 is off. Default: 7. */
   lookup?: number;
-  /** The same with what the draft model proposes. Default: 7. */
+  /** The same for tokens that the draft model proposes. Default: 7. */
   draftMax?: number;
 }
 
-/** How text becomes tokens. */
+/** How to turn text into tokens. */
 export interface TokenizeOptions {
-  /** Adds the tokens that the model wants around a text, such as begin-of-sequence. Default: true. */
+  /** Adds the tokens that the model expects around a text, such as begin-of-sequence. Default: true. */
   addSpecial?: boolean;
   /**
-   * Reads the names of control tokens in the text as those tokens. For templates only: text of users must not be able to
-   * say `<|im_end|>`. Default: false.
+   * Parses the names of control tokens in the text as those tokens. For templates only: user text must not be able to
+   * produce `<|im_end|>`. Default: false.
    */
   parseSpecial?: boolean;
 }
 
 /** One turn of a conversation. */
 export interface ChatMessage {
-  /** `system`, `user`, `assistant`, or what else the model's template knows. */
+  /** `system`, `user`, `assistant`, or any other role that the model's template knows. */
   role: string;
   content: string;
 }
 
-/** How a conversation becomes a prompt. */
+/** How to turn a conversation into a prompt. */
 export interface ChatOptions {
-  /** Ends with the head of an answer. Default: true. */
+  /** Ends the prompt with the header of the assistant's answer. Default: true. */
   addGenerationPrompt?: boolean;
-  /** A Jinja template instead of the model's own. */
+  /** A Jinja template to use instead of the model's own. */
   template?: string;
-  /** More variables for the template; they are given to it as JSON. */
+  /** Additional variables for the template; they are passed as JSON. */
   variables?: Record<string, unknown>;
 }
 
@@ -196,78 +196,78 @@ export interface CallOptions {
 }
 
 export interface FeedOptions extends CallOptions {
-  /** Told after each chunk how many tokens have been taken. */
+  /** Receives after each chunk how many tokens have been taken. */
   onProgress?: (progress: { done: number; total: number }) => void;
 }
 
-/** What a session answers when it is asked for the next token. */
+/** The result of {@link Session.nextEvent}. */
 export type Event = ({ type: "token" } & Token) | { type: "finished"; reason: FinishReason; bytes: Uint8Array };
 
 /** A token of an answer. */
 export interface Token {
-  /** Its number in the vocabulary. Absent only in the last item of {@link Session.tokens}, when text was held back. */
+  /** Its number in the vocabulary. Absent only in the last item of {@link Session.tokens}, if text was held back. */
   id: number | undefined;
-  /** The text that became certain with this token. A character may span two tokens. */
+  /** The text that this token made final. A character may span several tokens. */
   bytes: Uint8Array;
-  /** Natural logarithm of its probability, when `logprobs` was asked for. */
+  /** The natural logarithm of its probability, if `logprobs` was requested. */
   logprob: number | undefined;
-  /** The best tokens, most probable first: as many as `logprobs` asked for. */
+  /** The most probable tokens, best first: as many as `logprobs` requested. */
   top: { id: number; logprob: number }[];
 }
 
-/** Why an answer ended: the model ended it, a stop text would have appeared, `maxTokens` were given. */
+/** Why an answer ended: the model ended it, a stop text would have appeared, or it has `maxTokens` tokens. */
 export type FinishReason = "end-of-sequence" | "stop" | "length";
 
-/** What a model says of itself. */
+/** What a model's file says about the model. */
 export interface ModelInfo {
   architecture: string;
   /** May be empty. */
   name: string;
   /** The number of weights. */
   parameters: number;
-  /** Tokens. */
+  /** The number of tokens in the vocabulary. */
   vocabularySize: number;
-  /** Tokens of context that it was trained for. */
+  /** The context length in tokens that it was trained for. */
   contextLength: number;
-  /** Width of the residual stream. */
+  /** The width of the residual stream. */
   embeddingLength: number;
-  /** Layers. */
+  /** The number of layers. */
   blockCount: number;
-  /** Bytes of all tensors in the file. */
+  /** The size of all tensors in the file, in bytes. */
   weightBytes: number;
-  /** Bytes of tensors that were put in place in one piece, by the first worker. */
+  /** Bytes of tensors that the first worker read directly into place. */
   mappedBytes: number;
-  /** Bytes of keys and values that one token of context takes, in F16, over all layers. */
+  /** Bytes of keys and values per token of context, over all layers, in F16. */
   kvBytesPerToken: number;
-  /** Begin-of-sequence, where there is one. */
+  /** The begin-of-sequence token, if there is one. */
   bos: number | undefined;
   /** The tokens that end an answer. */
   endOfGeneration: Uint32Array;
-  /** A Jinja template, where there is one. */
+  /** The model's Jinja template, if there is one. */
   chatTemplate: string | undefined;
 }
 
-/** One key of a file's metadata. */
+/** One entry of a file's metadata. */
 export interface MetadataEntry {
   key: string;
-  /** GGUF's name of the type; for an array `array of` and the type of its elements. */
+  /** GGUF's name for the type; for an array, `array of` and the type of its elements. */
   valueType: string;
-  /** The number of elements of an array; 1 for anything else. */
+  /** The number of elements if it is an array, otherwise 1. */
   length: number;
-  /** The value as text. Of an array, its first eight elements as JSON. Long strings are cut at 65,536 bytes. */
+  /** The value as text; for an array, its first eight elements as JSON. Strings are truncated to 65,536 bytes. */
   value: string;
 }
 
-/** One row of a file's table of tensors. */
+/** One row of a file's tensor table. */
 export interface TensorEntry {
   name: string;
-  /** ggml's name of the type, such as `Q4_K`. */
+  /** ggml's name for the type, such as `Q4_K`. */
   elementType: string;
-  /** Elements per dimension, the fastest first, as in the file. */
+  /** Elements per dimension, the fastest-varying first, as in the file. */
   shape: number[];
-  /** Bytes from the start of the file. */
+  /** The offset from the start of the file, in bytes. */
   offset: number;
-  /** Bytes. */
+  /** The size in bytes. */
   size: number;
 }
 
@@ -275,21 +275,21 @@ export interface TensorEntry {
 export interface Usage {
   /** Tokens in the context. */
   contextUsed: number;
-  /** Tokens that there is room for. */
+  /** The capacity of the context in tokens. */
   contextLength: number;
-  /** Tokens fed since the session began. */
+  /** Tokens fed since the session was created. */
   fed: number;
-  /** Tokens generated since the session began. */
+  /** Tokens generated since the session was created. */
   generated: number;
-  /** Bytes of the cache of keys and values, of all workers together. */
+  /** The size of the KV cache, in all workers together, in bytes. */
   kvBytes: number;
-  /** Tokens proposed by speculative decoding since the session began. */
+  /** Tokens proposed by speculative decoding since the session was created. */
   drafted: number;
-  /** Of those, the tokens that were chosen. */
+  /** How many of the proposed tokens were chosen. */
   accepted: number;
 }
 
-/** What was looked at, what it should have been, and what it was. */
+/** What was checked, what was expected, and what was found. */
 export interface Mismatch {
   subject: string;
   expected: string;
@@ -297,8 +297,8 @@ export interface Mismatch {
 }
 
 /**
- * Why something failed, for a program to go by. After an error the model and the session are as they were before the call,
- * but for `lost` and `io`, after which they cannot be used any more.
+ * Why a call failed, for programs. After an error the model and the session are as they were before the call, except
+ * for `lost` and `io`, after which they can no longer be used.
  */
 export type ErrorCode =
   | "not-found"
@@ -313,10 +313,10 @@ export type ErrorCode =
   | "lost"
   | "closed";
 
-/** Why something failed. `message` is a sentence for people. */
+/** Why a call failed. `message` is for people. */
 export class GustError extends Error {
   readonly code: ErrorCode;
-  /** What the message is made of: a {@link Mismatch} for `invalid-model`, `unsupported` and `invalid-argument`. */
+  /** The contents of the message: a {@link Mismatch} for `invalid-model`, `unsupported` and `invalid-argument`. */
   readonly detail: unknown;
   /** What to do about it. */
   readonly hint: string | undefined;

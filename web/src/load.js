@@ -1,11 +1,11 @@
-// Loading: which build of the engine, how many threads, and the model that comes of it.
+// Loading: chooses the build of the engine and the number of threads, and loads the model.
 //
-// `loader` makes the `load` of an environment (node.js, browser.js), which is given as `host`:
-//   find(source, {onProgress, signal})  what workers open, and its size in bytes: { source, size }
-//   compile(name)                       the core module of this name in dist/
-//   worker()                            a worker: post, receive, lost, hold, release, end (which may give a promise)
-//   processors()                        how many threads run at the same time
-//   sharesMemory()                      whether there is SharedArrayBuffer
+// `loader` creates the `load` function of an environment (node.js, browser.js), which is passed as `host`:
+//   find(source, {onProgress, signal})  what the workers open, and its size in bytes: { source, size }
+//   compile(name)                       the core module with this name in dist/
+//   worker()                            a worker: post, receive, lost, hold, release, end (which may return a promise)
+//   processors()                        how many threads can run at the same time
+//   sharesMemory()                      whether SharedArrayBuffer is available
 
 import { Ensemble } from "./ensemble.js";
 import { invalidArgument } from "./error.js";
@@ -13,9 +13,9 @@ import { build, engineModules } from "./engine.js";
 import { Model } from "./model.js";
 import { LOAD_OPTIONS, check } from "./options.js";
 
-/** Bytes of a model for each thread. With fewer, what the threads wait for each other costs more than they save. */
+/** Bytes of a model per thread. With fewer, waiting for each other costs the threads more than they save. */
 const PER_THREAD = 1 << 23;
-/** Bytes of a model's file that an instance holds: less than the 4 GiB that it can address, because a context takes room. */
+/** Bytes of a model file that an instance can hold: less than the addressable 4 GiB, because a context needs memory. */
 const PER_INSTANCE = 3 * 2 ** 30;
 
 export function loader(host) {
@@ -25,7 +25,7 @@ export function loader(host) {
     signal?.throwIfAborted();
     const chosen = build(options.build);
     const modules = engineModules(host, chosen);
-    // It is awaited below; until then, an error of finding the model must not make this one unhandled.
+    // This is awaited below; if finding the model fails first, a rejection here must not be unhandled.
     modules.catch(() => undefined);
     const found = await host.find(source, { onProgress, signal });
     const foundDraft = draft === undefined ? undefined : await host.find(draft, { signal });
@@ -43,7 +43,7 @@ export function loader(host) {
   };
 }
 
-/** The number asked for, or the default for a file of `bytes` bytes. */
+/** The requested number, or the default for a file of `bytes` bytes. */
 function threads(asked, bytes, host) {
   const most = host.sharesMemory() ? Infinity : 1;
   if (asked !== undefined) {
@@ -59,7 +59,7 @@ function threads(asked, bytes, host) {
   return Math.min(most, Math.max(1, needed, Math.min(cores(host.processors()), worthwhile)));
 }
 
-/** A guess: nothing here tells whether two processors share a core. Larger machines mostly have such, small ones not. */
+/** A guess: nothing here tells whether two processors share a core. On large machines most do, on small ones not. */
 function cores(processors) {
   return processors <= 4 ? processors : Math.ceil(processors / 2);
 }

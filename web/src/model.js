@@ -17,7 +17,7 @@ export class Model {
   #resource;
   #draft;
 
-  /** Loads what the ensemble's members have been given. */
+  /** Loads the model that was given to the ensemble's members. */
   static async load(ensemble, { scope, draft, build, signal }) {
     const model = new Model();
     const onAbort = () => ensemble.close();
@@ -84,7 +84,7 @@ export class Model {
     return new Session(ensemble, session);
   }
 
-  /** Ends the workers. */
+  /** Terminates the workers. */
   async close() {
     await this.#ensemble.close();
   }

@@ -34,7 +34,7 @@ export const load = loader({
   },
 
   worker() {
-    // Without the options of this program, such as `--input-type`, which only its main module understands.
+    // Without this program's options, such as `--input-type`, which only apply to its main module.
     const worker = new Worker(new URL("./worker/node.js", import.meta.url), { execArgv: [] });
     worker.unref();
     let isEnding = false;
@@ -45,11 +45,11 @@ export const load = loader({
         worker.on("error", (error) => listener(String(error?.message ?? error)));
         worker.on("exit", (code) => listener(`its worker ended with exit code ${code}`));
       },
-      // A program ends by itself when nothing is being computed, also where nobody has closed the model.
+      // A program exits by itself when nothing is being computed, even if the model was not closed.
       hold: () => worker.ref(),
       release: () => isEnding || worker.unref(),
       end() {
-        // Who waits for it must not be left waiting by the program's end.
+        // The program must not exit while someone waits for the worker to end.
         isEnding = true;
         worker.ref();
         return worker.terminate();
@@ -70,12 +70,12 @@ function filePath(source) {
   }
   throw invalidArgument(
     "source",
-    "a path, a file: URL or a Uint8Array (fetch what is elsewhere into a file first)",
+    "a path, a file: URL or a Uint8Array (download a remote model to a file first)",
     source,
   );
 }
 
-/** A copy that all workers can look at. */
+/** A copy that all workers can read. */
 function shared(bytes) {
   const copy = new Uint8Array(new SharedArrayBuffer(bytes.length));
   copy.set(bytes);

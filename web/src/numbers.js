@@ -1,6 +1,6 @@
-// 64-bit numbers come as bigint. Sizes and counts are below 2^53 and easier to work with as numbers.
+// The engine returns 64-bit numbers as bigints. Sizes and counts are below 2^53 and easier to use as numbers.
 
-/** The same with numbers in place of bigints, and arrays in place of typed ones of them. */
+/** A copy of the value with numbers instead of bigints, and plain arrays instead of bigint arrays. */
 export function plainNumbers(value) {
   if (typeof value === "bigint") {
     return Number(value);

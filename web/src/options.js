@@ -1,5 +1,5 @@
-// What a caller can choose, checked before it goes to the engine: a misspelt name or a number that is none would
-// otherwise be taken for something else without a word.
+// The caller's options, checked before they reach the engine, because a misspelt name or an invalid number would
+// otherwise be misinterpreted silently.
 
 import { invalidArgument } from "./error.js";
 
@@ -13,7 +13,7 @@ const signal = { what: "an AbortSignal", is: (x) => typeof x?.throwIfAborted ===
 const anything = { what: "anything", is: () => true };
 const oneOf = (...values) => ({ what: `one of ${values.join(", ")}`, is: (x) => values.includes(x) });
 const seed = {
-  what: "an integer from 0 to 18446744073709551615, a bigint above 9007199254740991",
+  what: "an integer from 0 to 18446744073709551615, as a bigint above 9007199254740991",
   is: (x) => (Number.isSafeInteger(x) || typeof x === "bigint") && x >= 0 && x < 2n ** 64n,
 };
 
@@ -55,7 +55,7 @@ export const CHAT_OPTIONS = { addGenerationPrompt: boolean, template: string, va
 
 export const CALL_OPTIONS = { signal, onProgress: callback };
 
-/** Throws where `options` has a name or a value that `known` does not allow. What is `undefined` is absent. */
+/** Throws if `options` has a name or a value that `known` does not allow. `undefined` counts as absent. */
 export function check(subject, options, known) {
   if (typeof options !== "object" || options === null) {
     throw invalidArgument(subject, "an object", options);
@@ -70,7 +70,7 @@ export function check(subject, options, known) {
   }
 }
 
-/** Tokens as the engine takes them: all of them integers of 32 bits. */
+/** Checks tokens and returns them as the engine expects them: 32-bit integers. */
 export function tokenIds(tokens) {
   if (!(tokens instanceof Uint32Array) && !(Array.isArray(tokens) && tokens.every(integer.is))) {
     throw invalidArgument("tokens", "a Uint32Array or an array of token numbers", typeof tokens);

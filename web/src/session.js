@@ -1,4 +1,4 @@
-// A session: what has been said, and how it goes on.
+// A session: a sequence of tokens, and how it continues.
 
 import { GustError, invalidArgument } from "./error.js";
 import { CALL_OPTIONS, GENERATION_OPTIONS, check, tokenIds } from "./options.js";
@@ -9,7 +9,7 @@ export class Session {
   #resource;
   #isClosed = false;
 
-  /** Why the last answer ended; absent while it goes on. */
+  /** Why the last answer ended; undefined while it is being generated. */
   finishReason = undefined;
 
   constructor(ensemble, resource) {
@@ -25,7 +25,7 @@ export class Session {
   }
 
   async feed(tokens, options = {}) {
-    // The first chunk is given all of them, so that too many are refused before any is taken.
+    // The first call gets all of them, so that too many are rejected before any is taken.
     await this.#inChunks(tokens, options, "feed", (taken) => taken);
   }
 
@@ -46,7 +46,7 @@ export class Session {
         continue;
       }
       if (event.bytes.length > 0) {
-        // Text had been held back because it might have become a stop text, and did not.
+        // Text that was held back because it might have become a stop text, but did not.
         yield { id: undefined, bytes: event.bytes, logprob: undefined, top: [] };
       }
       return;
@@ -100,7 +100,7 @@ export class Session {
 
   async restore(state) {
     if (!(state instanceof Uint8Array)) {
-      throw invalidArgument("state", "a Uint8Array that `save` gave", typeof state);
+      throw invalidArgument("state", "a Uint8Array from `save`", typeof state);
     }
     await this.#call("restore", [state]);
     this.finishReason = undefined;
@@ -123,7 +123,7 @@ export class Session {
     await this.close();
   }
 
-  /** Calls the engine with what is left of `tokens` until nothing is. `count` says how many of them a call has taken. */
+  /** Calls the engine with the rest of `tokens` until none is left. `count` returns how many a call has taken. */
   async #inChunks(tokens, options, call, count) {
     check("options", options, CALL_OPTIONS);
     const ids = tokenIds(tokens);

@@ -1,40 +1,40 @@
-//! The command line: the flags of `gust run` that make sense here, under the same names.
+//! The command line: the flags of `gust run` that make sense here, with the same names.
 
-/// What `--help` prints.
+/// The text of `--help`.
 pub(crate) const HELP: &str = "\
-Continues a prompt. Prints it and then its continuation, as it comes.
+Continues a prompt. Prints the prompt and then its continuation while it is generated.
 
 Usage: gust.wasm -m MODEL [OPTIONS] [PROMPT]
 
-The model is a GGUF file in a folder that the host opens:
+The model is a GGUF file in a folder that the host gives access to:
   wasmtime run --dir models gust.wasm -m models/FILE
   wasmedge --dir models:models gust-core.wasm -m models/FILE
-Without PROMPT it is read from stdin, without its last line break.
+Without PROMPT, the prompt is read from stdin, without the final line break.
 
-  -m, --model FILE            the model [default: the environment variable GUST_MODEL]
+  -m, --model FILE            the model [default: $GUST_MODEL]
       --no-echo               do not print the prompt in front of its continuation
-      --json                  print an object for each token, and one for the end, with times, each on a line
-      --chat                  the prompt is a question to the model's chat template
-  -c, --context TOKENS        room for this many tokens [default: the model's, at most 4096]
+      --json                  print one JSON object per line: one for each token, and a final one with timings
+      --chat                  format the prompt as a user message with the model's chat template
+  -c, --context TOKENS        context length in tokens [default: the model's, at most 4096]
   -n, --max-tokens N          at most this many tokens [default: until the model ends or the context is full]
-      --stop TEXT             end before this text would appear; may be given several times
-      --ignore-eos            go on after the model has ended its text
-  -t, --temperature T         0 always takes the most probable token [default: 0.8]
+      --stop TEXT             stop before this text would appear; may be given several times
+      --ignore-eos            continue after the model has ended its text
+  -t, --temperature T         0 always chooses the most probable token [default: 0.8]
       --top-k K               keep the K most probable tokens; 0 keeps all [default: 40]
-      --top-p P               keep the fewest tokens whose probabilities sum to P [default: 0.95]
+      --top-p P               keep the smallest set of tokens whose probabilities sum to P [default: 0.95]
       --min-p P               keep tokens at least P times as probable as the best [default: 0.05]
       --typical-p P           locally typical sampling with mass P [default: 1, off]
       --repeat-penalty X      divide the logits of recent tokens [default: 1, off]
       --frequency-penalty X   subtract once per occurrence of a recent token [default: 0]
       --presence-penalty X    subtract once from each recent token [default: 0]
       --penalty-window N      how many of the last tokens count as recent [default: 64]
-  -s, --seed N                the same seed gives the same text [default: drawn]
-  -h, --help                  print this
+  -s, --seed N                the same seed gives the same text [default: random]
+  -h, --help                  print this help
 
-Exit status: 0, or 1 with a line on stderr that says what went wrong.
+Exit status: 0 on success, 1 on failure, with a message on stderr.
 ";
 
-/// What the command line asks for. What is absent has the engine's default.
+/// The options on the command line. An absent one has the engine's default.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Options {
     pub(crate) help: bool,
@@ -59,10 +59,10 @@ pub(crate) struct Options {
     pub(crate) seed: Option<u64>,
 }
 
-/// Reads the arguments behind the program's name.
+/// Parses the arguments after the program's name.
 ///
 /// # Errors
-/// What is wrong with them, in words.
+/// A message that says what is wrong with them.
 pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Result<Options, String> {
     let mut options = Options::default();
     let mut args = args.into_iter();
@@ -71,7 +71,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Result<Options, S
         if only_prompt || arg == "-" || !arg.starts_with('-') {
             if let Some(prompt) = options.prompt.replace(arg) {
                 return Err(format!(
-                    "expected one prompt, found a second after `{prompt}`; put it in quotes"
+                    "expected one prompt, found a second after `{prompt}`; quote a prompt with spaces"
                 ));
             }
             continue;
@@ -106,9 +106,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Result<Options, S
             "--penalty-window" => options.penalty_window = Some(value.number()?),
             "-s" | "--seed" => options.seed = Some(value.number()?),
             _ => {
-                return Err(format!(
-                    "unknown option `{flag}`; --help lists what there is"
-                ));
+                return Err(format!("unknown option `{flag}`; see --help"));
             }
         }
         if let Some(value) = value.next {
@@ -118,7 +116,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Result<Options, S
     Ok(options)
 }
 
-/// Whether the argument behind `flag` belongs to it.
+/// Whether `flag` takes the next argument as its value.
 fn takes_value(flag: &str) -> bool {
     let alone = [
         "--",
@@ -142,7 +140,7 @@ impl Value<'_> {
     fn text(&mut self) -> Result<String, String> {
         self.next
             .take()
-            .ok_or_else(|| format!("`{}` wants a value", self.flag))
+            .ok_or_else(|| format!("`{}` needs a value", self.flag))
     }
 
     fn number<T: std::str::FromStr>(&mut self) -> Result<T, String> {
@@ -181,7 +179,7 @@ mod tests {
     #[test]
     fn what_cannot_be_meant_is_refused() {
         for (args, words) in [
-            (&["--seed"] as &[&str], "`--seed` wants a value"),
+            (&["--seed"] as &[&str], "`--seed` needs a value"),
             (&["--seed", "x"], "expected a number, found `x`"),
             (&["--speed", "1"], "unknown option `--speed`"),
             (&["--chat=1"], "`--chat` takes no value"),

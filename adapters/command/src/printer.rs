@@ -1,4 +1,4 @@
-//! How an answer is printed: as text, or as lines of JSON, those of `gust run --json`.
+//! Prints an answer as text, or as lines of JSON like `gust run --json`.
 
 use std::io::{Write, stdout};
 use std::time::Duration;
@@ -7,17 +7,17 @@ use gust_front_end::engine::FinishReason;
 use gust_front_end::{Finish, Piece};
 use serde_json::{Value, json};
 
-/// Prints an answer as it comes.
+/// Prints an answer while it is generated.
 #[derive(Default)]
 pub(crate) struct Printer {
-    /// An object for each token and one for the end, each on a line.
+    /// Whether to print a line of JSON for each token and one for the end.
     pub(crate) json: bool,
-    /// Whether nothing stands in front of the next text.
+    /// Whether nothing has been printed before the next text.
     pub(crate) at_beginning: bool,
     pub(crate) in_line: bool,
 }
 
-/// What a run did.
+/// The summary of a run.
 pub(crate) struct Summary {
     pub(crate) finish: Option<Finish>,
     pub(crate) model: String,
@@ -30,7 +30,7 @@ pub(crate) struct Summary {
 }
 
 impl Printer {
-    /// A part of the answer.
+    /// Prints a part of the answer.
     pub(crate) fn piece(&mut self, piece: &Piece) -> Result<(), String> {
         match &piece.token {
             _ if !self.json => self.text(&piece.text),
@@ -43,7 +43,7 @@ impl Printer {
     }
 
     pub(crate) fn text(&mut self, text: &str) -> Result<(), String> {
-        // SentencePiece marks words by a space in front of them, also the first word of a text.
+        // SentencePiece marks words with a leading space, including the first word of a text.
         let text = match text.strip_prefix(' ') {
             Some(rest) if self.at_beginning => rest,
             _ => text,
@@ -55,7 +55,7 @@ impl Printer {
         write(text)
     }
 
-    /// The end of the text, or of what there is of it.
+    /// Ends the text, complete or not.
     pub(crate) fn end_of_text(&mut self) -> Result<(), String> {
         if self.in_line {
             self.text("\n")
@@ -64,7 +64,7 @@ impl Printer {
         }
     }
 
-    /// The end of the answer.
+    /// Ends the answer.
     pub(crate) fn end(&mut self, summary: &Summary) -> Result<(), String> {
         if self.json {
             self.line(&summary.json())
@@ -83,7 +83,7 @@ fn write(text: &str) -> Result<(), String> {
     stdout
         .write_all(text.as_bytes())
         .and_then(|()| stdout.flush())
-        .map_err(|error| format!("writing to stdout: {error}"))
+        .map_err(|error| format!("cannot write to stdout: {error}"))
 }
 
 impl Summary {

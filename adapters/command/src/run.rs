@@ -35,11 +35,11 @@ fn run(options: &Options) -> Result<(), String> {
         .model
         .clone()
         .or_else(|| std::env::var("GUST_MODEL").ok())
-        .ok_or("no model; give one: -m FOLDER/FILE")?;
+        .ok_or("no model given; use -m FOLDER/FILE")?;
     let prompt = prompt(options)?;
     let in_words = |error: Error| match error {
         Error::NotFound(name) => format!(
-            "no model at `{name}`; does the host open its folder, as `--dir FOLDER` does in front of the program?"
+            "no model at `{name}`; check that the host gives access to its folder (`--dir FOLDER` before the program)"
         ),
         other => describe(&other),
     };
@@ -81,7 +81,7 @@ fn run(options: &Options) -> Result<(), String> {
                 generated += u32::from(piece.token.is_some());
                 printer.piece(&piece)?;
             }
-            // What was made so far is rounded off.
+            // Ends the line of the partial answer.
             Err(error) => {
                 printer.end_of_text()?;
                 return Err(in_words(error));
@@ -104,7 +104,8 @@ fn run(options: &Options) -> Result<(), String> {
     }
 }
 
-/// The argument, or stdin. `echo` and editors end a text with a line break that is not meant as part of the prompt.
+/// The prompt from the argument or from stdin. `echo` and editors end a text with a line break that is not meant to be
+/// part of the prompt.
 fn prompt(options: &Options) -> Result<String, String> {
     if let Some(prompt) = &options.prompt {
         return Ok(prompt.clone());
@@ -112,7 +113,7 @@ fn prompt(options: &Options) -> Result<String, String> {
     let mut text = String::new();
     if !stdin().is_terminal() {
         let read = stdin().read_to_string(&mut text);
-        read.map_err(|error| format!("reading stdin: {error}"))?;
+        read.map_err(|error| format!("cannot read stdin: {error}"))?;
     }
     let text = text.strip_suffix('\n').unwrap_or(&text);
     Ok(text.strip_suffix('\r').unwrap_or(text).to_owned())
@@ -148,7 +149,7 @@ fn generation(options: &Options, seed: u64) -> GenerationOptions {
     }
 }
 
-/// A seed from the host's randomness.
+/// A random seed from the host.
 fn drawn() -> u64 {
     RandomState::new().build_hasher().finish() >> 32
 }

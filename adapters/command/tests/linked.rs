@@ -1,10 +1,10 @@
-//! The program with the engine linked in, as in `gust-core.wasm`, compiled natively: it prints what `gust run` does. In the
-//! real host it is run by `cargo xtask hosts`.
+//! The program with the engine linked in, as in `gust-core.wasm`, compiled natively: it prints the same as `gust run`.
+//! `cargo xtask hosts` runs it in the real host.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// The workspace.
+/// The workspace's root folder.
 fn root() -> &'static Path {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.ancestors().nth(2).expect("the workspace")
@@ -24,7 +24,8 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).expect("UTF-8")
 }
 
-/// Greedily: natively the kernels are the scalar ones, which add up in another order, and what is drawn may differ.
+/// Greedy, because a native build uses the scalar kernels, which sum in a different order, so sampled tokens may
+/// differ.
 #[test]
 fn it_tells_the_golden_story() {
     let output = run(&["-n", "200", "-t", "0", "Once upon a time"]);

@@ -1,19 +1,19 @@
-//! Puts components together into one: what some export becomes what another imports.
+//! Composes components into one: connects the exports of some to the imports of another.
 //!
-//! [`plug`] is the one step that everything is made of. An engine with its providers plugged in imports only `wasi:*`;
-//! that, plugged into a middleware, is an engine again; and that, plugged into a front end, is a program. What stays
-//! unanswered is imported by the result.
+//! [`plug`] is the only step. An engine with its providers plugged in imports only `wasi:*`; plugged into a middleware,
+//! it gives an engine again; and that, plugged into a front end, gives a program. The result imports whatever remains
+//! unconnected.
 
 use wac_graph::types::Package;
 use wac_graph::{CompositionGraph, EncodeOptions};
 
-/// Why components could not be put together.
+/// Why components could not be composed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// One of them is no component. Carries its name and what is wrong with it.
-    #[error("{0} is no component: {1}")]
+    /// One of them is not a component. Carries its name and what is wrong with it.
+    #[error("{0} is not a component: {1}")]
     Component(String, String),
-    /// None of what the plugs export is what the socket imports, or only under another type.
+    /// The plugs export nothing that the socket imports, or only with a different type.
     #[error("{socket} imports nothing that {plugs} exports")]
     NoMatch {
         /// The name of the socket.
@@ -21,7 +21,7 @@ pub enum Error {
         /// The names of the plugs.
         plugs: String,
     },
-    /// They match, and yet no component comes of it.
+    /// They match, but composing them fails.
     #[error("{0} cannot be composed: {1}")]
     Composition(String, String),
 }
@@ -29,16 +29,16 @@ pub enum Error {
 /// A component in its binary form, and a name for messages, such as `filter`.
 #[derive(Debug, Clone, Copy)]
 pub struct Part<'a> {
-    /// What it is called in messages.
+    /// Its name in messages.
     pub name: &'a str,
     /// Its bytes.
     pub bytes: &'a [u8],
 }
 
-/// Gives a component that exports what `socket` does, and in which the exports of `plugs` are what it imports.
+/// Returns a component with the exports of `socket`, whose imports are connected to the exports of `plugs`.
 ///
 /// # Errors
-/// If one of them is no component, or a plug exports nothing that the socket imports.
+/// If one of them is not a component, or a plug exports nothing that the socket imports.
 pub fn plug(socket: Part<'_>, plugs: &[Part<'_>]) -> Result<Vec<u8>, Error> {
     let broken = |error: &dyn std::fmt::Display| {
         Error::Composition(socket.name.to_owned(), format!("{error:#}"))

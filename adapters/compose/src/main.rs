@@ -1,7 +1,7 @@
-//! Puts the built engine and adapters together into components that run in any host of WASI 0.2.
+//! Composes the built engine and adapters into components that run in any WASI 0.2 host.
 //!
-//! From the inside out: the engine, with its providers plugged in, is a library (`gust-solo.wasm`); each middleware
-//! around it gives an engine again; a front end on top makes a program of it.
+//! From the inside out: the engine with its providers plugged in is a library (`gust-solo.wasm`), each middleware
+//! around it gives an engine again, and a front end on top turns it into a program.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -12,24 +12,24 @@ use anyhow::{Context, Result, bail};
 use gust_compose::{Part, plug};
 
 const HELP: &str = "\
-Puts the engine and adapters together into components that import only wasi:* and run in any host of WASI 0.2.
+Composes the engine and adapters into components that import only wasi:* and run in any WASI 0.2 host.
 
 Usage: cargo xtask compose [OPTIONS]
 
-Made are, in target/components:
+Writes to target/components:
   gust-solo.wasm           the engine as a library: exports gust:llm/engine
   gust.wasm                a program: wasmtime run --dir models gust.wasm -m models/FILE PROMPT
   gust-http.wasm           a server with OpenAI's API: wasmtime serve
   and the same with -baseline, for hosts without relaxed-simd
 
-For hosts without components, `cargo xtask core` makes the program as a core module.
+For hosts without component support, `cargo xtask core` builds the program as a core module.
 
 Options:
-  --with NAMES      puts these middlewares around the engine, the innermost first: filter, jitter, log, or files.
-                    `--with filter,log` gives gust-solo-filter-log.wasm and so on
-  --engine FILE     another engine instead of both builds of ours; if it imports no weights, none are provided
-  --out FOLDER      writes there instead of target/components
-  -h, --help        prints this
+  --with NAMES      wrap the engine in these middlewares, innermost first: filter, jitter, log, or files;
+                    `--with filter,log` writes gust-solo-filter-log.wasm and so on
+  --engine FILE     use this engine instead of gust's two builds; if it imports no weights, none are provided
+  --out FOLDER      write to this folder instead of target/components
+  -h, --help        print this help
 ";
 
 fn main() -> ExitCode {
@@ -48,7 +48,7 @@ fn run(mut args: impl Iterator<Item = String>) -> Result<()> {
     while let Some(arg) = args.next() {
         let mut value = || {
             args.next()
-                .with_context(|| format!("`{arg}` wants a value"))
+                .with_context(|| format!("`{arg}` needs a value"))
         };
         match arg.as_str() {
             "-h" | "--help" => {
@@ -58,9 +58,7 @@ fn run(mut args: impl Iterator<Item = String>) -> Result<()> {
             "--with" => with.extend(value()?.split(',').map(str::to_owned)),
             "--engine" => engine = Some(PathBuf::from(value()?)),
             "--out" => out = PathBuf::from(value()?),
-            _ => bail!(
-                "unknown option `{arg}`\nhint: `cargo xtask compose --help` lists what there is"
-            ),
+            _ => bail!("unknown option `{arg}`\nhint: run `cargo xtask compose --help` for a list"),
         }
     }
     let middlewares = with
@@ -80,7 +78,7 @@ fn run(mut args: impl Iterator<Item = String>) -> Result<()> {
     Ok(())
 }
 
-/// Makes the library, the program and the server of one engine.
+/// Composes the library, the program and the server for one engine.
 fn compose(engine: &Component, middlewares: &[Component], out: &Path, suffix: &str) -> Result<()> {
     let providers = [
         Component::adapter("weights-fs")?,
@@ -88,7 +86,7 @@ fn compose(engine: &Component, middlewares: &[Component], out: &Path, suffix: &s
     ];
     let providers = providers.each_ref().map(Component::part);
     let mut library = match plug(engine.part(), &providers) {
-        // A mock needs nothing.
+        // A mock engine needs no providers.
         Err(gust_compose::Error::NoMatch { .. }) => engine.bytes.clone(),
         other => other?,
     };
@@ -134,7 +132,7 @@ impl Component {
         Self::read(&target().join(format!("adapters/{name}.wasm")))
     }
 
-    /// One of ours by its name, or a file.
+    /// One of gust's middlewares by name, or a file.
     fn middleware(name: &str) -> Result<Self> {
         if name.contains(['/', '.']) {
             return Self::read(Path::new(name));
@@ -142,7 +140,7 @@ impl Component {
         let ours = ["filter", "jitter", "log"];
         if !ours.contains(&name) {
             bail!(
-                "expected one of {} or a file, found `{name}`",
+                "expected a middleware ({}) or a file, found `{name}`",
                 ours.join(", ")
             );
         }

@@ -11,7 +11,7 @@ use crate::stream::Stream;
 
 gust_middleware::export!(Filter);
 
-/// What is kept of a session.
+/// The state of a session.
 struct Filter {
     settings: Settings,
     stream: Stream,
@@ -28,7 +28,7 @@ impl Filter {
         }
     }
 
-    /// Nothing of the last answer matters any more.
+    /// Discards the state of the last answer.
     fn begin_answer(&mut self) {
         self.stream = Stream::default();
         self.ended = None;
@@ -52,7 +52,7 @@ fn settings() -> Result<Settings, Error> {
 }
 
 impl Middleware for Filter {
-    /// Without a list nothing is loaded: better no answer than one that was not filtered.
+    /// Without a list no model is loaded, because an unfiltered answer would be worse than none.
     fn load_model(name: &str, options: LoadOptions) -> Result<Model, Error> {
         settings()?;
         engine::load_model(name, options)
@@ -93,7 +93,7 @@ impl Middleware for Filter {
                     return Ok(self.end(FinishReason::Stop, passed.bytes));
                 }
                 if passed.touched {
-                    // They would name the token whose text is held back.
+                    // These would reveal the token whose text is held back.
                     token.logprob = None;
                     token.top = Vec::new();
                 }

@@ -1,7 +1,7 @@
-//! Middleware that keeps phrases of a list out of what is streamed.
+//! Middleware that keeps listed phrases out of the streamed text.
 //!
-//! [`settings`] reads the list, [`stream`] finds the phrases however they are cut into tokens, and the component ends the
-//! answer there or masks them. What might still become a phrase is held back.
+//! [`settings`] reads the list, [`stream`] finds the phrases however they are split into tokens, and the component ends
+//! the answer there or masks them. Text that might still become a phrase is held back.
 
 #[cfg(target_arch = "wasm32")]
 mod component;

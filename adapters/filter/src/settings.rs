@@ -1,18 +1,18 @@
-//! What is filtered and how: from environment variables, which every host can set.
+//! What to filter and how: from environment variables, which every host can set.
 
-/// The phrases themselves, one on a line. Spaces around a phrase and empty lines do not count.
+/// The phrases, one per line. Spaces around a phrase and empty lines are ignored.
 pub const PHRASES: &str = "GUST_FILTER";
-/// A file of them, in a folder that the host opens.
+/// A file of phrases, in a folder that the host opens.
 pub const FILE: &str = "GUST_FILTER_FILE";
 /// `stop` or `mask`.
 pub const ACTION: &str = "GUST_FILTER_ACTION";
 /// `ignore` or `exact`.
 pub const CASE: &str = "GUST_FILTER_CASE";
 
-/// What is filtered, and how.
+/// What to filter, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// The phrases, as they are compared; none is empty.
+    /// The phrases, in the form in which they are compared; none is empty.
     pub(crate) phrases: Vec<Vec<char>>,
     pub(crate) action: Action,
     pub(crate) case: Case,
@@ -21,7 +21,7 @@ pub struct Settings {
 /// What happens to a phrase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// The answer ends in front of it, with the reason `stop`.
+    /// The answer ends before it, with the reason `stop`.
     Stop,
     /// It is replaced.
     Mask,
@@ -30,14 +30,14 @@ pub enum Action {
 /// How letters are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Case {
-    /// `A` is `a`, in every script that has both.
+    /// `A` equals `a`, in every script that has both.
     Ignore,
-    /// As they are written.
+    /// Exactly as written.
     Exact,
 }
 
 impl Case {
-    /// What stands for `c` in comparisons.
+    /// The form of `c` for comparisons.
     pub(crate) fn fold(self, c: char) -> char {
         match self {
             Case::Exact => c,
@@ -46,22 +46,22 @@ impl Case {
     }
 }
 
-/// A setting that makes no sense.
+/// An invalid setting.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Wrong {
     /// The variable.
     pub subject: &'static str,
-    /// What it should be.
+    /// What was expected.
     pub expected: String,
-    /// What it is.
+    /// What was found.
     pub found: String,
 }
 
 impl Settings {
-    /// Reads the settings with `variable`, and the file that they may name with `read`.
+    /// Reads the settings with `variable`, and the file that they may refer to with `read`.
     ///
     /// # Errors
-    /// If there is no phrase, or a value that is not known. A filter that filters nothing would be believed to work.
+    /// If there is no phrase, or a value is unknown. A filter that filters nothing would look as if it worked.
     pub fn read(
         variable: impl Fn(&str) -> Option<String>,
         read: impl Fn(&str) -> Result<String, String>,
@@ -70,7 +70,7 @@ impl Settings {
             (Some(phrases), _) => phrases,
             (None, Some(path)) => read(&path).map_err(|error| Wrong {
                 subject: FILE,
-                expected: "a file that can be read".to_owned(),
+                expected: "a readable file".to_owned(),
                 found: format!("{path}: {error}"),
             })?,
             (None, None) => String::new(),
@@ -93,7 +93,7 @@ impl Settings {
         if phrases.is_empty() {
             return Err(Wrong {
                 subject: PHRASES,
-                expected: format!("phrases, one on a line (or {FILE}, a file of them)"),
+                expected: format!("phrases, one per line (or set {FILE} to a file of them)"),
                 found: "none".to_owned(),
             });
         }
@@ -105,7 +105,7 @@ impl Settings {
     }
 }
 
-/// The value that a word stands for. The first is the default.
+/// The value for a word. The first one is the default.
 fn choice<T>(
     variable: impl Fn(&str) -> Option<String>,
     name: &'static str,

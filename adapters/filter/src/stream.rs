@@ -1,35 +1,35 @@
-//! Finds phrases in text that comes in pieces, and lets through what cannot be part of one.
+//! Finds phrases in text that arrives in pieces, and passes on what cannot be part of one.
 //!
-//! The text is compared character by character; what is held back is the longest end of it that a phrase begins with.
-//! Where phrases overlap, the one that ends first counts.
+//! The text is compared character by character; the longest suffix of it that is a prefix of a phrase is held back. If
+//! phrases overlap, the one that ends first counts.
 
 use crate::settings::{Action, Settings};
 
-/// What a masked phrase becomes.
+/// The replacement of a masked phrase.
 pub const MASK: &str = "[...]";
 
 /// Text on its way through.
 #[derive(Debug, Clone, Default)]
 pub struct Stream {
-    /// Characters that a phrase may begin with.
+    /// Characters that may be the start of a phrase.
     held: Vec<char>,
-    /// The beginning of a character whose end has not come: at most three bytes.
+    /// The first bytes of an incomplete character: at most three.
     split: Vec<u8>,
 }
 
-/// What came of a piece of text.
+/// The result for a piece of text.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Passed {
-    /// What may be shown.
+    /// The text that may be shown.
     pub bytes: Vec<u8>,
-    /// Whether something of the piece was held back or masked.
+    /// Whether any of the piece was held back or masked.
     pub touched: bool,
     /// Whether a phrase was found that ends the answer. Nothing comes after this.
     pub stopped: bool,
 }
 
 impl Stream {
-    /// Takes a piece, and gives what may be shown.
+    /// Takes a piece, and returns what may be shown.
     pub fn push(&mut self, settings: &Settings, piece: &[u8]) -> Passed {
         let mut passed = Passed::default();
         let mut bytes = std::mem::take(&mut self.split);
@@ -50,7 +50,7 @@ impl Stream {
             if rest.is_empty() && incomplete {
                 self.split = invalid.to_vec();
             } else if !invalid.is_empty() {
-                // What is no character is part of no phrase.
+                // Invalid bytes are not part of any phrase.
                 passed.bytes.extend(self.release(self.held.len()));
                 passed.bytes.extend_from_slice(invalid);
             }
@@ -59,7 +59,7 @@ impl Stream {
         passed
     }
 
-    /// What was held back, now that nothing follows.
+    /// Returns the text that was held back, because nothing follows.
     pub fn finish(&mut self) -> Vec<u8> {
         let mut bytes = self.release(self.held.len());
         bytes.append(&mut self.split);
@@ -90,7 +90,7 @@ impl Stream {
         passed.bytes.extend(self.release(first));
     }
 
-    /// The first `count` characters of what is held back.
+    /// Removes and returns the first `count` characters held back.
     fn release(&mut self, count: usize) -> Vec<u8> {
         let text: String = self.held.drain(..count).collect();
         text.into_bytes()
@@ -112,7 +112,7 @@ mod tests {
         Settings::read(variable, |_| Err(String::new())).expect("settings")
     }
 
-    /// All of `pieces` through a filter.
+    /// Passes all `pieces` through a filter.
     fn through(settings: &Settings, pieces: &[&[u8]]) -> Vec<u8> {
         let mut stream = Stream::default();
         let mut shown = Vec::new();
@@ -127,7 +127,7 @@ mod tests {
         shown
     }
 
-    /// The same by `str::replace` and `str::find`: however the text is cut, one piece or three.
+    /// The results equal those of `str::replace` and `str::find`, however the text is split into pieces.
     #[test]
     fn every_cut_gives_what_the_whole_would() {
         for (phrase, text) in [

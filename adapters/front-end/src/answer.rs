@@ -1,4 +1,4 @@
-//! A prompt goes in, text comes out.
+//! From a prompt to the text of the answer.
 
 use crate::Utf8Stream;
 use crate::engine::{Error, Event, FinishReason, Session, TokenEvent};
@@ -15,11 +15,11 @@ pub fn feed(session: &Session, mut tokens: &[u32]) -> Result<(), Error> {
     Ok(())
 }
 
-/// What follows on what was fed: [`Piece`]s until the end, or until it fails. A full context is an end.
+/// The answer to what was fed, as [`Piece`]s, until it ends or fails. A full context counts as an end.
 pub struct Answer<'a> {
     session: &'a Session,
     utf8: Utf8Stream,
-    /// Why it ended, as soon as it has.
+    /// Why it ended, once it has.
     pub finish: Option<Finish>,
 }
 
@@ -28,20 +28,20 @@ pub struct Answer<'a> {
 pub enum Finish {
     /// The engine ended it.
     Reason(FinishReason),
-    /// The context has no room for another token; it has room for this many.
+    /// The context is full. Carries its length in tokens.
     ContextFull(u32),
 }
 
 /// A part of an answer.
 pub struct Piece {
-    /// The token; none where text had been held back until the end.
+    /// The token; `None` if the text was held back until the end.
     pub token: Option<TokenEvent>,
-    /// The characters that are whole with it.
+    /// The characters that are complete with it.
     pub text: String,
 }
 
 impl<'a> Answer<'a> {
-    /// The answer that the session gives next.
+    /// The session's next answer.
     pub fn new(session: &'a Session) -> Self {
         Answer {
             session,
@@ -71,7 +71,7 @@ impl Iterator for Answer<'_> {
 }
 
 impl Answer<'_> {
-    /// The last piece: what was held back.
+    /// The last piece, with the text that was held back.
     fn end(&mut self, finish: Finish, bytes: &[u8]) -> Piece {
         self.finish = Some(finish);
         let mut text = self.utf8.push(bytes);

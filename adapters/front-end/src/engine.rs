@@ -1,4 +1,4 @@
-//! Our engine, linked in, with models from files.
+//! gust's engine, linked in, with models from files.
 
 use std::io::{self, ErrorKind};
 
@@ -10,7 +10,7 @@ use gust_weights_fs::OpenFile;
 /// Opens the file `name` and loads it.
 ///
 /// # Errors
-/// `not-found`, `io`, and what is wrong with the model.
+/// `not-found`, `io`, and any problem with the model.
 pub fn load_model(name: &str, options: LoadOptions) -> Result<Model, Error> {
     let file = OpenFile::open(name).map_err(|error| match error.kind() {
         ErrorKind::NotFound => Error::NotFound(name.to_owned()),
@@ -19,7 +19,7 @@ pub fn load_model(name: &str, options: LoadOptions) -> Result<Model, Error> {
     Model::load(&Bytes(file), options)
 }
 
-/// The bytes of a file, which are copied.
+/// The bytes of a file; the engine copies them.
 struct Bytes(OpenFile);
 
 impl Blob for Bytes {

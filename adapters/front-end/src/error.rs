@@ -1,8 +1,8 @@
-//! Errors in words: those of the `gust` command.
+//! Error messages, the same as those of the `gust` command.
 
 use crate::engine::{Error, Mismatch};
 
-/// Says what went wrong, what was expected, and what was found.
+/// Describes an error: what went wrong, what was expected, and what was found.
 pub fn describe(error: &Error) -> String {
     let mismatch = |what: &Mismatch| {
         format!(

@@ -1,14 +1,14 @@
-//! What every front end has in common: the engine that it uses, an answer as text, errors in words.
+//! The shared part of every front end: the engine that it uses, an answer as text, error messages.
 //!
-//! The engine is one that the component imports. Where there are no components (hosts of core modules alone, and the native
-//! build, which tests run) it is our engine, linked in under the same names.
+//! The component imports the engine. Where there are no components (hosts that only support core modules, and the
+//! native build for tests), it is gust's engine, linked in with the same names.
 
 mod answer;
 mod chat;
 #[cfg(not(target_env = "p2"))]
 pub mod engine;
 mod error;
-// The host's own: a second copy would be a second opinion on what a broken character is.
+// The host's own module: a second copy might disagree about what a broken character is.
 #[path = "../../../host/src/utf8.rs"]
 mod utf8;
 
@@ -24,7 +24,7 @@ mod bindings {
     wit_bindgen::generate!({
         path: "../../wit",
         world: "front-end",
-        // What is absent has the default, also what later versions of the contract add.
+        // An absent field has its default, including fields that later versions of the contract add.
         additional_type_attributes: {
             "gust:llm/engine@0.1.0/load-options": [#[derive(Default)]],
             "gust:llm/engine@0.1.0/session-options": [#[derive(Default)]],

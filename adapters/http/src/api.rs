@@ -1,6 +1,6 @@
-//! What is asked for: the bodies of requests.
+//! The bodies of requests.
 //!
-//! Fields that are not known do not matter. Those that would change the answer, and are not offered, are refused.
+//! Unknown fields are ignored. Known fields that would change the answer but are not supported are rejected.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -12,16 +12,16 @@ use crate::reply::Failure;
 pub struct ChatRequest {
     /// The conversation.
     pub messages: Vec<Message>,
-    /// Whether log-probabilities are wanted.
+    /// Whether to report log-probabilities.
     pub logprobs: Option<bool>,
-    /// And those of this many best tokens.
+    /// Also report those of this many most probable tokens.
     pub top_logprobs: Option<u32>,
     /// The newer name of `max_tokens`.
     pub max_completion_tokens: Option<u32>,
     tools: Option<Value>,
     functions: Option<Value>,
     response_format: Option<Value>,
-    /// What both kinds of requests have.
+    /// The fields of both kinds of requests.
     #[serde(flatten)]
     pub common: Common,
 }
@@ -29,7 +29,7 @@ pub struct ChatRequest {
 /// One turn of a conversation.
 #[derive(Debug, Deserialize)]
 pub struct Message {
-    /// Who speaks.
+    /// The role of the speaker.
     pub role: String,
     content: Option<Content>,
 }
@@ -51,14 +51,14 @@ struct Part {
 /// The body of `/v1/completions`.
 #[derive(Debug, Deserialize)]
 pub struct CompletionRequest {
-    /// What is to be continued.
+    /// The text to continue.
     pub prompt: Prompt,
-    /// Whether the prompt comes back in front of its continuation.
+    /// Whether to return the prompt in front of its continuation.
     pub echo: Option<bool>,
     logprobs: Option<u32>,
     suffix: Option<String>,
     best_of: Option<u32>,
-    /// What both kinds of requests have.
+    /// The fields of both kinds of requests.
     #[serde(flatten)]
     pub common: Common,
 }
@@ -75,32 +75,32 @@ pub enum Prompt {
     Texts(Vec<String>),
 }
 
-/// What both kinds of requests have: OpenAI's options, and the engine's that OpenAI has not.
+/// The fields of both kinds of requests: OpenAI's options, and options of the engine that OpenAI does not have.
 #[derive(Debug, Default, Deserialize)]
 pub struct Common {
-    /// Server-sent events instead of one answer.
+    /// Whether to stream server-sent events instead of one response.
     #[serde(default)]
     pub stream: bool,
     stream_options: Option<StreamOptions>,
-    /// At most this many tokens.
+    /// The most tokens to generate.
     pub max_tokens: Option<u32>,
-    /// 0 takes the most probable token.
+    /// 0 always chooses the most probable token.
     pub temperature: Option<f32>,
-    /// The mass of tokens that are kept.
+    /// The probability mass of the tokens that are kept.
     pub top_p: Option<f32>,
     /// The number of tokens that are kept.
     pub top_k: Option<u32>,
-    /// The share of the best token's probability that a token needs.
+    /// The fraction of the best token's probability that a token needs.
     pub min_p: Option<f32>,
     /// Locally typical sampling.
     pub typical_p: Option<f32>,
     /// Divides the logits of recent tokens.
     pub repeat_penalty: Option<f32>,
-    /// Subtracted once per occurrence.
+    /// Subtracted once per occurrence of a recent token.
     pub frequency_penalty: Option<f32>,
-    /// Subtracted once.
+    /// Subtracted once from each recent token.
     pub presence_penalty: Option<f32>,
-    /// The same seed, the same answer.
+    /// The same seed gives the same answer.
     pub seed: Option<i64>,
     stop: Option<Stop>,
     n: Option<u32>,
@@ -130,23 +130,31 @@ impl Common {
         }
     }
 
-    /// Whether a stream ends with what was used.
+    /// Whether a stream ends with the token counts.
     pub fn include_usage(&self) -> bool {
         let options = self.stream_options.as_ref();
         options.is_some_and(|options| options.include_usage)
     }
 
     fn check(&self) -> Result<(), Failure> {
-        refuse("n", self.n.is_some_and(|n| n != 1), "one answer at a time")?;
-        refuse("logit_bias", is_set(&self.logit_bias), "no bias")
+        refuse(
+            "n",
+            self.n.is_some_and(|n| n != 1),
+            "1, because there is one answer per request",
+        )?;
+        refuse(
+            "logit_bias",
+            is_set(&self.logit_bias),
+            "none, because it is not supported",
+        )
     }
 }
 
 impl Message {
-    /// Its text.
+    /// The message's text.
     ///
     /// # Errors
-    /// If it has parts that are no text.
+    /// If it has parts that are not text.
     pub fn text(&self) -> Result<String, Failure> {
         let parts = match &self.content {
             None => return Ok(String::new()),
@@ -168,10 +176,10 @@ impl Message {
 }
 
 impl ChatRequest {
-    /// Reads a body.
+    /// Parses a body.
     ///
     /// # Errors
-    /// If it is no such request, or asks for what is not offered.
+    /// If the request is malformed, or uses an unsupported feature.
     pub fn parse(body: &[u8]) -> Result<Self, Failure> {
         let request: ChatRequest = parse(body)?;
         request.common.check()?;
@@ -180,16 +188,24 @@ impl ChatRequest {
             request.messages.is_empty(),
             "at least one message",
         )?;
-        refuse("tools", is_set(&request.tools), "no tools")?;
-        refuse("functions", is_set(&request.functions), "no functions")?;
+        refuse(
+            "tools",
+            is_set(&request.tools),
+            "none, because tools are not supported",
+        )?;
+        refuse(
+            "functions",
+            is_set(&request.functions),
+            "none, because functions are not supported",
+        )?;
         let format = request.response_format.as_ref();
         let format = format.and_then(|format| format["type"].as_str());
         let other = format.is_some_and(|format| format != "text");
-        refuse("response_format", other, "the format `text`")?;
+        refuse("response_format", other, "type `text`")?;
         Ok(request)
     }
 
-    /// How many best tokens are reported with each, if log-probabilities are wanted.
+    /// How many most probable tokens to report with each token, if log-probabilities are requested.
     pub fn logprobs(&self) -> Option<u32> {
         let wanted = self.logprobs == Some(true);
         wanted.then(|| self.top_logprobs.unwrap_or(0))
@@ -197,27 +213,39 @@ impl ChatRequest {
 }
 
 impl CompletionRequest {
-    /// Reads a body.
+    /// Parses a body.
     ///
     /// # Errors
-    /// If it is no such request, or asks for what is not offered.
+    /// If the request is malformed, or uses an unsupported feature.
     pub fn parse(body: &[u8]) -> Result<Self, Failure> {
         let request: CompletionRequest = parse(body)?;
         request.common.check()?;
         let several = matches!(&request.prompt, Prompt::Texts(texts) if texts.len() != 1);
         refuse("prompt", several, "one prompt")?;
         let best_of = request.best_of.is_some_and(|n| n != 1);
-        refuse("best_of", best_of, "one answer at a time")?;
-        refuse("suffix", request.suffix.is_some(), "no suffix")?;
+        refuse(
+            "best_of",
+            best_of,
+            "1, because there is one answer per request",
+        )?;
+        refuse(
+            "suffix",
+            request.suffix.is_some(),
+            "none, because it is not supported",
+        )?;
         let logprobs = request.logprobs.is_some();
-        refuse("logprobs", logprobs, "none; chat completions have them")?;
+        refuse(
+            "logprobs",
+            logprobs,
+            "none; use chat completions for log-probabilities",
+        )?;
         Ok(request)
     }
 }
 
 fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Failure> {
     serde_json::from_slice(body)
-        .map_err(|error| Failure::invalid(None, format!("the body is no such request: {error}")))
+        .map_err(|error| Failure::invalid(None, format!("cannot parse the request body: {error}")))
 }
 
 fn refuse(param: &'static str, condition: bool, expected: &str) -> Result<(), Failure> {
@@ -230,7 +258,7 @@ fn refuse(param: &'static str, condition: bool, expected: &str) -> Result<(), Fa
     }
 }
 
-/// Whether a field is there and is not empty.
+/// Whether a field is present and not empty.
 fn is_set(value: &Option<Value>) -> bool {
     match value {
         None | Some(Value::Null) => false,

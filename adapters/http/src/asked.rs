@@ -1,4 +1,4 @@
-//! What is to be done, whichever of the two APIs asked for it.
+//! A request in one form for both APIs.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -9,11 +9,11 @@ use crate::api::{ChatRequest, Common, CompletionRequest, Message, Prompt};
 use crate::reply::{Failure, Head, Kind};
 use crate::served::{self, failure};
 
-/// What is to be done.
+/// A request, from either API.
 pub(crate) struct Asked {
     kind: Kind,
     prompt: Wanted,
-    /// What comes in front of the answer.
+    /// The text to put in front of the answer.
     pub(crate) echo: String,
     pub(crate) options: GenerationOptions,
     pub(crate) stream: bool,
@@ -26,10 +26,10 @@ enum Wanted {
     Tokens(Vec<u32>),
 }
 
-/// What a chat completion asks for.
+/// Parses a chat completion request.
 ///
 /// # Errors
-/// If it cannot be had.
+/// If it is not supported.
 pub(crate) fn chat(body: &[u8]) -> Result<Asked, Failure> {
     let request = ChatRequest::parse(body)?;
     let message = |message: &Message| {
@@ -52,10 +52,10 @@ pub(crate) fn chat(body: &[u8]) -> Result<Asked, Failure> {
     })
 }
 
-/// What a completion asks for.
+/// Parses a completion request.
 ///
 /// # Errors
-/// If it cannot be had.
+/// If it is not supported.
 pub(crate) fn completion(body: &[u8]) -> Result<Asked, Failure> {
     let request = CompletionRequest::parse(body)?;
     let prompt = match request.prompt {
@@ -110,7 +110,7 @@ impl Asked {
         Ok(tokens)
     }
 
-    /// What all parts of the answer have in common.
+    /// The fields that all parts of the answer share.
     pub(crate) fn head(&self) -> Result<Head, Failure> {
         let prefix = match self.kind {
             Kind::Chat => "chatcmpl",

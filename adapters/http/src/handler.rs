@@ -1,4 +1,4 @@
-//! `wasi:http/incoming-handler`: which request wants what.
+//! `wasi:http/incoming-handler`: dispatches requests.
 
 use serde_json::{Value, json};
 use wasip2::exports::http::incoming_handler::Guest;
@@ -9,7 +9,7 @@ use crate::making::answer;
 use crate::reply::{self, Failure};
 use crate::{served, wire};
 
-#[allow(unsafe_code, reason = "generated: the border of the component")]
+#[allow(unsafe_code, reason = "generated: the component's bindings")]
 mod export {
     use super::Server;
     wasip2::http::proxy::export!(Server);
@@ -36,7 +36,7 @@ impl Guest for Server {
                 };
             }
         };
-        // Either nothing was sent yet, or the failure has gone out with the stream.
+        // `answer` reports its own failures, in the response or in the stream.
         match asked {
             Ok(asked) => answer(&asked, out),
             Err(failure) => wire::json(out, failure.status, &failure.json()),
@@ -44,7 +44,7 @@ impl Guest for Server {
     }
 }
 
-/// What is known without the model.
+/// Answers the requests that do not need the model.
 fn information(path: &str, method: &Method) -> Result<Value, Failure> {
     let of_model = path.strip_prefix("/v1/models/");
     let known = of_model.is_some()
@@ -54,19 +54,19 @@ fn information(path: &str, method: &Method) -> Result<Value, Failure> {
         );
     if !known {
         let message = format!(
-            "there is no `{path}`: /v1/chat/completions, /v1/completions, /v1/models, /health"
+            "no such path: `{path}`; use /v1/chat/completions, /v1/completions, /v1/models or /health"
         );
         return Err(Failure::status(404, "not_found", message));
     }
     if !matches!(method, Method::Get) || path.ends_with("completions") {
-        let message = format!("`{path}` does not take this method");
+        let message = format!("`{path}` does not support this method");
         return Err(Failure::status(405, "method_not_allowed", message));
     }
     let name = served::name()?;
     match of_model {
         Some(id) if id == name => Ok(reply::model(&name)),
         Some(id) => {
-            let message = format!("there is no model `{id}`; `{name}` is served");
+            let message = format!("no such model: `{id}`; this server has `{name}`");
             Err(Failure::status(404, "model_not_found", message))
         }
         None if path == "/health" => {

@@ -1,8 +1,8 @@
-//! An engine as a server that speaks OpenAI's API.
+//! An engine as a server with OpenAI's API.
 //!
-//! A request goes this way: `handler` looks at its path, [`api`] reads what is asked for and refuses what cannot be had,
-//! `asked` makes tokens and options of it, `served` has the model, loaded once for each instance, and `making` streams the
-//! answer. [`reply`] has the JSON of answers and errors, `wire` the streams of `wasi:http`.
+//! How a request is handled: `handler` dispatches on its path, [`api`] parses the body and rejects what is not
+//! supported, `asked` turns it into tokens and options, `served` has the model, loaded once per instance, and `making`
+//! streams the answer. [`reply`] has the JSON of answers and errors, `wire` the streams of `wasi:http`.
 
 pub mod api;
 #[cfg(target_arch = "wasm32")]

@@ -1,4 +1,4 @@
-//! An answer: tokens of the engine become JSON, at once or event by event.
+//! Generates an answer: turns the engine's tokens into JSON, all at once or event by event.
 
 use gust_front_end::engine::{FinishReason, Model, Session, TokenEvent};
 use gust_front_end::{Answer, Finish};
@@ -10,7 +10,8 @@ use crate::reply::{self, DONE, Failure, Head, Usage, event};
 use crate::served::{self, failure};
 use crate::wire::{self, Response};
 
-/// Answers, whole or as a stream. A failure before the first byte becomes the response, one after it an event.
+/// Answers a request, in one piece or as a stream. A failure before the first byte becomes the response, a later one an
+/// event.
 pub(crate) fn answer(asked: &Asked, out: ResponseOutparam) {
     let mut out = Some(out);
     let outcome = served::with(|served| {
@@ -47,15 +48,15 @@ pub(crate) fn answer(asked: &Asked, out: ResponseOutparam) {
     }
 }
 
-/// An answer in the making.
+/// An answer in progress.
 struct Making<'a> {
     asked: &'a Asked,
     head: Head,
     model: &'a Model,
     session: &'a Session,
-    /// What was used; of the tokens made, what was before.
+    /// The usage before the answer; `completion` is filled in later.
     usage: Usage,
-    /// The tokens made so far.
+    /// The tokens generated so far.
     made: Vec<u32>,
 }
 
@@ -80,7 +81,7 @@ impl Making<'_> {
 
     fn stream(&mut self, out: ResponseOutparam) {
         if let Some(mut response) = Response::begin(out, 200, "text/event-stream") {
-            // A client that has gone ends the answer.
+            // If the client has disconnected, the answer ends.
             let _ = self.events(&mut response);
             response.end();
         }
@@ -126,7 +127,7 @@ impl Making<'_> {
         }
     }
 
-    /// The token's log-probability; none where a filter has taken it out.
+    /// The token's log-probability; none if a filter has removed it.
     fn logprob(&self, token: &TokenEvent) -> Result<Option<Value>, Failure> {
         let Some(logprob) = token.logprob else {
             return Ok(None);
@@ -142,7 +143,7 @@ impl Making<'_> {
     }
 }
 
-/// OpenAI's word for it.
+/// OpenAI's name for the reason.
 fn finish_reason(finish: Option<Finish>) -> &'static str {
     match finish {
         Some(Finish::Reason(FinishReason::Length) | Finish::ContextFull(_)) => "length",

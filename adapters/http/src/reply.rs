@@ -1,24 +1,24 @@
-//! What is answered: the JSON of answers, of the pieces of a stream, and of errors.
+//! The responses: the JSON of answers, of the pieces of a stream, and of errors.
 
 use serde_json::{Value, json};
 
-/// Why a request has no answer, in OpenAI's shape.
+/// Why a request failed, in OpenAI's format.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// The status of the response.
+    /// The response's status code.
     pub status: u16,
-    /// OpenAI's word for the kind of error.
+    /// OpenAI's name for the type of error.
     pub kind: &'static str,
-    /// What it was, for a program.
+    /// The error code, for programs.
     pub code: Option<&'static str>,
     /// The field of the request that is at fault.
     pub param: Option<&'static str>,
-    /// What it was, for people.
+    /// The message, for people.
     pub message: String,
 }
 
 impl Failure {
-    /// The caller's mistake.
+    /// A mistake of the caller, with status 400.
     pub fn invalid(param: impl Into<Option<&'static str>>, message: impl Into<String>) -> Self {
         Failure {
             status: 400,
@@ -29,7 +29,7 @@ impl Failure {
         }
     }
 
-    /// Another status of the caller's.
+    /// A mistake of the caller, with a status and an error code.
     pub fn status(status: u16, code: &'static str, message: impl Into<String>) -> Self {
         Failure {
             status,
@@ -38,7 +38,7 @@ impl Failure {
         }
     }
 
-    /// The server's own.
+    /// A failure of the server.
     pub fn server(status: u16, message: impl Into<String>) -> Self {
         Failure {
             status,
@@ -47,7 +47,7 @@ impl Failure {
         }
     }
 
-    /// The body.
+    /// The response body.
     pub fn json(&self) -> Value {
         json!({"error": {
             "message": self.message,
@@ -58,7 +58,7 @@ impl Failure {
     }
 }
 
-/// Which of the two APIs is spoken.
+/// Which of the two APIs is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// `/v1/chat/completions`.
@@ -67,12 +67,12 @@ pub enum Kind {
     Completion,
 }
 
-/// What all parts of one answer have in common.
+/// The fields that all parts of one answer share.
 #[derive(Debug)]
 pub struct Head {
-    /// Which API.
+    /// The API.
     pub kind: Kind,
-    /// A name that no other answer has.
+    /// A unique identifier of the answer.
     pub id: String,
     /// Seconds since 1970.
     pub created: u64,
@@ -80,19 +80,19 @@ pub struct Head {
     pub model: String,
 }
 
-/// What was used.
+/// The token counts.
 #[derive(Debug, Clone, Copy)]
 pub struct Usage {
-    /// Tokens of the prompt.
+    /// Tokens in the prompt.
     pub prompt: usize,
-    /// Tokens of the prompt that were still there from the request before.
+    /// Tokens of the prompt that were still in the session from the previous request.
     pub cached: usize,
     /// Tokens generated.
     pub completion: usize,
 }
 
 impl Head {
-    /// The whole answer at once.
+    /// The whole answer in one piece.
     pub fn whole(
         &self,
         text: &str,
@@ -121,7 +121,7 @@ impl Head {
         self.object(object, json!([choice]), usage.json())
     }
 
-    /// The first piece of a stream, where the API has one: who speaks.
+    /// The first piece of a stream, with the role, if the API has one.
     pub fn first(&self) -> Option<Value> {
         let delta = json!({"role": "assistant", "content": ""});
         (self.kind == Kind::Chat).then(|| self.chunk(delta, Value::Null, Value::Null))
@@ -135,12 +135,12 @@ impl Head {
         self.chunk(json!({"content": text}), logprobs, Value::Null)
     }
 
-    /// The last piece: why the answer ended.
+    /// The last piece, with the reason why the answer ended.
     pub fn last(&self, finish: &str) -> Value {
         self.chunk(json!({}), Value::Null, json!(finish))
     }
 
-    /// What was used, behind the last piece.
+    /// The piece with the token counts, after the last one.
     pub fn usage(&self, usage: Usage) -> Value {
         self.object(self.chunk_object(), json!([]), usage.json())
     }
@@ -237,7 +237,7 @@ mod tests {
         completion: 2,
     };
 
-    /// The shapes of OpenAI's reference.
+    /// The formats match OpenAI's reference.
     #[test]
     fn answers_have_the_shape_of_the_reference() {
         let chat = head(Kind::Chat).whole("Hi", None, "stop", USAGE);
@@ -277,7 +277,7 @@ mod tests {
         assert_eq!(completion.last("stop")["choices"][0]["text"], "");
     }
 
-    /// A line break in the data would end the event.
+    /// A line break in the data would end the event early.
     #[test]
     fn an_event_is_one_line_of_data() {
         let text = event(&json!({"content": "a\n\nb"}));

@@ -1,7 +1,7 @@
-//! The model that is served: loaded with the first request of an instance, and kept for the next.
+//! The served model: loaded on an instance's first request, and kept for the following ones.
 //!
-//! The session is kept too: a request that begins like the one before, as the next turn of a conversation does, reads only
-//! what is new. The answer is the same either way.
+//! The session is kept too: a request that starts like the previous one, such as the next turn of a conversation, only
+//! computes the new tokens. The answer is the same either way.
 
 use std::cell::RefCell;
 use std::collections::hash_map::RandomState;
@@ -14,9 +14,9 @@ use gust_front_end::{describe, feed};
 
 use crate::reply::Failure;
 
-/// The environment variable with the model's name, as the provider of weights understands it.
+/// The environment variable with the model's name, as the weights provider understands it.
 const MODEL: &str = "GUST_MODEL";
-/// The one with the room of a session in tokens.
+/// The environment variable with the context length of a session in tokens.
 const CONTEXT: &str = "GUST_CONTEXT";
 
 thread_local! {
@@ -31,22 +31,22 @@ pub(crate) struct Served {
 
 struct Held {
     session: Session,
-    /// What it holds, or the beginning of it.
+    /// The tokens in the session, or the first part of them.
     tokens: Vec<u32>,
 }
 
-/// The path of the model.
+/// The model's path.
 ///
 /// # Errors
 /// If none is set.
 pub(crate) fn path() -> Result<String, Failure> {
     std::env::var(MODEL).map_err(|_| {
-        let message = format!("no model is configured: set the environment variable {MODEL}");
+        let message = format!("no model is configured; set the environment variable {MODEL}");
         Failure::server(503, message)
     })
 }
 
-/// The name of the model: its file's, without what is around it.
+/// The model's name: its file name without folder and extension.
 ///
 /// # Errors
 /// If none is set.
@@ -61,7 +61,7 @@ pub(crate) fn is_loaded() -> bool {
     SERVED.with_borrow(Option::is_some)
 }
 
-/// Runs `work` with the model, which is loaded if it is not yet. An instance serves one request at a time.
+/// Runs `work` with the model, after loading it if necessary. An instance serves one request at a time.
 pub(crate) fn with<T>(work: impl FnOnce(&mut Served) -> Result<T, Failure>) -> Result<T, Failure> {
     SERVED.with_borrow_mut(|served| {
         let served = match served {
@@ -88,11 +88,11 @@ impl Served {
         &self.model
     }
 
-    /// The model, a session that was fed `tokens` and goes on as `options` say, and how many of them it did not have to
-    /// read again.
+    /// The model, a session that has been fed `tokens` and configured with `options`, and how many of the tokens did
+    /// not have to be computed again.
     ///
     /// # Errors
-    /// The caller's: too many tokens, options out of range.
+    /// The caller's mistakes: too many tokens, options out of range.
     pub(crate) fn session(
         &mut self,
         tokens: &[u32],
@@ -108,12 +108,12 @@ impl Served {
                 tokens: Vec::new(),
             },
         };
-        // The last token is read in any case: what follows it is computed with it.
+        // The last token is always fed again, because the logits after it are computed with it.
         let limit = tokens.len().saturating_sub(1);
         let common = held.tokens.iter().zip(tokens).take(limit);
         let common = common.take_while(|(old, new)| old == new).count();
         let session = &held.session;
-        // What fails may leave the session in any state: it is dropped then.
+        // A failure may leave the session in any state, so the session is dropped then.
         session.truncate(common as u32).map_err(failure)?;
         session.configure(options).map_err(failure)?;
         feed(session, &tokens[common..]).map_err(failure)?;
@@ -122,7 +122,7 @@ impl Served {
         Ok((&self.model, &held.session, common))
     }
 
-    /// The session made these tokens.
+    /// Records that the session has generated these tokens.
     pub(crate) fn went_on(&mut self, made: &[u32]) {
         if let Some(held) = &mut self.session {
             held.tokens.extend_from_slice(made);
@@ -144,7 +144,7 @@ fn session_options() -> Result<SessionOptions, Failure> {
     })
 }
 
-/// An engine's error as the answer to a request.
+/// Turns an engine's error into the response to a request.
 pub(crate) fn failure(error: Error) -> Failure {
     let message = describe(&error);
     match error {

@@ -10,22 +10,22 @@ use wasip2::io::streams::OutputStream;
 
 use crate::reply::Failure;
 
-/// Longer bodies are refused, in bytes.
+/// The largest body that is accepted, in bytes.
 const MAX_BODY: u64 = 16 << 20;
 
-/// All of a request's body.
+/// Reads a request's whole body.
 ///
 /// # Errors
-/// If it is too long, or breaks off.
+/// If it is too long, or incomplete.
 pub(crate) fn body(request: &IncomingRequest) -> Result<Vec<u8>, Failure> {
-    let broken = || Failure::invalid(None, "the request's body cannot be read");
+    let broken = || Failure::invalid(None, "cannot read the request body");
     let body = request.consume().map_err(|()| broken())?;
     let stream = body.stream().map_err(|()| broken())?;
     let mut bytes = Vec::new();
     let read = stream.take(MAX_BODY + 1).read_to_end(&mut bytes);
     read.map_err(|_| broken())?;
     if bytes.len() as u64 > MAX_BODY {
-        let message = format!("the request's body is longer than {MAX_BODY} bytes");
+        let message = format!("the request body is longer than {MAX_BODY} bytes");
         return Err(Failure::status(413, "body_too_long", message));
     }
     Ok(bytes)
@@ -34,20 +34,20 @@ pub(crate) fn body(request: &IncomingRequest) -> Result<Vec<u8>, Failure> {
 /// Answers with JSON.
 pub(crate) fn json(out: ResponseOutparam, status: u16, value: &Value) {
     if let Some(mut response) = Response::begin(out, status, "application/json") {
-        // Whoever has gone does not need it.
+        // A client that has disconnected does not need it.
         let _ = response.write(&value.to_string());
         response.end();
     }
 }
 
-/// A response that is being written.
+/// A response in progress.
 pub(crate) struct Response {
     body: OutgoingBody,
     stream: OutputStream,
 }
 
 impl Response {
-    /// Sends the head. `None` where nobody takes it.
+    /// Sends the header. `None` if the client has disconnected.
     pub(crate) fn begin(out: ResponseOutparam, status: u16, content_type: &str) -> Option<Self> {
         let fields = Fields::new();
         let mut headers = vec![("content-type", content_type)];
@@ -65,10 +65,10 @@ impl Response {
         Some(Response { body, stream })
     }
 
-    /// Sends text at once.
+    /// Sends text immediately.
     ///
     /// # Errors
-    /// If the client has gone.
+    /// If the client has disconnected.
     pub(crate) fn write(&mut self, text: &str) -> std::io::Result<()> {
         self.stream.write_all(text.as_bytes())?;
         Write::flush(&mut self.stream)

@@ -11,10 +11,10 @@ use crate::pace::{INTERVAL, Pace};
 
 gust_middleware::export!(Jitter);
 
-/// What is kept of a session.
+/// The state of a session.
 struct Jitter {
     pace: Pace,
-    /// When the feeding of the prompt began.
+    /// When feeding the prompt began.
     begin: Instant,
     /// Whether nothing has been generated since.
     feeding: bool,
@@ -25,7 +25,7 @@ fn pace() -> Result<Pace, Error> {
     Pace::parse(text.as_deref()).map_err(|found| {
         Error::InvalidArgument(Mismatch {
             subject: INTERVAL.to_owned(),
-            expected: "milliseconds, 1 to 60000".to_owned(),
+            expected: "1 to 60000 milliseconds".to_owned(),
             found,
         })
     })

@@ -1,9 +1,9 @@
-//! Middleware that gives tokens out at a constant pace.
+//! Middleware that releases tokens at a constant pace.
 //!
-//! How long a token takes tells something about it to whoever watches the line: a cache that was hit, a guess that came
-//! true, the length of what was fed. Here a token, or the end, comes at a multiple of a fixed interval after
-//! the prompt was fed, and at most one at each. A token that took longer waits for the next multiple, so that what can
-//! still be seen is how many intervals it took. Sizes are not hidden.
+//! The time of a token reveals something to anyone who observes the connection: a cache hit, a correct guess, the
+//! length of the prompt. With this middleware each token, or the end, is released at a multiple of a fixed interval
+//! after the prompt was fed, at most one per multiple. A slower token waits for the next multiple, so only the number
+//! of intervals can still be observed. Sizes are not hidden.
 
 #[cfg(target_arch = "wasm32")]
 mod component;

@@ -1,26 +1,26 @@
-//! When the next token may be seen.
+//! When to release the next token.
 
 use std::time::Duration;
 
 /// The environment variable with the interval in milliseconds.
 pub const INTERVAL: &str = "GUST_JITTER_MS";
 
-/// Without one: 20 tokens a second, which is faster than people read.
+/// The default interval: 20 tokens per second, which is faster than people read.
 pub const DEFAULT: Duration = Duration::from_millis(50);
 
-/// Multiples of an interval, of which each is used once.
+/// The multiples of an interval, each of which is used at most once.
 #[derive(Debug, Clone)]
 pub struct Pace {
     interval: Duration,
-    /// The multiple that was used last.
+    /// The last multiple used.
     used: u32,
 }
 
 impl Pace {
-    /// The pace with the interval that `text` says, in milliseconds, or the default.
+    /// The pace for the interval in `text`, in milliseconds, or for the default interval.
     ///
     /// # Errors
-    /// If it is no number from 1 to 60,000. Carries what it is.
+    /// If `text` is not a number from 1 to 60,000. Carries `text`.
     pub fn parse(text: Option<&str>) -> Result<Pace, String> {
         let interval = match text {
             None => DEFAULT,
@@ -32,12 +32,12 @@ impl Pace {
         Ok(Pace { interval, used: 0 })
     }
 
-    /// Starts again: a prompt was fed.
+    /// Restarts the pace after a prompt was fed.
     pub fn begin(&mut self) {
         self.used = 0;
     }
 
-    /// When to give out what is ready `elapsed` after the beginning, counted from there too.
+    /// The time to release a token that is ready after `elapsed`; both are counted from the beginning.
     pub fn next(&mut self, elapsed: Duration) -> Duration {
         let intervals = elapsed.as_nanos().div_ceil(self.interval.as_nanos());
         let intervals = u32::try_from(intervals).unwrap_or(u32::MAX);
@@ -53,7 +53,7 @@ mod tests {
     #[test]
     fn each_multiple_is_used_once() {
         let mut pace = Pace::parse(Some("10")).expect("a pace");
-        // What was ready when, and when it is seen; milliseconds.
+        // When a token is ready and when it is released, in milliseconds.
         for (ready, seen) in [
             (0, 10),
             (1, 20),

@@ -1,9 +1,9 @@
-//! Middleware that writes a line to stderr for each model, session and answer, and for each error.
+//! Middleware that writes a line to stderr for each model, session, answer and error.
 //!
-//! A line is words of the form `key=value` behind `gust-audit`. Numbers and reasons only: no text and no token of a prompt
-//! or an answer, unless the environment variable `GUST_LOG_TEXT=1` asks for both.
+//! A line is `gust-audit` followed by `key=value` words. It has only numbers and reasons, and no text or token of a
+//! prompt or an answer, unless the environment variable `GUST_LOG_TEXT=1` enables both.
 //!
-//! Natively this crate is empty: there is nothing in it but the component.
+//! In a native build this crate is empty, because it only contains the component.
 
 #![cfg(target_arch = "wasm32")]
 
@@ -17,11 +17,11 @@ use gust_middleware::engine::{
 
 gust_middleware::export!(Log);
 
-/// What is kept of a session.
+/// The state of a session.
 struct Log {
     /// Its number among the sessions of this instance.
     session: u32,
-    /// The answer that is being made.
+    /// The answer in progress.
     answer: Option<Answer>,
     /// Whether text may be written.
     with_text: bool,
@@ -30,21 +30,21 @@ struct Log {
 /// An answer, from the first token fed.
 struct Answer {
     begin: Instant,
-    /// Tokens fed; the tokens themselves where text may be written.
+    /// The number of tokens fed.
     fed: usize,
     prompt: Vec<u32>,
     generated: u32,
     text: Vec<u8>,
 }
 
-/// Writes a line.
+/// Writes one line.
 fn line(event: &str, words: &str) {
     let time = SystemTime::now().duration_since(UNIX_EPOCH);
     let seconds = time.map_or(0.0, |time| time.as_secs_f64());
     eprintln!("gust-audit time={seconds:.3} event={event} {words}");
 }
 
-/// The case of an error; what it carries may quote a prompt.
+/// The name of an error's case, without its payload, which may quote a prompt.
 fn case(error: &Error) -> &'static str {
     match error {
         Error::NotFound(_) => "not-found",
@@ -81,7 +81,7 @@ impl Log {
         })
     }
 
-    /// Writes the line of the answer that is being made, if there is one.
+    /// Writes the line for the answer in progress, if there is one.
     fn end(&mut self, reason: &str) {
         let Some(answer) = self.answer.take() else {
             return;

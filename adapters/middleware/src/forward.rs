@@ -1,4 +1,5 @@
-//! The exported engine: each call goes through [`Middleware`], or, where no middleware has a say, straight on.
+//! The exported engine: it passes each call to [`Middleware`], or straight to the wrapped engine if [`Middleware`] does
+//! not cover it.
 
 use std::cell::RefCell;
 use std::marker::PhantomData;
@@ -11,7 +12,7 @@ use crate::engine::{
     ModelInfo, SessionOptions, TensorEntry, TokenizeOptions, Usage,
 };
 
-/// The component that wraps an engine in `M`.
+/// A component that wraps an engine in `M`.
 pub struct Around<M>(PhantomData<M>);
 
 impl<M: Middleware> exported::Guest for Around<M> {
@@ -63,7 +64,7 @@ impl<M: Middleware> exported::GuestModel for Model<M> {
     }
 }
 
-/// A session, and what the middleware keeps of it. No call is made into a session while another is.
+/// A session, and the middleware's state for it. Calls into a session never overlap.
 pub struct Session<M> {
     inner: inner::Session,
     middleware: RefCell<M>,

@@ -1,17 +1,17 @@
-//! What every middleware has in common: an engine that passes each call on to the engine that it wraps.
+//! The shared part of every middleware: an engine that forwards each call to the engine that it wraps.
 //!
-//! A middleware implements `Middleware` for what it keeps of one session, overrides the calls that it cares about, and
-//! writes `gust_middleware::export!(ItsName)`. Everything else goes through unchanged. Imported and exported records are
-//! one Rust type each (`merge_structurally_equal_types`), so that a new field of the contract needs nothing here, and a new
-//! function the two places that name them all: `Middleware` and `forward`.
+//! A middleware implements `Middleware` for its per-session state, overrides the calls that it needs, and writes
+//! `gust_middleware::export!(ItsName)`. Everything else is forwarded unchanged. An imported record and its exported
+//! counterpart are one Rust type (`merge_structurally_equal_types`), so a new field of the contract needs no change
+//! here, and a new function only a change in the two places that list all functions: `Middleware` and `forward`.
 //!
-//! Natively this crate is empty: there is nothing in it but a component's border.
+//! In a native build this crate is empty, because it only contains a component's bindings.
 
 #![cfg(target_arch = "wasm32")]
 
 mod forward;
 
-/// What is generated from `wit/`. Public for [`export!`] alone.
+/// The bindings generated from `wit/`. Public only for [`export!`].
 #[doc(hidden)]
 #[allow(unsafe_code, reason = "generated: lifting and lowering at the border")]
 #[allow(
@@ -35,19 +35,19 @@ use engine::{Error, Event, GenerationOptions, LoadOptions, Model, Session, Sessi
 #[doc(hidden)]
 pub use forward::Around;
 
-/// What a middleware keeps of one session, and what it does to the calls into it.
+/// A middleware's state for one session, and how it handles the calls into it.
 ///
-/// `inner` is the session of the engine that is wrapped. The defaults pass each call on.
+/// `inner` is the session of the wrapped engine. By default each call is forwarded.
 pub trait Middleware: Sized + 'static {
-    /// A model is loaded. The place to refuse settings that make no sense, before anything else happens.
+    /// Loads a model. This is the place to reject invalid settings, before anything else happens.
     fn load_model(name: &str, options: LoadOptions) -> Result<Model, Error> {
         engine::load_model(name, options)
     }
 
-    /// `inner` was made by `model`.
+    /// Creates the state for `inner`, a new session of `model`.
     fn new(model: &Model, options: SessionOptions, inner: &Session) -> Result<Self, Error>;
 
-    /// `copy` was forked off `inner`.
+    /// Creates the state for `copy`, a fork of `inner`.
     fn fork(&self, inner: &Session, copy: &Session) -> Result<Self, Error>;
 
     /// Sets how the next tokens are chosen.
@@ -55,27 +55,27 @@ pub trait Middleware: Sized + 'static {
         inner.configure(options)
     }
 
-    /// Has another model propose tokens.
+    /// Lets another model propose tokens.
     fn set_draft_model(&mut self, inner: &Session, draft: &Model) -> Result<(), Error> {
         inner.set_draft_model(draft)
     }
 
-    /// Appends tokens, and says how many.
+    /// Appends tokens and returns how many.
     fn feed(&mut self, inner: &Session, tokens: &[u32]) -> Result<u32, Error> {
         inner.feed(tokens)
     }
 
-    /// The next token, or the end.
+    /// Chooses the next token, or returns why the answer has ended.
     fn next_token(&mut self, inner: &Session) -> Result<Event, Error> {
         inner.next_token()
     }
 
-    /// Appends tokens and gives their log-probabilities.
+    /// Appends tokens and returns their log-probabilities.
     fn score(&mut self, inner: &Session, tokens: &[u32]) -> Result<Vec<f32>, Error> {
         inner.score(tokens)
     }
 
-    /// Forgets all tokens from `length` on.
+    /// Drops all tokens from position `length` on.
     fn truncate(&mut self, inner: &Session, length: u32) -> Result<(), Error> {
         inner.truncate(length)
     }
@@ -85,12 +85,12 @@ pub trait Middleware: Sized + 'static {
         inner.logits()
     }
 
-    /// All of the state as bytes. What a middleware keeps is not among them.
+    /// Returns the whole state as bytes, without the middleware's own state.
     fn save(&mut self, inner: &Session) -> Result<Vec<u8>, Error> {
         inner.save()
     }
 
-    /// Becomes what was saved.
+    /// Restores a saved state.
     fn restore(&mut self, inner: &Session, state: &[u8]) -> Result<(), Error> {
         inner.restore(state)
     }
@@ -101,7 +101,7 @@ pub trait Middleware: Sized + 'static {
     }
 }
 
-/// Makes the crate a component that exports the middleware of this type.
+/// Turns the crate into a component that exports the middleware of this type.
 #[macro_export]
 macro_rules! export {
     ($middleware:ident) => {

@@ -1,6 +1,6 @@
-//! `gust:llm/collective` as a group of one: its member's part is the whole.
+//! `gust:llm/collective` for a group of one: the member's part is the whole.
 //!
-//! Natively this crate is empty: there is nothing in it but the component.
+//! In a native build this crate is empty, because it only contains the component.
 
 #![cfg(target_arch = "wasm32")]
 

@@ -1,4 +1,5 @@
-//! A component cannot reach into the memory of another, so `map-pages` answers `unsupported` and the engine copies.
+//! The component. It cannot access another component's memory, so `map-pages` fails with `unsupported` and the engine
+//! copies.
 
 #[allow(unsafe_code, reason = "generated: lifting and lowering at the border")]
 #[allow(

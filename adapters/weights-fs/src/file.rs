@@ -7,7 +7,7 @@ use std::io::{Error, ErrorKind, Read, Result, Seek, SeekFrom};
 /// A file that was opened for reading.
 #[derive(Debug)]
 pub struct OpenFile {
-    /// Its position means nothing between calls.
+    /// Its position is irrelevant between calls.
     file: RefCell<File>,
     size: u64,
 }
@@ -16,7 +16,7 @@ impl OpenFile {
     /// Opens the file at this path.
     ///
     /// # Errors
-    /// `NotFound` also for what lies outside of the folders that the host has opened; `InvalidInput` for what is no file.
+    /// `NotFound`, also for paths outside the folders that the host has opened; `InvalidInput` if it is not a file.
     pub fn open(path: &str) -> Result<Self> {
         let file = File::open(path)?;
         let metadata = file.metadata()?;
@@ -30,15 +30,15 @@ impl OpenFile {
         })
     }
 
-    /// Bytes, when it was opened.
+    /// The size in bytes when the file was opened.
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// Exactly `length` bytes from `offset`.
+    /// Reads exactly `length` bytes from `offset`.
     ///
     /// # Errors
-    /// `UnexpectedEof` where there are fewer: the file may be cut short while it is in use.
+    /// `UnexpectedEof` if there are fewer: the file may be truncated while it is in use.
     pub fn read(&self, offset: u64, length: usize) -> Result<Vec<u8>> {
         let mut bytes = vec![0; length];
         let mut file = self.file.borrow_mut();

@@ -1,6 +1,6 @@
 //! `gust:llm/weights` over `wasi:filesystem`: a name is a path in a folder that the host has opened (a *preopen*).
 //!
-//! [`OpenFile`] is the bytes, `component` the border. A program that holds its engine itself takes the bytes alone.
+//! [`OpenFile`] provides the bytes, `component` the interface. A program that links the engine in only uses the bytes.
 
 #[cfg(target_env = "p2")]
 mod component;

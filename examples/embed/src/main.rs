@@ -1,4 +1,4 @@
-//! gust in 40 lines: a stock Wasmtime, our WIT, `gust-solo.wasm`. From the root of the repository:
+//! gust in 40 lines, with a stock Wasmtime, gust's WIT and `gust-solo.wasm`. From the root of the repository:
 //!
 //! ```text
 //! cargo xtask compose
@@ -6,9 +6,9 @@
 //!     target/components/gust-solo.wasm models gust-stories-q8_0.gguf "Once upon a time"
 //! ```
 //!
-//! For a project of your own, copy this file and the folder `wit`, set `path` below to where that is now, and take the two
-//! dependencies that this example's `Cargo.toml` names. Build it with `--release`: Wasmtime's compiler becomes a part of the
-//! program, and compiles the component each time that it starts.
+//! For your own project, copy this file and the folder `wit`, set `path` below to the new location of the folder, and
+//! add the dependencies of this example's `Cargo.toml`. Build it with `--release`: Wasmtime's compiler becomes part of
+//! the program, and compiles the component each time the program starts.
 
 use std::io::Write;
 

@@ -1,7 +1,7 @@
 //! `strftime_now` without a clock: the sandbox has none, and a prompt should not change overnight.
 //!
-//! The moment is the variable `unix_time` (seconds since 1970 in UTC) where the caller gives it, and otherwise 26 July
-//! 2024, the date that Llama's templates use when they are told none.
+//! The time is the variable `unix_time` (seconds since 1970 in UTC) if the caller sets it, and otherwise 26 July 2024,
+//! the default date of Llama's templates.
 
 use minijinja::{Error, ErrorKind, State};
 
@@ -30,14 +30,14 @@ const DAYS: [&str; 7] = [
     "Sunday",
 ];
 
-/// The function: formats the moment as Python's `strftime` does in the C locale.
+/// The template function: formats the time like Python's `strftime` in the C locale.
 pub(super) fn strftime_now(state: &State, format: &str) -> Result<String, Error> {
     let time = match state.lookup("unix_time") {
         Some(time) if !time.is_none() && !time.is_undefined() => i64::try_from(time)?,
         _ => DEFAULT,
     };
     let moment =
-        Moment::new(time).ok_or_else(|| invalid("`unix_time` lies outside the years 1 to 9999"))?;
+        Moment::new(time).ok_or_else(|| invalid("`unix_time` is outside the years 1 to 9999"))?;
     let mut text = String::new();
     let mut chars = format.chars();
     while let Some(c) = chars.next() {
@@ -45,13 +45,14 @@ pub(super) fn strftime_now(state: &State, format: &str) -> Result<String, Error>
             text.push(c);
             continue;
         }
-        // glibc's `%-d` leaves the zeros out.
+        // glibc's `%-d` drops leading zeros.
         let (code, bare) = match chars.next() {
             Some('-') => (chars.next(), true),
             code => (code, false),
         };
         let part = code.and_then(|code| moment.part(code));
-        let part = part.ok_or_else(|| invalid(format!("strftime_now of the format `{format}`")))?;
+        let part =
+            part.ok_or_else(|| invalid(format!("unknown `strftime_now` format `{format}`")))?;
         let bare_part = part.trim_start_matches('0');
         text.push_str(match bare {
             true if bare_part.is_empty() => "0",
@@ -75,11 +76,11 @@ struct Moment {
 impl Moment {
     fn new(unix_time: i64) -> Option<Self> {
         let days = unix_time.div_euclid(86_400);
-        // From 1 January of the year 1 to the end of 9999.
+        // From 1 January of year 1 to the end of 9999.
         if !(-719_162..2_932_897).contains(&days) {
             return None;
         }
-        // Years begin in March, so that the leap day is their last (the usual way with the 400-year cycle).
+        // Years start in March, so the leap day is the last day (the usual algorithm for the 400-year cycle).
         let shifted = days + 719_468;
         let cycle = shifted.div_euclid(146_097);
         let day_of_cycle = shifted.rem_euclid(146_097);

@@ -1,9 +1,10 @@
-//! The engine: minijinja, with every value that a template makes weighed.
+//! The engine: minijinja, with a size check for every value that a template builds.
 //!
-//! minijinja's fuel pays for steps and bytes, but lists may hold one another: fifty times `x = [x, x]` is a value that
-//! takes 2^50 steps to print, and ten thousand times `x = [x]` one that overflows the stack when it is dropped. So the
-//! compiled template gets a check behind each instruction that makes a value of others, and before each that looks
-//! through whole values. A value beyond the limits is an error where it is made, and all others are harmless.
+//! minijinja's fuel accounts for steps and bytes, but lists can contain one another: `x = [x, x]` repeated fifty times
+//! builds a value that takes 2^50 steps to print, and `x = [x]` repeated ten thousand times one that overflows the
+//! stack when it is dropped. So the compiled template gets a check after each instruction that builds a value out of
+//! others, and before each instruction that traverses whole values. A value beyond the limits is an error where it is
+//! built, so all others are harmless.
 
 use std::collections::BTreeMap;
 
@@ -16,17 +17,18 @@ use minijinja::{AutoEscape, Environment, Error, ErrorKind, State};
 
 use super::{clock, json, methods};
 
-/// Steps of a template; each also pays for 64 bytes. A conversation of a thousand turns needs some ten thousand.
+/// The most steps of a template; each also pays for 64 bytes. A conversation of a thousand turns needs about ten
+/// thousand.
 pub(super) const FUEL: u64 = 1_000_000;
 /// How deep macros and loops may call one another.
 const MAX_RECURSION: usize = 100;
-/// Lists and maps within one another at most.
+/// The deepest nesting of lists and maps.
 const MAX_DEPTH: usize = 48;
-/// Values within a value at most, those that it holds twice counted twice.
+/// The most values within a value; a value that it contains twice counts twice.
 const MAX_NODES: usize = 1 << 18;
-/// Bytes of the texts within a value at most, counted in the same way.
+/// The most bytes of strings within a value, counted in the same way.
 const MAX_BYTES: usize = 1 << 24;
-/// Values that one step of fuel pays for when they are weighed.
+/// Values that one unit of fuel pays for when a value is weighed.
 const NODES_PER_FUEL: usize = 4;
 
 const CHECK: &str = "!value";
@@ -71,7 +73,7 @@ fn environment() -> Environment<'static> {
     environment.add_filter(CHECK_STORED, |state: &mut State, value: Value| {
         check(state, value, Namespaces::Refused)
     });
-    // Not of Jinja2, and what they give waits for what it was made of.
+    // Jinja2 does not have these, and their results are lazy: they keep their inputs alive.
     environment.remove_filter("chain");
     environment.remove_filter("zip");
     environment.add_test("sequence", is_sequence);
@@ -80,7 +82,7 @@ fn environment() -> Environment<'static> {
     environment
 }
 
-/// In Jinja2 whatever has a length and items: texts and maps, too.
+/// In Jinja2 a sequence is anything with a length and items, including strings and maps.
 fn is_sequence(value: &Value) -> bool {
     matches!(
         value.kind(),
@@ -88,14 +90,14 @@ fn is_sequence(value: &Value) -> bool {
     )
 }
 
-/// A namespace may be a variable, but not a part of a value: it could come to hold itself.
+/// A namespace may be a variable but not part of a value, because it could then contain itself.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Namespaces {
     Allowed,
     Refused,
 }
 
-/// The value itself, or a list of what it iterates over, so that no iterator waits for another one.
+/// Returns the value itself, or a list of the items that it iterates over, so that lazy iterators never stack up.
 fn check(state: &State, value: Value, namespaces: Namespaces) -> Result<Value, Error> {
     let Some(object) = value.as_object() else {
         return Ok(value);
@@ -105,7 +107,7 @@ fn check(state: &State, value: Value, namespaces: Namespaces) -> Result<Value, E
         return Ok(value);
     }
     if own || value.kind() == ValueKind::Plain && namespaces == Namespaces::Refused {
-        return Err(invalid("a namespace, loop or macro is stored in a value"));
+        return Err(invalid("a value contains a namespace, loop or macro"));
     }
     if matches!(value.kind(), ValueKind::Plain | ValueKind::Invalid) {
         return Ok(value);
@@ -120,19 +122,19 @@ fn check(state: &State, value: Value, namespaces: Namespaces) -> Result<Value, E
     Ok(value)
 }
 
-/// Lists that hold their items; others make them of something else when they are asked.
+/// Whether the type is a list that stores its items; other types compute them on demand.
 fn is_list(type_name: &str) -> bool {
     type_name.contains("Vec<") || type_name.contains("Tuple")
 }
 
-/// The engine's own objects, which change and may hold anything.
+/// Whether the type is one of the engine's own objects, which are mutable and may contain anything.
 fn is_own(type_name: &str) -> bool {
     ["Namespace", "Loop", "Macro", "Closure"]
         .iter()
         .any(|name| type_name.contains(name))
 }
 
-/// The number of values within a value, itself included. Takes no more steps than that or the limits.
+/// The number of values within a value, including itself. Takes no more steps than this number or the limits.
 pub(super) fn weigh(value: &Value) -> Result<usize, Error> {
     let (mut nodes, mut bytes) = (0usize, 0usize);
     let mut open: Vec<minijinja::value::ValueIter> = Vec::new();
@@ -142,19 +144,19 @@ pub(super) fn weigh(value: &Value) -> Result<usize, Error> {
             nodes += 1;
             bytes += value.as_str().map_or(0, str::len);
             if nodes > MAX_NODES || bytes > MAX_BYTES {
-                return Err(invalid("a value holds too much"));
+                return Err(invalid("a value is too large"));
             }
             if let Some(object) = value.as_object() {
                 if is_own(object.type_name()) || value.kind() == ValueKind::Plain {
-                    return Err(invalid("a namespace, loop or macro is stored in a value"));
+                    return Err(invalid("a value contains a namespace, loop or macro"));
                 }
                 if open.len() >= MAX_DEPTH {
                     return Err(invalid(format!(
-                        "lists and maps are nested more than {MAX_DEPTH} deep"
+                        "lists and maps are nested more than {MAX_DEPTH} levels deep"
                     )));
                 }
                 if value.kind() == ValueKind::Map {
-                    // Iterating over a map gives its keys.
+                    // Iterating over a map yields its keys.
                     open.push(values_of(&value)?.try_iter()?);
                 }
                 open.push(value.try_iter()?);
@@ -176,7 +178,7 @@ fn values_of(map: &Value) -> Result<Value, Error> {
     map.try_iter()?.map(|key| map.get_item(&key)).collect()
 }
 
-/// A copy of the code with the checks in it.
+/// Copies the code and inserts the checks.
 fn instrument<'s>(code: &Instructions<'s>, source: &'s str) -> Instructions<'s> {
     let all: Vec<_> = (0..).map_while(|at| code.get(at)).collect();
     let (mut places, mut place) = (Vec::with_capacity(all.len() + 1), 0);
@@ -206,7 +208,7 @@ fn instrument<'s>(code: &Instructions<'s>, source: &'s str) -> Instructions<'s> 
     instrumented
 }
 
-/// No slot of the engine's cache of filters.
+/// Not a slot in the engine's filter cache.
 const UNCACHED: u8 = u8::MAX;
 const TOP: Instruction<'static> = Instruction::ApplyFilter(CHECK, Some(1), UNCACHED);
 const STORED: Instruction<'static> = Instruction::ApplyFilter(CHECK_STORED, Some(1), UNCACHED);
@@ -214,7 +216,7 @@ const SWAP: Instruction<'static> = Instruction::Swap;
 
 type Code = &'static [Instruction<'static>];
 
-/// What is checked before and behind an instruction.
+/// The checks before and after an instruction.
 fn checks(instruction: &Instruction<'_>, previous: Option<&Instruction<'_>>) -> (Code, Code) {
     use Instruction::*;
     const BOTH: Code = &[SWAP, TOP, SWAP, TOP];
@@ -227,7 +229,7 @@ fn checks(instruction: &Instruction<'_>, previous: Option<&Instruction<'_>>) -> 
     match instruction {
         BuildList(_) | BuildTuple(_) | BuildMap(_) | Slice | Add | Mul => (&[], &[TOP]),
         Eq | Ne | Gt | Gte | Lt | Lte | In | StringConcat | CompareAndPreserve(_) => (BOTH, &[]),
-        // The value lies below the namespace that it is stored in.
+        // The value is below the namespace on the stack.
         SetAttr(_) => (&[SWAP, STORED, SWAP], &[]),
         GetItem => (&[TOP], &[]),
         PerformTest(_, Some(1), _) => (&[TOP], &[]),

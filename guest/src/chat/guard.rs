@@ -1,22 +1,24 @@
-//! The guard before the template engine: how deep a template is nested, and Hugging Face's `{% generation %}`.
+//! The guard in front of the template engine: it limits how deeply a template is nested, and replaces Hugging Face's
+//! `{% generation %}`.
 //!
-//! The engine parses and compiles by recursion and limits only some of it: a thousand `not`, `-`, `elif`, or a sum of ten
-//! thousand terms would overflow a small stack. So the tokens, made by the engine's own tokenizer, are counted first.
+//! The engine parses and compiles recursively and limits only part of the recursion: a thousand `not`, `-`, `elif`, or
+//! a sum of ten thousand terms would overflow a small stack. So the tokens, from the engine's own tokenizer, are
+//! counted first.
 
 use minijinja::machinery::{Span, Token, tokenize};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Error, ErrorKind};
 
-/// Statements within statements at most; each `elif` counts too.
+/// The deepest nesting of statements; each `elif` counts too.
 const MAX_NESTING: u32 = 64;
-/// Operators on the way to the innermost part of an expression at most.
+/// The most operators on the way to the innermost part of an expression.
 const MAX_OPERATORS: u32 = 128;
-/// Macros and `call` blocks at most: each may hold on to the one before.
+/// The most macros and `call` blocks: each may keep the previous one alive.
 const MAX_MACROS: u32 = 100;
-/// Brackets within brackets at most.
+/// The deepest nesting of brackets.
 const MAX_BRACKETS: usize = 24;
 
-/// Checks a template, and gives it as the engine can read it.
+/// Checks a template, and returns it in the form that the engine can parse.
 pub(super) fn check(source: &str, syntax: &SyntaxConfig) -> Result<String, (Error, u32)> {
     let mut depth = Depth::default();
     let mut changes = Vec::new();
@@ -57,11 +59,11 @@ enum Block {
 
 #[derive(Default)]
 struct Depth {
-    /// Of each open statement: how deep it makes what follows.
+    /// For each open statement: how many levels deep it nests what follows.
     statements: Vec<u32>,
-    /// A `set` without a value is a statement that is open.
+    /// Whether the statement is a `set` that has no value so far; without one it stays open.
     open_set: bool,
-    /// Of each open bracket: operators since it or the last comma.
+    /// For each open bracket: the operators since it or the last comma.
     brackets: Vec<u32>,
     operators: u32,
     total: u32,
@@ -125,13 +127,13 @@ impl Depth {
     fn check(&self) -> Result<(), Error> {
         let nesting: u32 = self.statements.iter().sum();
         let detail = if nesting > MAX_NESTING {
-            format!("statements are nested more than {MAX_NESTING} deep")
+            format!("statements are nested more than {MAX_NESTING} levels deep")
         } else if self.brackets.len() > MAX_BRACKETS {
-            format!("brackets are nested more than {MAX_BRACKETS} deep")
+            format!("brackets are nested more than {MAX_BRACKETS} levels deep")
         } else if self.macros > MAX_MACROS {
             format!("there are more than {MAX_MACROS} macros")
         } else if self.total > MAX_OPERATORS {
-            format!("an expression has more than {MAX_OPERATORS} operators on end")
+            format!("an expression has more than {MAX_OPERATORS} operators in a row")
         } else {
             return Ok(());
         };

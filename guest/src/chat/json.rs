@@ -1,4 +1,4 @@
-//! `tojson`, as templates of Hugging Face know it: Python's `json.dumps` without ASCII escapes.
+//! `tojson` as in Hugging Face's templates: Python's `json.dumps` without ASCII escapes.
 
 use std::fmt::Write;
 
@@ -7,9 +7,9 @@ use minijinja::{Error, ErrorKind, State};
 
 use super::methods::pay;
 
-/// Values nested deeper than this are refused.
+/// Values nested deeper than this are rejected.
 const MAX_DEPTH: usize = 64;
-/// Indentation of at most this many bytes per level.
+/// The largest indentation per level, in bytes.
 const MAX_INDENT: usize = 16;
 
 /// The filter: `tojson(value, ensure_ascii=false, indent=none, separators=none, sort_keys=false)`.
@@ -19,7 +19,7 @@ pub(super) fn tojson(state: &mut State, value: &Value, options: Kwargs) -> Resul
         None => None,
         Some(indent) => Some(match indent.as_str() {
             Some(text) if text.len() <= MAX_INDENT => text.to_string(),
-            Some(_) => return Err(invalid("tojson with such an indent")),
+            Some(_) => return Err(invalid("the indent of `tojson` is too long")),
             None => " ".repeat(usize::try_from(indent)?.min(MAX_INDENT)),
         }),
     };
@@ -28,7 +28,7 @@ pub(super) fn tojson(state: &mut State, value: &Value, options: Kwargs) -> Resul
     let (item, key) = match separators.as_deref() {
         None => (default, ": "),
         Some([item, key]) => (item.as_str(), key.as_str()),
-        Some(_) => return Err(invalid("`separators` of tojson must be two texts")),
+        Some(_) => return Err(invalid("`separators` of `tojson` must be two strings")),
     };
     let mut writer = Writer {
         state,
@@ -50,7 +50,7 @@ pub(super) fn tojson(state: &mut State, value: &Value, options: Kwargs) -> Resul
 struct Writer<'a, 's, 't, 'e> {
     state: &'s mut State<'t, 'e>,
     text: String,
-    /// Bytes of `text` that are paid for.
+    /// Bytes of `text` already paid for.
     paid: usize,
     indent: Option<&'a str>,
     item: &'a str,
@@ -61,12 +61,12 @@ struct Writer<'a, 's, 't, 'e> {
 
 impl Writer<'_, '_, '_, '_> {
     fn value(&mut self, value: &Value, depth: usize) -> Result<(), Error> {
-        // One step for each value and for what has been written since.
+        // Pays one step for the value, and for the text written since the last one.
         self.state.consume_fuel(1)?;
         let written = self.text.len() - std::mem::replace(&mut self.paid, self.text.len());
         pay(self.state, written)?;
         if depth > MAX_DEPTH {
-            return Err(invalid("tojson of a value that is nested too deep"));
+            return Err(invalid("`tojson` of a value that is nested too deeply"));
         }
         match value.kind() {
             ValueKind::None => self.text.push_str("null"),
@@ -85,7 +85,7 @@ impl Writer<'_, '_, '_, '_> {
                 }
                 self.close(first, depth, ']');
             }
-            kind => return Err(invalid(format!("tojson of {kind}"))),
+            kind => return Err(invalid(format!("`tojson` does not support {kind}"))),
         }
         Ok(())
     }
@@ -106,7 +106,11 @@ impl Writer<'_, '_, '_, '_> {
                     self.value(&key, depth)?;
                     self.text.push('"');
                 }
-                kind => return Err(invalid(format!("tojson of a map with {kind} as key"))),
+                kind => {
+                    return Err(invalid(format!(
+                        "`tojson` does not support {kind} as a map key"
+                    )));
+                }
             }
             self.text.push_str(self.key);
             self.value(&map.get_item(&key)?, depth + 1)?;
@@ -204,7 +208,7 @@ fn invalid(detail: impl Into<std::borrow::Cow<'static, str>>) -> Error {
 mod tests {
     use super::float;
 
-    /// What Python 3.11 prints.
+    /// Expected values: Python 3.11's output.
     #[test]
     fn floats_are_those_of_python() {
         let expected = [

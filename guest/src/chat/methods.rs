@@ -1,16 +1,17 @@
 //! The methods of Python's strings, lists and dictionaries that templates call.
 //!
-//! Most are minijinja-contrib's. Those that can make much of little (`replace`, `join`, `format`) pay for what they will
-//! make before they make it, because the engine charges only what they have made; and some are missing there.
+//! Most are minijinja-contrib's. Here are those that it lacks, and those that can turn a small input into a large
+//! output (`replace`, `join`, `format`): they pay for their output before they produce it, because the engine only
+//! charges for output that already exists.
 
 use minijinja::value::{Value, ValueKind, from_args};
 use minijinja::{Error, ErrorKind, State};
 use minijinja_contrib::pycompat::unknown_method_callback;
 
-/// Bytes that one step of fuel pays for.
+/// Bytes per unit of fuel.
 pub(super) const BYTES_PER_FUEL: usize = 64;
 
-/// What a value's method gives.
+/// Calls a method of a value.
 pub(super) fn call(
     state: &mut State,
     value: &Value,
@@ -25,7 +26,7 @@ pub(super) fn call(
         None if args.iter().any(|arg| arg.as_object().is_some()) && method != "get" => {
             Err(Error::new(
                 ErrorKind::InvalidOperation,
-                format!("`{method}` of a list or map"),
+                format!("`{method}` does not take a list or map"),
             ))
         }
         None => match (value.kind(), method) {
@@ -34,11 +35,14 @@ pub(super) fn call(
                 let (wanted,): (Value,) = from_args(args)?;
                 let mut items = value.try_iter()?;
                 let at = items.position(|item| item == wanted);
-                at.map(Value::from).ok_or_else(|| missing("the list"))
+                at.map(Value::from).ok_or_else(|| missing("list"))
             }
-            (_, "get") if args.first().is_some_and(|key| key.as_object().is_some()) => Err(
-                Error::new(ErrorKind::InvalidOperation, "`get` of a list or map"),
-            ),
+            (_, "get") if args.first().is_some_and(|key| key.as_object().is_some()) => {
+                Err(Error::new(
+                    ErrorKind::InvalidOperation,
+                    "`get` does not take a list or map",
+                ))
+            }
             _ => unknown_method_callback(state, value, method, args),
         },
     }
@@ -67,7 +71,7 @@ fn string(
                 let item = item.as_str().ok_or_else(|| {
                     Error::new(
                         ErrorKind::InvalidOperation,
-                        format!("join of {}, not of texts", item.kind()),
+                        format!("`join` takes strings, found {}", item.kind()),
                     )
                 })?;
                 let separator = if nth > 0 { text } else { "" };
@@ -78,7 +82,7 @@ fn string(
             Ok(Value::from(joined))
         }
         "format" => {
-            // A width or a precision of more than three digits is an attack.
+            // More than three digits of width or precision are an attack.
             let long_number = text
                 .as_bytes()
                 .windows(4)
@@ -89,12 +93,12 @@ fn string(
             if long_number || container {
                 return Err(Error::new(
                     ErrorKind::InvalidOperation,
-                    "format of such a width or of a list or map",
+                    "`format` takes no list or map, and no number of more than three digits",
                 ));
             }
             unknown_method_callback(state, value, method, args)
         }
-        // A list costs more than its text.
+        // A list takes more memory than its text.
         "split" | "splitlines" => {
             pay(state, text.len().saturating_mul(8))?;
             unknown_method_callback(state, value, method, args)
@@ -107,7 +111,7 @@ fn string(
                 Some("") => {
                     return Err(Error::new(
                         ErrorKind::InvalidOperation,
-                        "rsplit by an empty text",
+                        "`rsplit` does not take an empty separator",
                     ));
                 }
                 Some(separator) => text.rsplitn(most, separator).map(Value::from).collect(),
@@ -117,7 +121,7 @@ fn string(
                 None => {
                     return Err(Error::new(
                         ErrorKind::InvalidOperation,
-                        "rsplit by white space and a number",
+                        "`rsplit` with a limit needs a separator",
                     ));
                 }
             };
@@ -148,7 +152,7 @@ fn string(
         "index" => {
             let found = unknown_method_callback(state, value, "find", args)?;
             if found == Value::from(-1) {
-                Err(missing("the text"))
+                Err(missing("string"))
             } else {
                 Ok(found)
             }
@@ -160,11 +164,11 @@ fn string(
 fn missing(place: &str) -> Error {
     Error::new(
         ErrorKind::InvalidOperation,
-        format!("what index looks for is not in {place}"),
+        format!("`index`: the value is not in the {place}"),
     )
 }
 
-/// Pays for work on this many bytes.
+/// Pays for processing this many bytes.
 pub(super) fn pay(state: &State, bytes: usize) -> Result<(), Error> {
     state.consume_fuel((bytes / BYTES_PER_FUEL) as u64)
 }

@@ -1,10 +1,10 @@
-//! Chat templates: a conversation to the prompt that a model was trained on.
+//! Chat templates turn a conversation into a prompt in the format that the model was trained on.
 //!
-//! Models carry a Jinja2 template that is written for Hugging Face's `apply_chat_template`. It is rendered here with
-//! minijinja as that function does it: blocks are trimmed, and `raise_exception`, `strftime_now`, `tojson`, `break`,
-//! `continue`, `{% generation %}` and the methods of Python's strings, lists and dictionaries are there. A template is
-//! hostile until it has ended: its nesting is checked before it is read (`guard`), and its work, its memory and its
-//! output are limited. `clock` and `json` are the functions that need more than a line.
+//! Models carry a Jinja2 template written for Hugging Face's `apply_chat_template`. It is rendered here with minijinja
+//! in the same way as that function: blocks are trimmed, and `raise_exception`, `strftime_now`, `tojson`, `break`,
+//! `continue`, `{% generation %}` and the methods of Python's strings, lists and dictionaries are available. A template
+//! is treated as hostile until it has finished: its nesting is checked before it is parsed (`guard`), and its work,
+//! memory and output are limited. `clock` and `json` are the functions that need more than a line.
 
 mod clock;
 mod engine;
@@ -21,49 +21,49 @@ use minijinja::{ErrorKind, context};
 use crate::error::{Error, Result, invalid_argument, invalid_model};
 use crate::tokenizer::MAX_TEXT_LEN;
 
-/// The length of a template at most, in bytes. The longest that are known have 30,000.
+/// The longest allowed template, in bytes. The longest known ones have 30,000.
 pub const MAX_TEMPLATE_LEN: usize = 1 << 18;
 /// One turn of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// `system`, `user`, `assistant`, or what else the template knows.
+    /// `system`, `user`, `assistant`, or any other role that the template knows.
     pub role: String,
-    /// The text.
+    /// The message text.
     pub content: String,
 }
 
-/// Whose template it is, which decides whose mistake an error is.
+/// Who supplied the template, which decides who is blamed for an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
-    /// The model's: errors are `invalid-model`.
+    /// The model: errors are `invalid-model`.
     Model,
-    /// The caller's: errors are `invalid-argument`.
+    /// The caller: errors are `invalid-argument`.
     Caller,
 }
 
-/// What a template gets beside the conversation.
+/// A template's inputs besides the conversation.
 #[derive(Debug, Clone, Copy)]
 pub struct ChatOptions<'a> {
-    /// Whose template it is.
+    /// Who supplied the template.
     pub origin: Origin,
-    /// Ends with the head of an answer.
+    /// Ends the prompt with the header of the assistant's answer.
     pub add_generation_prompt: bool,
     /// The name of the begin-of-sequence token, if there is one.
     pub bos_token: Option<&'a str>,
     /// The name of the end-of-sequence token, if there is one.
     pub eos_token: Option<&'a str>,
-    /// More variables (`tools`, `documents`, `enable_thinking`, ...): a JSON object as text. They win over the others,
-    /// `messages` too, so that messages may have more than a role and a text. `unix_time` is what `strftime_now` takes
-    /// for now.
+    /// Additional variables (`tools`, `documents`, `enable_thinking`, ...), as the text of a JSON object. They override
+    /// the other variables, including `messages`, so messages can have more than a role and a text. `unix_time` is the
+    /// current time for `strftime_now`.
     pub variables: Option<&'a str>,
 }
 
-/// Renders a conversation. A template reads the names of control tokens, so tokenize the result with `parse_special`.
+/// Renders a conversation. Templates write control tokens by name, so tokenize the result with `parse_special`.
 ///
 /// # Errors
-/// `invalid-model` or `invalid-argument` (see [`Origin`]) for a template that is broken, too long or nested too deep, takes
-/// too many steps or gives too long a text; `invalid-argument` for variables that are no JSON object and for a
-/// conversation that the template refuses.
+/// `invalid-model` or `invalid-argument` (see [`Origin`]) for a template that is broken, too long or nested too deeply,
+/// takes too many steps, or produces too long a text; `invalid-argument` for variables that are not a JSON object and
+/// for a conversation that the template rejects.
 pub fn render(template: &str, messages: &[Message], options: &ChatOptions<'_>) -> Result<String> {
     let message = |Message { role, content }: &Message| context! { role, content };
     let mut variables = BTreeMap::from([
@@ -138,7 +138,7 @@ fn render_with(template: &str, variables: Value, origin: Origin) -> Result<Strin
     }
 }
 
-/// What a template says of a conversation that it does not take.
+/// The message of a template that rejects a conversation.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct Refusal(String);
@@ -152,7 +152,11 @@ fn convert(error: &minijinja::Error, fail: impl Fn(String, String) -> Error) -> 
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(current) = cause {
         if let Some(Refusal(message)) = current.downcast_ref() {
-            return invalid_argument("messages", "what the chat template takes", message);
+            return invalid_argument(
+                "messages",
+                "messages that the chat template accepts",
+                message,
+            );
         }
         cause = current.source();
     }

@@ -1,4 +1,4 @@
-//! Chat templates against Jinja2, and against those who write hostile ones.
+//! Tests chat templates against Jinja2's output, and with hostile templates.
 
 mod cases;
 mod hostile;

@@ -1,4 +1,4 @@
-//! Records of the contract from and to the types of this library.
+//! Converts between the contract's records and this library's types.
 
 use super::wit;
 use crate::chat::Message;
@@ -11,9 +11,9 @@ use crate::session::{
     Event, FinishReason, GenerationOptions, SessionOptions, SpeculationOptions, Usage,
 };
 
-/// Longer strings of metadata are cut, in bytes.
+/// Longer metadata strings are truncated to this many bytes.
 const MAX_VALUE: usize = 65_536;
-/// Elements of an array that are shown.
+/// How many elements of an array are shown.
 const SHOWN_ELEMENTS: usize = 8;
 
 impl From<Error> for wit::Error {
@@ -48,7 +48,7 @@ impl From<Mismatch> for wit::Mismatch {
 
 pub(super) fn no_template() -> wit::Error {
     let subject = "tokenizer.chat_template";
-    let expected = "a chat template in the model, or one given with the call";
+    let expected = "a chat template in the model or in the call's options";
     invalid_argument(subject, expected, "none").into()
 }
 
@@ -137,7 +137,8 @@ pub(super) fn usage(usage: Usage) -> wit::Usage {
     }
 }
 
-/// What is known with what was loaded: of the metadata alone, numbers that are missing or wrong there are 0.
+/// What is known from the parts that were loaded. If only the metadata was loaded, numbers that are missing or wrong in
+/// it are 0.
 pub(super) fn info(model: &Model) -> wit::ModelInfo {
     let gguf = model.gguf();
     let metadata = &gguf.metadata;

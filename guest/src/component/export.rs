@@ -1,4 +1,4 @@
-//! The component itself: an engine for whoever instantiates it.
+//! The component itself, which exports the engine.
 
 use std::rc::Rc;
 

@@ -1,4 +1,4 @@
-//! What the component asks of its surroundings, as the traits of this library.
+//! The component's imports, as this library's traits.
 
 use super::bindings::gust::llm::collective;
 use super::bindings::gust::llm::weights::{self, WeightsError};
@@ -6,7 +6,7 @@ use crate::blob::Blob;
 use crate::error::{Error, Result};
 use crate::model::Group;
 
-/// A blob of the provider.
+/// A blob of the weights provider.
 pub(super) struct Weights(weights::Blob);
 
 impl Weights {
@@ -24,7 +24,7 @@ impl Blob for Weights {
         let bytes = self.0.read(offset, length as u32).map_err(error)?;
         if bytes.len() != length {
             let found = format!(
-                "asked for {length} bytes, the provider gave {}",
+                "expected {length} bytes from the provider, found {}",
                 bytes.len()
             );
             return Err(Error::Io(found));
@@ -46,14 +46,14 @@ fn error(error: WeightsError) -> Error {
         WeightsError::NotFound(name) => Error::NotFound(name),
         WeightsError::Denied(reason) => Error::Io(format!("access denied: {reason}")),
         WeightsError::OutOfRange(size) => {
-            Error::Io(format!("a range behind the end of {size} bytes"))
+            Error::Io(format!("range past the end of a blob of {size} bytes"))
         }
-        WeightsError::Unsupported => Error::Io("the provider cannot do this".to_owned()),
+        WeightsError::Unsupported => Error::Io("the provider does not support this".to_owned()),
         WeightsError::Io(reason) => Error::Io(reason),
     }
 }
 
-/// The group as the host makes it. Rank and size do not change, so what counts is what they were at first.
+/// The group that the host provides. Rank and size do not change, so the first values are kept.
 pub(super) struct Instances {
     rank: usize,
     size: usize,
@@ -63,7 +63,7 @@ impl Instances {
     pub(super) fn new() -> Self {
         let size = collective::size().max(1);
         Self {
-            // A host that counts wrongly gets a group it can be part of.
+            // If the host's numbers are wrong, the rank still lies within the group.
             rank: collective::rank().min(size - 1) as usize,
             size: size as usize,
         }

@@ -1,7 +1,7 @@
-//! The contract for a program that holds the engine itself, where there is no component to import it from.
+//! The contract for a program that links the engine in, where there is no component to import it from.
 //!
-//! The names and signatures are those that bindings of an imported engine have, so that one program is compiled for
-//! either. What no program has asked for yet is not here.
+//! The names and signatures match the bindings of an imported engine, so the same program compiles with either. It has
+//! only the functions that a program has needed so far.
 
 use std::rc::Rc;
 
@@ -16,11 +16,11 @@ pub use wit::{
 /// A loaded model.
 pub struct Model(ModelHandle);
 
-/// A sequence of tokens and how it goes on.
+/// A sequence of tokens and how it continues.
 pub struct Session(SessionHandle);
 
 impl Model {
-    /// Loads what `load-model` would find under a name.
+    /// Loads a model from the blob that `load-model` would find by name.
     ///
     /// # Errors
     /// `invalid-model`, `unsupported`, `out-of-memory`, `io`.
@@ -28,20 +28,20 @@ impl Model {
         Ok(Self(ModelHandle::load(blob, options, Rc::new(Solo))?))
     }
 
-    /// What it says of itself.
+    /// What the model's file says about it.
     pub fn info(&self) -> ModelInfo {
         self.0.info()
     }
 
-    /// Text to tokens.
+    /// Turns text into tokens.
     ///
     /// # Errors
-    /// `invalid-argument` if only the metadata were loaded.
+    /// `invalid-argument` if only the metadata was loaded.
     pub fn tokenize(&self, text: &str, options: TokenizeOptions) -> Result<Vec<u32>, Error> {
         self.0.tokenize(text.to_owned(), options)
     }
 
-    /// A conversation to the prompt that its template makes of it.
+    /// Renders a conversation into a prompt with the model's chat template.
     ///
     /// # Errors
     /// `invalid-argument`, `unsupported`.
@@ -53,7 +53,7 @@ impl Model {
         self.0.render_chat(messages.to_vec(), options.clone())
     }
 
-    /// An empty session.
+    /// Creates an empty session.
     ///
     /// # Errors
     /// `invalid-argument`, `out-of-memory`.
@@ -63,7 +63,7 @@ impl Model {
 }
 
 impl Session {
-    /// Sets how the next tokens are chosen, and begins a new answer.
+    /// Sets how the next tokens are chosen, and starts a new answer.
     ///
     /// # Errors
     /// `invalid-argument`.
@@ -71,7 +71,7 @@ impl Session {
         self.0.configure(options.clone())
     }
 
-    /// Appends some of `tokens`, and says how many.
+    /// Appends some of `tokens` and returns how many.
     ///
     /// # Errors
     /// `invalid-argument`, `prompt-too-long`.
@@ -79,7 +79,7 @@ impl Session {
         self.0.feed(tokens.to_vec())
     }
 
-    /// The next token, or the end.
+    /// Chooses the next token, or returns why the answer has ended.
     ///
     /// # Errors
     /// `context-full`, `invalid-argument`.

@@ -1,8 +1,8 @@
-//! GGUF, the file format of models: `header, metadata, table of tensors, padding, data`.
+//! GGUF, the file format of models: `header, metadata, tensor table, padding, data`.
 //!
 //! Source: ggml's `docs/gguf.md`, versions 2 and 3, little-endian. A file is hostile until it is checked: each count,
-//! length, dimension, type and offset is compared with the bytes that the file really has before anything is allocated
-//! for it. In the order of reading: `value` (metadata), `types` (tensor types), `read`, [`write`].
+//! length, dimension, type and offset is compared with the file's actual bytes before anything is allocated for it. In
+//! reading order: `value` (metadata), `types` (tensor types), `read`, [`write`].
 
 mod read;
 mod types;

@@ -1,4 +1,4 @@
-//! The reader: a blob in, checked metadata and a checked table of tensors out. No tensor data is touched.
+//! The reader: a blob in, checked metadata and a checked tensor table out. It does not touch tensor data.
 
 use std::collections::HashMap;
 
@@ -9,11 +9,11 @@ use crate::error::{Result, invalid_model, unsupported};
 
 const MAGIC: [u8; 4] = *b"GGUF";
 const DEFAULT_ALIGNMENT: u32 = 32;
-/// An alignment above this is no layout, it is an attack.
+/// An alignment above this is an attack, not a layout.
 const MAX_ALIGNMENT: u32 = 65_536;
-/// GGUF's limit for the length of a key, in bytes.
+/// GGUF's limit on the length of a key, in bytes.
 const MAX_KEY: u64 = 65_535;
-/// ggml's limit for the length of a tensor's name, in bytes, without the final zero.
+/// ggml's limit on the length of a tensor's name, in bytes, without the terminating zero.
 const MAX_NAME: u64 = 63;
 const MAX_DIMS: u32 = 4;
 /// Headers of real models stay below 30 MB.
@@ -21,45 +21,45 @@ const MAX_HEADER: u64 = 1 << 28;
 /// How much of the header is fetched at a time, in bytes.
 const CHUNK: u64 = 1 << 20;
 
-/// A file's metadata and table of tensors.
+/// A file's metadata and tensor table.
 #[derive(Debug, Clone)]
 pub struct Gguf {
     /// 2 or 3.
     pub version: u32,
     /// All keys and values.
     pub metadata: Metadata,
-    /// All tensors, in the order of the file.
+    /// All tensors, in file order.
     pub tensors: Vec<TensorInfo>,
-    /// Where the tensors' data begin, in bytes.
+    /// The offset of the tensor data, in bytes.
     pub data_offset: u64,
-    /// Bytes to whose multiples the data of each tensor are padded.
+    /// The alignment that each tensor's data is padded to, in bytes.
     alignment: u64,
     by_name: HashMap<String, usize>,
 }
 
-/// One row of the table of tensors.
+/// One row of the tensor table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TensorInfo {
-    /// Such as `blk.0.attn_q.weight`.
+    /// For example `blk.0.attn_q.weight`.
     pub name: String,
-    /// The type of its elements.
+    /// The element type.
     pub ty: TensorType,
-    /// Elements per dimension, the fastest first; 1 to 4 of them.
+    /// Elements per dimension, the fastest-varying first; 1 to 4 dimensions.
     pub shape: Vec<u64>,
-    /// Bytes from the start of the file.
+    /// The offset from the start of the file, in bytes.
     pub offset: u64,
-    /// Bytes.
+    /// The size in bytes.
     pub size: u64,
-    /// Where the number of its type is, in bytes from the start of the file.
+    /// The position of its type number, in bytes from the start of the file.
     pub(crate) type_at: u64,
 }
 
 impl Gguf {
-    /// Reads and checks all that comes before the data.
+    /// Reads and checks everything before the tensor data.
     ///
     /// # Errors
-    /// `invalid-model` for anything that the format does not allow or the file's size contradicts, `unsupported` for
-    /// another version, byte order or tensor type, `io`.
+    /// `invalid-model` for anything that the format does not allow or that the file's size contradicts, `unsupported`
+    /// for an unknown version, byte order or tensor type, `io`.
     pub fn read(blob: &dyn Blob) -> Result<Self> {
         let mut reader = Reader::new(blob);
         let header = read_header(&mut reader)?;
@@ -78,25 +78,25 @@ impl Gguf {
         })
     }
 
-    /// Checks that the data of every tensor, with their padding, lie within a file of `file_size` bytes.
+    /// Checks that every tensor's data, including its padding, lies within a file of `file_size` bytes.
     ///
     /// # Errors
     /// `invalid-model`, naming the first tensor that does not.
     pub fn check_data(&self, file_size: u64) -> Result<()> {
-        // No overflow: `place_tensors` has checked the sums.
+        // This cannot overflow: `place_tensors` has checked the sums.
         let end =
             |tensor: &TensorInfo| tensor.offset + tensor.size.next_multiple_of(self.alignment);
         match self.tensors.iter().find(|tensor| end(tensor) > file_size) {
             Some(tensor) => Err(invalid_model(
                 format!("data of tensor `{}`", tensor.name),
                 format!("a file of at least {} bytes", end(tensor)),
-                format!("one of {file_size} bytes; it is cut short, get it again"),
+                format!("one of {file_size} bytes; it is cut short, download it again"),
             )),
             None => Ok(()),
         }
     }
 
-    /// The tensor of this name.
+    /// The tensor with this name.
     pub fn tensor(&self, name: &str) -> Option<&TensorInfo> {
         self.by_name.get(name).map(|&at| &self.tensors[at])
     }
@@ -113,8 +113,8 @@ fn read_header(reader: &mut Reader<'_>) -> Result<Header> {
     if magic != MAGIC {
         return Err(invalid_model(
             "file",
-            "a GGUF file, which begins with `GGUF`",
-            format!("one that begins with `{}`", magic.escape_ascii()),
+            "a GGUF file, which starts with `GGUF`",
+            format!("one that starts with `{}`", magic.escape_ascii()),
         ));
     }
     let version = reader.u32("version")?;
@@ -179,7 +179,7 @@ fn alignment(metadata: &Metadata) -> Result<u64> {
 
 type TensorTable = (Vec<TensorInfo>, HashMap<String, usize>);
 
-/// The table as written: offsets are still relative to the data section.
+/// The table as stored: offsets are still relative to the data section.
 fn read_tensors(reader: &mut Reader<'_>, n_tensors: u64) -> Result<TensorTable> {
     let (mut tensors, mut by_name) = (Vec::new(), HashMap::new());
     for nth in 0..n_tensors {
@@ -210,14 +210,18 @@ fn read_tensor(reader: &mut Reader<'_>, name: String) -> Result<TensorInfo> {
     let ty = TensorType::from_id(id).ok_or_else(|| {
         unsupported(
             &subject,
-            "a tensor type of ggml or a packed one",
+            "a tensor type of ggml or gust",
             format!("type {id}"),
         )
     })?;
     if !shape[0].is_multiple_of(ty.block_len()) {
         return Err(invalid_model(
             subject,
-            format!("rows of whole {} blocks of {}", ty.name(), ty.block_len()),
+            format!(
+                "rows of whole {} blocks, {} elements each",
+                ty.name(),
+                ty.block_len()
+            ),
             format!("rows of {} elements", shape[0]),
         ));
     }
@@ -226,9 +230,7 @@ fn read_tensor(reader: &mut Reader<'_>, name: String) -> Result<TensorInfo> {
         .try_fold(1u64, |product, &dim| product.checked_mul(dim))
         .filter(|&elements| i64::try_from(elements).is_ok())
         .and_then(|elements| (elements / ty.block_len()).checked_mul(ty.block_bytes()))
-        .ok_or_else(|| {
-            invalid_model(&subject, "a size below 2^63 elements", format!("{shape:?}"))
-        })?;
+        .ok_or_else(|| invalid_model(&subject, "fewer than 2^63 elements", format!("{shape:?}")))?;
     let offset = reader.u64(&subject)?;
     Ok(TensorInfo {
         name,
@@ -240,7 +242,7 @@ fn read_tensor(reader: &mut Reader<'_>, name: String) -> Result<TensorInfo> {
     })
 }
 
-/// Checks that the tensors follow one another without gaps, as ggml demands, and makes their offsets absolute.
+/// Checks that the tensors follow one another without gaps, as ggml requires, and makes their offsets absolute.
 fn place_tensors(tensors: &mut [TensorInfo], data_offset: u64, alignment: u64) -> Result<()> {
     let mut next = 0u64;
     for tensor in tensors {
@@ -252,13 +254,13 @@ fn place_tensors(tensors: &mut [TensorInfo], data_offset: u64, alignment: u64) -
         next = end
             .and_then(|end| end.checked_next_multiple_of(alignment))
             .filter(|next| next.checked_add(data_offset).is_some())
-            .ok_or_else(|| invalid_model(&subject, "an end below 2^64", "one behind it"))?;
+            .ok_or_else(|| invalid_model(&subject, "an end below 2^64", "a larger one"))?;
         tensor.offset += data_offset;
     }
     Ok(())
 }
 
-/// Reads forward through a blob, never beyond its end.
+/// Reads forward through a blob, never past its end.
 struct Reader<'a> {
     blob: &'a dyn Blob,
     size: u64,
@@ -266,7 +268,7 @@ struct Reader<'a> {
     buffer: Vec<u8>,
     /// Bytes of `buffer` that have been consumed.
     at: usize,
-    /// The place of `buffer` in the blob.
+    /// The offset of `buffer` in the blob.
     start: u64,
 }
 
@@ -289,13 +291,13 @@ impl<'a> Reader<'a> {
         self.size - self.position()
     }
 
-    /// The next `length` bytes. `subject` names what is read, for the message.
+    /// Reads the next `length` bytes. `subject` names what is read, for the error message.
     fn bytes(&mut self, subject: &str, length: u64) -> Result<&[u8]> {
         if length > self.remaining() {
             return Err(invalid_model(
                 subject,
                 format!("{length} bytes"),
-                format!("{} up to the end of the file", self.remaining()),
+                format!("{} before the end of the file", self.remaining()),
             ));
         }
         if self.position() + length > MAX_HEADER {
@@ -334,12 +336,12 @@ impl<'a> Reader<'a> {
         Ok(u64::from_le_bytes(self.array(subject)?))
     }
 
-    /// A number of things of at least `min_size` bytes each, which must fit in what remains.
+    /// Reads a number of items of at least `min_size` bytes each, which must fit into the rest of the file.
     fn count(&mut self, subject: &str, min_size: u64) -> Result<u64> {
         let count = self.u64(subject)?;
         let most = self.remaining() / min_size;
         if count > most {
-            let expected = format!("at most {most}, which is what the file has room for");
+            let expected = format!("at most {most}, as many as fit into the file");
             return Err(invalid_model(subject, expected, count));
         }
         Ok(count)
@@ -358,7 +360,7 @@ impl<'a> Reader<'a> {
             return Err(invalid_model(subject, format!("1 to {most} bytes"), found));
         }
         String::from_utf8(self.bytes(subject, length)?.to_vec())
-            .map_err(|_| invalid_model(subject, "UTF-8", "other bytes"))
+            .map_err(|_| invalid_model(subject, "UTF-8", "invalid UTF-8"))
     }
 
     fn value_type(&mut self, key: &str) -> Result<ValueType> {
@@ -394,7 +396,7 @@ impl<'a> Reader<'a> {
         let size = element_type.min_size();
         let count = self.count(key, size)?;
         if element_type != ValueType::String {
-            // No overflow: `count` was compared with what remains.
+            // This cannot overflow: `count` was checked against the bytes that remain.
             return Ok(Array {
                 element_type,
                 bytes: self.bytes(key, count * size)?.to_vec(),

@@ -1,9 +1,9 @@
-//! The types of tensors: numbers, names and block sizes, ggml's but for the packed ones. Which of them the engine computes
-//! with is said by [`crate::quant`]; the others are known so that their sizes can be checked and their names shown.
+//! Tensor types: numbers, names and block sizes, ggml's except for the packed ones. [`crate::quant`] defines which of
+//! them the engine computes with; the others are listed so that their sizes can be checked and their names shown.
 
 /// A tensor type: ggml's, and gust's packed ones (`_X4`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "the names are the formats'")]
+#[expect(missing_docs, reason = "the variants are the names of the formats")]
 #[expect(non_camel_case_types, reason = "the names are ggml's")]
 pub enum TensorType {
     F32,
@@ -84,12 +84,12 @@ const TABLE: [(TensorType, u32, &str, u64, u64); 37] = [
     (NVFP4, 40, "NVFP4", 64, 36),
     (Q1_0, 41, "Q1_0", 128, 18),
     (Q2_0, 42, "Q2_0", 64, 18),
-    // gust's own: rows four by four, see `quant::packed`.
+    // gust's own: rows interleaved in groups of four, see `quant::packed`.
     (Q4_0_X4, 0x6775_7302, "Q4_0_X4", 32, 18),
     (Q8_0_X4, 0x6775_7308, "Q8_0_X4", 32, 34),
 ];
 
-// The row of a type is at its own place in the table.
+// Checks that each type is at its own index in the table.
 const _: () = {
     let mut at = 0;
     while at < TABLE.len() {
@@ -104,12 +104,12 @@ impl TensorType {
         TABLE.iter().find(|row| row.1 == id).map(|row| row.0)
     }
 
-    /// The number that files have for it.
+    /// Its number in files.
     pub fn id(self) -> u32 {
         TABLE[self as usize].1
     }
 
-    /// Its name, such as `Q4_K`.
+    /// Its name, for example `Q4_K`.
     pub fn name(self) -> &'static str {
         TABLE[self as usize].2
     }

@@ -7,7 +7,7 @@ use crate::error::{Result, invalid_model};
 /// The type of a metadata value, with GGUF's number for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
-#[expect(missing_docs, reason = "the names are GGUF's and say all")]
+#[expect(missing_docs, reason = "GGUF's names are self-explanatory")]
 pub enum ValueType {
     U8 = 0,
     I8 = 1,
@@ -35,7 +35,7 @@ impl ValueType {
         .find(|ty| *ty as u32 == id)
     }
 
-    /// Bytes of one value, or the fewest bytes where they vary (a string or an array).
+    /// The size of one value in bytes, or the minimum if it varies (a string or an array).
     pub(crate) fn min_size(self) -> u64 {
         use ValueType::*;
         match self {
@@ -68,9 +68,9 @@ impl ValueType {
     }
 }
 
-/// A metadata value. Strings are bytes: GGUF says UTF-8, files may differ, and [`Metadata::str`] checks.
+/// A metadata value. Strings are bytes: GGUF requires UTF-8, files may not comply, and [`Metadata::str`] checks.
 #[derive(Debug, Clone, PartialEq)]
-#[expect(missing_docs, reason = "the names are GGUF's and say all")]
+#[expect(missing_docs, reason = "GGUF's names are self-explanatory")]
 pub enum Value {
     U8(u8),
     I8(i8),
@@ -107,7 +107,7 @@ impl Value {
         }
     }
 
-    /// The value as an integer, if it is one of any width.
+    /// The value as an integer, if it is an integer of any width.
     pub fn as_integer(&self) -> Option<i128> {
         Some(match *self {
             Self::U8(v) => v.into(),
@@ -129,13 +129,13 @@ impl From<&str> for Value {
     }
 }
 
-/// An array of one element type. Arrays of arrays are rejected by the reader.
+/// An array of one element type. The reader rejects arrays of arrays.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Array {
     pub(crate) element_type: ValueType,
-    /// The elements as in the file; of strings, their bytes one after the other without lengths.
+    /// The elements as in the file; for strings, their concatenated bytes without lengths.
     pub(crate) bytes: Vec<u8>,
-    /// Of strings: where each ends in `bytes`.
+    /// For strings: where each ends in `bytes`.
     pub(crate) ends: Vec<u32>,
 }
 
@@ -175,12 +175,12 @@ impl Array {
         }
     }
 
-    /// The type of its elements.
+    /// The element type.
     pub fn element_type(&self) -> ValueType {
         self.element_type
     }
 
-    /// The number of its elements.
+    /// The number of elements.
     pub fn len(&self) -> usize {
         match self.element_type {
             ValueType::String => self.ends.len(),
@@ -188,12 +188,12 @@ impl Array {
         }
     }
 
-    /// Whether it has none.
+    /// Whether there are no elements.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The bytes of each string; nothing if the elements are not strings.
+    /// The bytes of each string; empty if the elements are not strings.
     pub fn iter_strings(&self) -> impl ExactSizeIterator<Item = &[u8]> {
         (0..self.ends.len()).map(|i| {
             let start = if i == 0 { 0 } else { self.ends[i - 1] };
@@ -225,8 +225,8 @@ impl Array {
     }
 }
 
-/// All metadata of a file, in its order. The typed getters give `None` for an absent key and an error for a key of
-/// another type.
+/// All metadata of a file, in file order. The typed getters return `None` for a missing key and an error for a value of
+/// the wrong type.
 #[derive(Debug, Clone, Default)]
 pub struct Metadata {
     entries: Vec<(String, Value)>,
@@ -234,7 +234,7 @@ pub struct Metadata {
 }
 
 impl Metadata {
-    /// Adds a key. Gives `false`, and changes nothing, if it is there already.
+    /// Adds a key. If it already exists, returns `false` and changes nothing.
     pub fn insert(&mut self, key: String, value: Value) -> bool {
         if self.index.contains_key(&key) {
             return false;
@@ -244,7 +244,7 @@ impl Metadata {
         true
     }
 
-    /// All keys and values, in the order of the file.
+    /// All keys and values, in file order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &Value)> {
         self.entries
             .iter()
@@ -256,20 +256,20 @@ impl Metadata {
         self.index.get(key).map(|&at| &self.entries[at].1)
     }
 
-    /// An integer of any width that fits in `u32`.
+    /// An integer of any width that fits into `u32`.
     ///
     /// # Errors
-    /// `invalid-model` for another type or a number out of range.
+    /// `invalid-model` for a wrong type or a number out of range.
     pub fn u32(&self, key: &str) -> Result<Option<u32>> {
         self.typed(key, "an integer from 0 to 4294967295", |value| {
             u32::try_from(value.as_integer()?).ok()
         })
     }
 
-    /// A floating-point number, finite.
+    /// A finite floating-point number.
     ///
     /// # Errors
-    /// `invalid-model` for another type, an infinity or a NaN.
+    /// `invalid-model` for a wrong type, an infinity or a NaN.
     pub fn f32(&self, key: &str) -> Result<Option<f32>> {
         self.typed(key, "a finite f32", |value| match *value {
             Value::F32(v) if v.is_finite() => Some(v),
@@ -278,10 +278,10 @@ impl Metadata {
         })
     }
 
-    /// A truth value.
+    /// A bool.
     ///
     /// # Errors
-    /// `invalid-model` for another type.
+    /// `invalid-model` for a wrong type.
     pub fn bool(&self, key: &str) -> Result<Option<bool>> {
         self.typed(key, "a bool", |value| match *value {
             Value::Bool(v) => Some(v),
@@ -289,12 +289,12 @@ impl Metadata {
         })
     }
 
-    /// A text.
+    /// A string.
     ///
     /// # Errors
-    /// `invalid-model` for another type or bytes that are not UTF-8.
+    /// `invalid-model` for a wrong type or bytes that are not UTF-8.
     pub fn str(&self, key: &str) -> Result<Option<&str>> {
-        self.typed(key, "a string in UTF-8", |value| match value {
+        self.typed(key, "a valid UTF-8 string", |value| match value {
             Value::String(bytes) => std::str::from_utf8(bytes).ok(),
             _ => None,
         })
@@ -303,7 +303,7 @@ impl Metadata {
     /// An array whose elements are strings.
     ///
     /// # Errors
-    /// `invalid-model` for another type.
+    /// `invalid-model` for a wrong type.
     pub fn strings(&self, key: &str) -> Result<Option<&Array>> {
         self.array(key, ValueType::String)
     }
@@ -311,7 +311,7 @@ impl Metadata {
     /// An array of `f32`.
     ///
     /// # Errors
-    /// `invalid-model` for another type.
+    /// `invalid-model` for a wrong type.
     pub fn f32s(&self, key: &str) -> Result<Option<Vec<f32>>> {
         let array = self.array(key, ValueType::F32)?;
         Ok(array.map(|array| {
@@ -323,7 +323,7 @@ impl Metadata {
     /// An array of `i32`.
     ///
     /// # Errors
-    /// `invalid-model` for another type.
+    /// `invalid-model` for a wrong type.
     pub fn i32s(&self, key: &str) -> Result<Option<Vec<i32>>> {
         let array = self.array(key, ValueType::I32)?;
         Ok(array.map(|array| {
@@ -359,7 +359,7 @@ impl Metadata {
     }
 }
 
-/// A value for a message: its type, and the value itself where it is short.
+/// Describes a value for an error message: its type, and the value itself if it is short.
 fn describe(value: &Value) -> String {
     match value {
         Value::String(bytes) => format!("a string of {} bytes", bytes.len()),

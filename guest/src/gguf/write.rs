@@ -1,10 +1,10 @@
-//! The writer: what tools and tests make files with. It writes what it is told and checks nothing.
+//! The writer, which tools and tests use to make files. It writes whatever it is given and checks nothing.
 
 use super::types::TensorType;
 use super::value::{Array, Value, ValueType};
 
-/// Collects metadata and tensors, and gives the bytes that come before the data. The caller then writes the data of each
-/// tensor in the same order, padded to a multiple of [`Writer::ALIGNMENT`].
+/// Collects metadata and tensors, and returns the bytes that come before the data. The caller then writes each tensor's
+/// data in the same order, padded to a multiple of [`Writer::ALIGNMENT`].
 #[derive(Debug, Clone, Default)]
 pub struct Writer {
     metadata: Vec<u8>,
@@ -15,7 +15,7 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Bytes to whose multiples the data of each tensor are padded: GGUF's default.
+    /// The alignment that each tensor's data is padded to, in bytes: GGUF's default.
     pub const ALIGNMENT: u64 = 32;
 
     /// Adds a key.
@@ -28,7 +28,7 @@ impl Writer {
         self
     }
 
-    /// Adds a tensor of `shape` (the fastest dimension first), and gives the size of its data in bytes.
+    /// Adds a tensor of `shape` (the fastest-varying dimension first), and returns the size of its data in bytes.
     pub fn tensor(&mut self, name: &str, ty: TensorType, shape: &[u64]) -> u64 {
         let size = shape.iter().product::<u64>() / ty.block_len() * ty.block_bytes();
         string(&mut self.tensors, name.as_bytes());
@@ -41,7 +41,7 @@ impl Writer {
         size
     }
 
-    /// All that comes before the data, padded.
+    /// Everything before the data, padded.
     pub fn header(&self) -> Vec<u8> {
         let mut bytes = b"GGUF".to_vec();
         3u32.put(&mut bytes);
@@ -86,7 +86,7 @@ fn put_array(out: &mut Vec<u8>, array: &Array) {
     }
 }
 
-/// A number in little-endian.
+/// Appends a number in little-endian.
 trait Put {
     fn put(&self, out: &mut Vec<u8>);
 }

@@ -1,9 +1,8 @@
 //! The input of a product: rows of activations as numbers and, for matrices in block formats, in 8 bits.
 //!
-//! Weights in groups of 32 are multiplied with activations that have a scale for each 32 (ggml's Q8_0), those in
-//! super-blocks of 256 with such as have a scale for each 256 (ggml's Q8_K): then the sums over a whole block are of
-//! integers. A token by itself is multiplied in this form; of a batch, four at a time in tiles (see
-//! [`super::tiles`]).
+//! Weights in groups of 32 are multiplied with activations that have one scale per 32 (ggml's Q8_0), weights in
+//! super-blocks of 256 with activations that have one scale per 256 (ggml's Q8_K), so sums over a whole block are
+//! integer. A single token is multiplied in this form; a batch in tiles of four tokens (see [`super::tiles`]).
 
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 use super::scalar as fast;
@@ -28,7 +27,7 @@ pub(crate) struct ActivationGroup {
     pub(crate) sum: i32,
 }
 
-/// 256 activations of a token, likewise.
+/// 256 activations of a token, in the same form.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct ActivationBlock {
     pub(crate) q: [i8; BLOCK],
@@ -39,7 +38,7 @@ pub(crate) struct ActivationBlock {
     pub(crate) group_sums: [i16; GROUPS],
 }
 
-/// The buffers of quantised activations; filled anew for each input.
+/// The buffers for quantised activations; refilled for each input.
 #[derive(Default)]
 pub(crate) struct Activations {
     groups: GroupForms,
@@ -49,13 +48,13 @@ pub(crate) struct Activations {
 pub(crate) type GroupForms = Forms<ActivationGroup, GroupTile<8>, GroupTile<16>>;
 pub(crate) type BlockForms = Forms<ActivationBlock, BlockTile<64>, BlockTile<128>>;
 
-/// Activations with scales for blocks of one length, in the forms that matrices read; the others are empty.
+/// Activations with scales for one block length, in the forms that the matrices read; the other forms are empty.
 pub(crate) struct Forms<A, N, W> {
     /// `[tokens, blocks of a row]`
     pub(crate) each: Vec<A>,
     /// In tiles, with quants in 8 bits: `[tiles, blocks of a row]`.
     pub(crate) narrow: Vec<N>,
-    /// Likewise in 16 bits.
+    /// In tiles, with quants in 16 bits.
     pub(crate) wide: Vec<W>,
 }
 
@@ -68,7 +67,7 @@ pub(crate) struct Input<'a> {
     pub(crate) blocks: &'a BlockForms,
 }
 
-/// What some matrices read.
+/// Which forms the matrices read.
 #[derive(Default)]
 struct Wanted {
     narrow: bool,
@@ -76,7 +75,7 @@ struct Wanted {
 }
 
 impl Activations {
-    /// Room for `tokens` rows of at most `cols`, so that nothing is allocated later.
+    /// Reserves capacity for `tokens` rows of at most `cols`, so that nothing is allocated later.
     ///
     /// # Errors
     /// `out-of-memory`.
@@ -87,7 +86,7 @@ impl Activations {
         Ok(made)
     }
 
-    /// `x`, `[tokens, cols]`, in the forms that matrices of these types read.
+    /// Quantises `x`, `[tokens, cols]`, to the forms that matrices of these types read.
     pub(crate) fn quantize<'a>(
         &'a mut self,
         x: &'a [f32],
@@ -119,13 +118,13 @@ impl Activations {
     }
 }
 
-/// Of a block format, whether it is multiplied with narrow tiles.
+/// For a block format, whether it is multiplied with narrow tiles.
 fn reads_narrow_tiles(ty: TensorType) -> Option<bool> {
     with_format!(ty, F => Some(<F as Operand>::Tile::NARROW), _ =>
     with_packed!(ty, F => Some(<F as Operand>::Tile::NARROW), _ => None))
 }
 
-// Derived, it would ask the same of the elements.
+// A derived impl would require `Default` of the elements.
 impl<A, N, W> Default for Forms<A, N, W> {
     fn default() -> Self {
         Self {
@@ -148,7 +147,7 @@ where
         reserve(&mut self.wide, tokens.div_ceil(TILE) * per_row)
     }
 
-    /// Quantises rows and puts them in tiles; what is not wanted becomes empty.
+    /// Quantises rows and puts them into tiles; forms that are not wanted become empty.
     fn fill<'a>(
         &mut self,
         rows: impl ExactSizeIterator<Item = &'a [f32]>,
@@ -171,7 +170,7 @@ where
     }
 }
 
-/// Puts rows into tiles. Tokens that a last tile has too many keep what they had.
+/// Puts rows into tiles. Surplus tokens of the last tile keep their old contents.
 fn tile<T: Tile>(rows: &[T::Token], per_row: usize, wanted: bool, out: &mut Vec<T>) {
     if !wanted {
         return out.clear();
@@ -186,7 +185,7 @@ fn tile<T: Tile>(rows: &[T::Token], per_row: usize, wanted: bool, out: &mut Vec<
     }
 }
 
-/// The step between two quants, and its inverse. Numbers so small that the inverse is infinite become zeros.
+/// The step between two quants, and its inverse. Numbers so small that the inverse would be infinite become zeros.
 #[inline(always)]
 pub(super) fn step(largest: f32) -> (f32, f32) {
     let inverse = 127.0 / largest;

@@ -14,22 +14,22 @@ use crate::gguf::TensorType;
 use crate::quant::{BF16, F16, F32, Q4_K, ROWS, with_format, with_packed};
 use fast::{Dot, DotQuads, Load};
 
-/// Rows of weights that are unpacked at once: enough to use what is loaded of a tile several times.
+/// Rows of weights that are unpacked at once: enough to use each loaded part of a tile several times.
 const PANEL: usize = 8 * ROWS;
 
-/// Tiles that a panel of weights is multiplied with before the next panel.
+/// How many tiles a panel of weights is multiplied with before the next panel.
 const TILES: usize = 16;
 
-/// So many tokens are multiplied with Q4_K without tiles: for them, to unpack a panel costs up to half more than it saves.
-/// For other formats tiles are as fast or faster from four on (`gust bench -p 4`).
+/// These numbers of tokens are multiplied with Q4_K without tiles: for them, unpacking a panel costs up to half more
+/// than it saves. For other formats, tiles are as fast or faster from four tokens on (`gust bench -p 4`).
 const FEW: RangeInclusive<usize> = TILE..=TILE + 1;
 
-/// Places of a matrix that one token's rows are read from in turn. Hardware reads memory ahead page by page: a single stream
-/// gives it one page to work on, and the arithmetic waits. `cargo xtask bench --kernels` compares what comes from memory
-/// with what comes from the cache.
+/// How many places of a matrix the rows for a single token are read from in turn. Hardware prefetches memory page by
+/// page: with a single stream it works on one page only, and the arithmetic waits. `cargo xtask bench --kernels`
+/// compares reading from memory with reading from the cache.
 const STREAMS: usize = 2 * ROWS;
 
-/// Rows of a weight matrix, one after the other.
+/// Consecutive rows of a weight matrix.
 #[derive(Clone, Copy)]
 pub(crate) struct Rows<'a> {
     /// A supported type.
@@ -40,8 +40,8 @@ pub(crate) struct Rows<'a> {
     pub(crate) bytes: &'a [u8],
 }
 
-/// `out[t, r] = sum over c of weights[r, c] * input[t, c]`; `out` is `[tokens, rows]`. Each element is computed in the
-/// same way for any number of tokens and rows.
+/// `out[t, r] = sum over c of weights[r, c] * input[t, c]`; `out` is `[tokens, rows]`. Each element has the same bits
+/// for any number of tokens and rows.
 pub(crate) fn matmul(weights: Rows<'_>, input: Input<'_>, out: &mut [f32]) {
     if weights.ty == TensorType::Q4_K && FEW.contains(&(input.x.len() / weights.cols)) {
         return multiply_few(weights, input, out);
@@ -55,20 +55,21 @@ pub(crate) fn matmul(weights: Rows<'_>, input: Input<'_>, out: &mut [f32]) {
     }));
 }
 
-/// A matrix in blocks or in quads of them.
+/// A matrix stored in blocks or in quads of blocks.
 trait Matrix<F: Dot> {
     fn n_rows(&self) -> usize;
 
     /// Blocks in a row.
     fn row_len(&self) -> usize;
 
-    /// The bytes of some columns (of blocks) of the four rows from `r` on, in pieces.
+    /// The bytes of some columns (counted in blocks) of the four rows from `r` on, in pieces.
     fn pieces(&self, r: usize, columns: Range<usize>) -> impl Iterator<Item = &[u8]>;
 
-    /// Unpacks some columns (of blocks) of the four rows from `r` on. What it gives for rows that there are not is not read.
+    /// Unpacks some columns (counted in blocks) of the four rows from `r` on. The results for rows past the end are not
+    /// read.
     fn cross(&self, r: usize, columns: Range<usize>, strip: &mut [F::Crossed]);
 
-    /// All rows with one token; `out` is `[rows]`.
+    /// Multiplies all rows with one token; `out` is `[rows]`.
     fn multiply_token(&self, token: &[F::Token], out: &mut [f32]);
 }
 
@@ -90,7 +91,7 @@ fn multiply<F: Dot, M: Matrix<F>>(matrix: M, input: Input<'_>, out: &mut [f32]) 
     }
 }
 
-/// At most [`TILES`]; `out` is `[tokens, rows]`, and of the last tile it may lack some tokens.
+/// Multiplies at most [`TILES`] tiles; `out` is `[tokens, rows]`, and may lack some tokens of the last tile.
 fn multiply_tiles<F: Dot>(matrix: &impl Matrix<F>, tiles: &[F::Tile], out: &mut [f32]) {
     let (n_rows, row_len) = (matrix.n_rows(), matrix.row_len());
     let mut panel = [F::EMPTY_STRIP; PANEL / ROWS];
@@ -124,7 +125,7 @@ fn multiply_tiles<F: Dot>(matrix: &impl Matrix<F>, tiles: &[F::Tile], out: &mut 
     }
 }
 
-/// A matrix as GGUF has it.
+/// A matrix as stored in GGUF.
 struct Blocks<'a, F: Dot> {
     blocks: &'a [F::Block],
     bytes: &'a [u8],
@@ -166,7 +167,7 @@ impl<F: Dot> Matrix<F> for Blocks<'_, F> {
     }
 
     fn cross(&self, r: usize, columns: Range<usize>, strip: &mut [F::Crossed]) {
-        // The last row stands in for those that are missing to the last four.
+        // The last row stands in for the missing rows of an incomplete group of four.
         let last = self.n_rows() - 1;
         let row = |i: usize| &self.row((r + i).min(last))[columns.clone()];
         F::cross(std::array::from_fn(row), strip);
@@ -234,7 +235,7 @@ impl<F: DotQuads> Matrix<F> for Quads<'_, F> {
     }
 }
 
-/// Each row with four tokens together, and then with the fifth, if there is one.
+/// Multiplies each row with four tokens at once, and then with the fifth, if there is one.
 fn multiply_few(weights: Rows<'_>, input: Input<'_>, out: &mut [f32]) {
     let matrix = Blocks::<Q4_K>::new(weights);
     let (n_rows, row_len) = (matrix.n_rows(), matrix.row_len);
@@ -270,7 +271,7 @@ fn multiply_floats<E: Load>(weights: Rows<'_>, x: &[f32], out: &mut [f32]) {
     }
 }
 
-/// Gives `compute` the numbers from 0 to `n`, `N` at a time, from [`STREAMS`] parts in turn.
+/// Calls `compute` with the numbers from 0 to `n - 1`, `N` at a time, taken from [`STREAMS`] parts in turn.
 #[inline(always)]
 fn in_streams<const N: usize>(n: usize, mut compute: impl FnMut([usize; N])) {
     let part = n / STREAMS;
@@ -279,22 +280,23 @@ fn in_streams<const N: usize>(n: usize, mut compute: impl FnMut([usize; N])) {
             compute(std::array::from_fn(|i| (first + i) * part + r));
         }
     }
-    // Those that are left over; the last one stands in for those that are missing to the last `N`.
+    // The remaining numbers; the last one stands in for the missing ones of an incomplete group of `N`.
     let left = STREAMS * part..n;
     for first in left.clone().step_by(N) {
         compute(std::array::from_fn(|i| (first + i).min(left.end - 1)));
     }
 }
 
-/// Brings bytes into the cache: reads one of each cache line.
+/// Brings bytes into the cache by reading one byte of each cache line.
 ///
-/// Weights are read but once for each batch, so their lines come from memory. The arithmetic on them fills a processor's
-/// window after a few lines, and the misses then wait for one another; here nothing is between them, and they overlap.
+/// Weights are read only once per batch, so their lines come from memory. The arithmetic on them would fill the
+/// processor's out-of-order window after a few lines, and the misses would wait for one another; here nothing is
+/// between them, so they overlap.
 #[inline(always)]
 fn fetch(bytes: &[u8]) {
     const CACHE_LINE: usize = 64;
     let lines = bytes.iter().step_by(CACHE_LINE);
     let touched = lines.fold(0, |all, byte| all ^ byte);
-    // Or the compiler would see that nobody wants it.
+    // Otherwise the compiler would see that the result is unused.
     std::hint::black_box(touched);
 }

@@ -1,11 +1,11 @@
-//! The arithmetic: everything that touches many numbers.
+//! The arithmetic: everything that processes many numbers.
 //!
-//! Each kernel exists twice under one name and signature: in `scalar`, which is the specification, and in `simd128`,
-//! which the component runs. Matrices in block formats are multiplied with activations that were quantised to 8 bits, so
-//! that the inner products are of integers and exact; floats are multiplied as floats. A multiplication and an addition
-//! are never fused: with that, every host computes the same bits.
+//! Each kernel exists twice with the same name and signature: in `scalar`, which is the specification, and in
+//! `simd128`, which the component runs. Matrices in block formats are multiplied with activations quantised to 8 bits,
+//! so the inner products are integer and exact; floats are multiplied as floats. Multiplication and addition are never
+//! fused, so every host computes the same bits.
 //!
-//! In the order of use: [`activations`] (the input of a product), [`matmul()`], [`attention`], then what works on vectors.
+//! In the order of use: [`activations`] (the input of a product), [`matmul()`], [`attention`], then the vector kernels.
 
 mod activations;
 pub(crate) mod attention;

@@ -1,20 +1,20 @@
-//! Which activations a format of weights is multiplied with.
+//! The form of activations that each weight format is multiplied with.
 
 use super::activations::{ActivationBlock, ActivationGroup, Input};
 use super::tiles::{BlockTile, GroupTile, Tile};
 use crate::quant::Format;
 
-/// A format with the forms of activations that it is multiplied with.
+/// A weight format with the forms of activations that it is multiplied with.
 pub(crate) trait Operand: Format {
-    /// As many activations of a token as a block has weights.
+    /// A token's activations for one block of weights.
     type Token: 'static;
-    /// The same of four tokens.
+    /// The same for four tokens.
     type Tile: Tile<Token = Self::Token>;
 
     /// The activations of an input, `[tokens, blocks of a row]`.
     fn tokens<'a>(input: &Input<'a>) -> &'a [Self::Token];
 
-    /// Those in tiles, `[tiles, blocks of a row]`.
+    /// The activations of an input in tiles, `[tiles, blocks of a row]`.
     fn tiles<'a>(input: &Input<'a>) -> &'a [Self::Tile];
 }
 
@@ -37,8 +37,8 @@ macro_rules! operands {
     };
 }
 
-// The instruction that multiplies 16 bytes at once wants one side unsigned and sums within 16 bits, so it serves the
-// formats of four bits; and it is part of relaxed-simd.
+// The instruction that multiplies 16 bytes at once needs one unsigned side and sums that fit into 16 bits, so it only
+// suits the 4-bit formats; and it is part of relaxed-simd.
 #[cfg(any(target_feature = "relaxed-simd", not(target_arch = "wasm32")))]
 mod of_four_bits {
     use super::*;

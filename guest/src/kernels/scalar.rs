@@ -1,4 +1,4 @@
-//! The specification of every kernel: one number after the other.
+//! The specification of every kernel, one number at a time.
 
 mod attention;
 
@@ -11,12 +11,12 @@ use super::operand::Operand;
 use super::tiles::{TILE, Tile, strip_cols};
 use crate::quant::{self, Element, Format, GROUP, GROUPS, Packed, ROWS, SuperBlock};
 
-/// What an element needs to be multiplied here: nothing beyond its conversion.
+/// An element that can be multiplied here; it needs nothing beyond its conversion.
 pub(crate) trait Load: Element {}
 impl<E: Element> Load for E {}
 
-/// Adds a row `x` (a multiple of 32), quantised, to `out`: `d` is the greatest magnitude divided by 127, `q` the nearest
-/// integers, ties to even. Source: ggml's Q8_0. `simd128` gives the same bits.
+/// Quantises a row `x` (a multiple of 32) and appends it to `out`: `d` is the largest magnitude divided by 127, `q` the
+/// nearest integers, ties to even. Source: ggml's Q8_0. `simd128` gives the same bits.
 pub(crate) fn quantize_groups(x: &[f32], out: &mut Vec<ActivationGroup>) {
     for x in x.as_chunks::<GROUP>().0 {
         let (d, q) = quantize(x);
@@ -25,8 +25,8 @@ pub(crate) fn quantize_groups(x: &[f32], out: &mut Vec<ActivationGroup>) {
     }
 }
 
-/// Likewise of a row whose length is a multiple of 256, a scale for each 256. Source: ggml's Q8_K, whose scale has the sign
-/// of the greatest element.
+/// The same for a row whose length is a multiple of 256, with one scale per 256. Source: ggml's Q8_K, whose scale has
+/// the sign of the largest element.
 pub(crate) fn quantize_blocks(x: &[f32], out: &mut Vec<ActivationBlock>) {
     for x in x.as_chunks::<BLOCK>().0 {
         let (d, q) = quantize(x);
@@ -42,31 +42,31 @@ pub(crate) fn quantize_blocks(x: &[f32], out: &mut Vec<ActivationBlock>) {
     }
 }
 
-/// Gives the step and the quants.
+/// Returns the step and the quants.
 fn quantize<const N: usize>(x: &[f32; N]) -> (f32, [i8; N]) {
     let largest = x.iter().fold(0f32, |largest, x| largest.max(x.abs()));
     let (d, inverse) = step(largest);
     (d, x.map(|x| (x * inverse).round_ties_even() as i8))
 }
 
-/// A format that activations can be multiplied with. `simd128` gives the same bits, and each dot product is the same
-/// however it is computed.
+/// A format that activations can be multiplied with. `simd128` gives the same bits, and each dot product is the same no
+/// matter how it is computed.
 pub(crate) trait Dot: Operand {
-    /// A block of each of four rows, unpacked as the kernels want them.
+    /// One block of each of four rows, unpacked in the form that the kernels need.
     type Crossed: Copy + 'static;
-    /// Some of them, side by side.
+    /// Several of them, side by side.
     type Strip: AsMut<[Self::Crossed]>;
-    /// Room for [`strip_cols`] columns.
+    /// A strip of [`strip_cols`] columns.
     const EMPTY_STRIP: Self::Strip;
 
-    /// Four rows with one token.
+    /// Multiplies four rows with one token.
     fn dot_rows(rows: [&[Self::Block]; ROWS], token: &[Self::Token]) -> [f32; ROWS];
 
-    /// Unpacks as many blocks of each of four rows as there is room for.
+    /// Unpacks as many blocks of each of four rows as fit into `strip`.
     fn cross(rows: [&[Self::Block]; ROWS], strip: &mut [Self::Crossed]);
 
-    /// Adds the products of some columns of four rows with those of the first `tokens` of tiles to `sums`, `[token][row]`. Of
-    /// the other tokens it adds anything.
+    /// Multiplies some columns of four rows with the same columns of the first `tokens` tokens of tiles, and adds the
+    /// products to `sums`, `[token][row]`. The sums of the other tokens become unspecified.
     fn add_products(
         strip: &[Self::Crossed],
         tiles: &[Self::Tile],
@@ -111,7 +111,7 @@ macro_rules! dot {
 dot!(add_group: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, IQ4_NL);
 dot!(add_block: Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_XS);
 
-/// One row with four tokens.
+/// Multiplies one row with four tokens.
 pub(crate) fn dot_tokens<F>(row: &[F::Block], tokens: [&[ActivationBlock]; TILE]) -> [f32; TILE]
 where
     F: SuperBlock + Operand<Token = ActivationBlock>,
@@ -119,9 +119,9 @@ where
     tokens.map(|token| row.iter().zip(token).fold(0.0, add_block::<F>))
 }
 
-/// A format whose packed rows activations can be multiplied with.
+/// A format with packed rows that activations can be multiplied with.
 pub(crate) trait DotQuads: Packed + Dot {
-    /// Some rows of quads with one token: `[row of quads][row]`.
+    /// Multiplies some rows of quads with one token: `[row of quads][row]`.
     fn dot_quads<const N: usize>(
         quads: [&[Self::Quad]; N],
         token: &[Self::Token],
@@ -155,7 +155,7 @@ macro_rules! dot_quads {
 }
 dot_quads!(Q4_0, Q8_0);
 
-/// `sum` and the products of a block with the activations of a token.
+/// `sum` plus the products of a block with a token's activations.
 fn add_group<F: Operand<Token = ActivationGroup>>(
     sum: f32,
     (block, token): (&F::Block, &ActivationGroup),
@@ -169,7 +169,7 @@ fn add_group<F: Operand<Token = ActivationGroup>>(
     }
 }
 
-/// Likewise for a block of eight groups.
+/// The same for a block of eight groups.
 fn add_block<F>(sum: f32, (block, token): (&F::Block, &ActivationBlock)) -> f32
 where
     F: SuperBlock + Operand<Token = ActivationBlock>,
@@ -199,13 +199,13 @@ fn products(weights: &[i8], activations: &[i8]) -> i32 {
     pairs.map(|(w, a)| i32::from(*w) * i32::from(*a)).sum()
 }
 
-/// The dot product of equally long vectors. `simd128` differs by at most `len * 2^-24` of the sum of the magnitudes.
+/// The dot product of vectors of equal length. `simd128` differs by at most `len * 2^-24` of the sum of the magnitudes.
 pub(crate) fn dot<E: Load>(x: &[f32], weights: &[E::Raw]) -> f32 {
     x.iter().zip(weights).map(|(x, w)| x * E::to_f32(*w)).sum()
 }
 
-/// `out = x / sqrt(mean(x^2) + eps) * weight`. Source: Zhang and Sennrich, 2019. `simd128` differs by at most
-/// `len * 2^-23` relatively.
+/// `out = x / sqrt(mean(x^2) + eps) * weight`. Source: Zhang and Sennrich, 2019. `simd128` has a relative difference of
+/// at most `len * 2^-23`.
 pub(crate) fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
     let squares: f32 = x.iter().map(|x| x * x).sum();
     let scale = 1.0 / (squares / x.len() as f32 + eps).sqrt();
@@ -214,8 +214,8 @@ pub(crate) fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
     }
 }
 
-/// `gate = gate / (1 + exp(-gate)) * up`. Source: Shazeer, 2020. `simd128` differs by at most 8 * 2^-23 relatively, or
-/// 1e-36 times `up`.
+/// `gate = gate / (1 + exp(-gate)) * up`. Source: Shazeer, 2020. `simd128` has a relative difference of at most
+/// 8 * 2^-23, or differs by at most 1e-36 times `up`.
 pub(crate) fn swiglu(gate: &mut [f32], up: &[f32]) {
     for (gate, up) in gate.iter_mut().zip(up) {
         *gate = *gate / (1.0 + (-*gate).exp()) * up;

@@ -1,4 +1,5 @@
-//! One battery for every implementation of the kernels. Expected values are computed in f64, in the order of the formula.
+//! One test suite for every implementation of the kernels. Expected values are computed in f64, in the order of the
+//! formula.
 
 use super::activations::{ActivationBlock, ActivationGroup, Activations, BLOCK};
 use super::operand::Operand;
@@ -7,7 +8,7 @@ use super::{Rows, matmul};
 use crate::gguf::TensorType;
 use crate::quant::{self, BF16, Element, F16, F32, Format, GROUP, ROWS};
 
-/// A small deterministic source of numbers.
+/// A small deterministic random number generator.
 struct Random(u64);
 
 impl Random {
@@ -37,7 +38,7 @@ fn assert_close(found: f32, expected: f64, bound: f64, what: &str) {
     );
 }
 
-/// The numbers that the quants of a token stand for.
+/// The numbers that a token's quants stand for.
 trait Values {
     fn values(&self) -> Vec<f64>;
 }
@@ -54,7 +55,7 @@ impl Values for ActivationBlock {
     }
 }
 
-/// Rows of activations as format `F` reads them: of each token, and in tiles.
+/// Rows of activations in the form that format `F` reads: per token, and in tiles.
 fn quantized<F: Operand>(rows: &[Vec<f32>]) -> (Vec<Vec<F::Token>>, Vec<F::Tile>)
 where
     F::Token: Clone,
@@ -68,7 +69,7 @@ where
     (tokens.collect(), F::tiles(&input).to_vec())
 }
 
-/// The exact dot product, and the sum of the magnitudes of what is added: the base of the bound.
+/// The exact dot product, and the sum of the magnitudes of its terms, which the error bound is based on.
 fn exact_dot<F: Operand>(row: &[F::Block], values: &[f64]) -> (f64, f64) {
     let (mut sum, mut magnitude) = (0.0, 0.0);
     let groups = row
@@ -89,7 +90,7 @@ fn exact_dot<F: Operand>(row: &[F::Block], values: &[f64]) -> (f64, f64) {
     (sum, magnitude)
 }
 
-/// What is in tiles is what was put there, for all forms of any number of tokens that has tiles.
+/// Tiles contain what was put into them, in all forms and for any number of tokens that uses tiles.
 #[test]
 fn tiles_hold_their_tokens() {
     let types = [
@@ -123,8 +124,8 @@ fn tiles_hold_their_tokens() {
     }
 }
 
-/// Each element of a product has the same bits for any number of tokens and rows: with panels, strips and tiles that are
-/// not full, and more tiles than are multiplied at a time.
+/// Each element of a product has the same bits for any number of tokens and rows: with partial panels, strips and
+/// tiles, and with more tiles than are multiplied at a time.
 #[test]
 fn products_do_not_depend_on_what_is_computed_with_them() {
     let cols = 3 * BLOCK;
@@ -221,13 +222,14 @@ macro_rules! battery {
                     let tokens: [_; TILE] = std::array::from_fn(|t| {
                         Random(t as u64).vector(len * F::TYPE.block_len() as usize)
                     });
-                    // Rows that begin at different places.
+                    // Rows that start at different positions.
                     let row = |r| &blocks[(blocks.len() - len) * r / ROWS..][..len];
                     check_rows::<F>(std::array::from_fn(row), &tokens);
                 }
             }
 
-            /// Four rows with four tokens: within the bound of the exact products, and all kernels to the bit the same.
+            /// Four rows with four tokens: the results are within the bound of the exact products, and bit-identical in
+            /// all kernels.
             fn check_rows<F>(rows: [&[F::Block]; ROWS], tokens: &[Vec<f32>; TILE])
             where
                 F: kernels::Dot + crate::kernels::scalar::Dot,
@@ -256,7 +258,7 @@ macro_rules! battery {
                 }
             }
 
-            /// One tile with four rows, unpacked as much at a time as they are in use: for one to four tokens of the tile,
+            /// One tile with four rows, unpacked in strips as in real use: for one to four tokens of the tile,
             /// `[tokens - 1][token][row]`.
             fn multiply_tile<F: kernels::Dot>(
                 tiles: &[F::Tile],
@@ -331,7 +333,7 @@ macro_rules! battery {
                 check!(IQ4_XS);
             }
 
-            /// Packed rows of different lengths: the bits of the specification of unpacked ones.
+            /// Packed rows of different lengths have the same bits as the specification for unpacked rows.
             fn check_packed<F>(blocks: &[F::Block])
             where
                 F: kernels::DotQuads + crate::kernels::scalar::Dot,
@@ -443,7 +445,7 @@ macro_rules! battery {
 
             #[test]
             fn scales_of_every_kind_are_exact() {
-                // Zero, subnormal, the least normal, the greatest, and negative ones.
+                // Zero, subnormal, the smallest normal, the largest, and negative ones.
                 for bits in [
                     0u16, 1, 0x3ff, 0x400, 0x3c00, 0x7bff, 0x8000, 0x8001, 0xfbff,
                 ] {
@@ -491,7 +493,7 @@ macro_rules! battery {
                 }
             }
 
-            /// Both forms of one row, as the kernels at hand make them and as they are specified.
+            /// Both forms of one row, from the kernels under test and from the specification.
             fn quantize(x: &[f32]) -> [(Vec<ActivationGroup>, Vec<ActivationBlock>); 2] {
                 let (mut found, mut specified) = ((vec![], vec![]), (vec![], vec![]));
                 kernels::quantize_groups(x, &mut found.0);

@@ -1,23 +1,24 @@
-//! Activations of four tokens at a time, as the products of a batch read them.
+//! Activations of four tokens at a time, in the form that the products of a batch read.
 //!
-//! A *word* is four bytes of a token: four quants in 8 bits (of a *narrow* tile) or two in 16 bits (of a *wide* one). It
-//! stands in all lanes of a vector, because it is multiplied with words of four rows of weights. To put it there is the
-//! work of one execution port on most processors, which would be the most of a product; so it is done once for all rows
-//! of all matrices that read the input.
+//! A *word* is four bytes of a token: four quants in 8 bits (in a *narrow* tile) or two in 16 bits (in a *wide* one).
+//! It is repeated in all lanes of a vector, because it is multiplied with words of four rows of weights. Most
+//! processors have only one execution port for that repetition, which would dominate a product; so it is done once for
+//! all rows of all matrices that read the input.
 
 use super::activations::{ActivationBlock, ActivationGroup, BLOCK};
 use crate::quant::{GROUP, GROUPS, ROWS};
 
-/// Tokens in a tile: as many as leave registers for the rest.
+/// Tokens in a tile: as many as leave enough registers for the rest.
 pub(crate) const TILE: usize = 4;
 
-/// Columns of weights that are unpacked at once and multiplied with those of all tiles: 16 bytes for each four rows and
-/// word. Few enough for a panel of rows of them to stay in the first-level cache together with those of a tile.
+/// Columns of weights that are unpacked at once and multiplied with the same columns of all tiles: 16 bytes per word of
+/// four rows. Few enough for a panel of rows to stay in the L1 cache together with a tile.
 pub(crate) const fn strip_cols(narrow: bool) -> usize {
     if narrow { 512 } else { 256 }
 }
 
-/// Whether a batch is computed in tiles. Unpacking weights for them pays from four tokens on; fewer are computed one by one.
+/// Whether a batch is computed in tiles. Unpacking weights for them pays off from four tokens on; fewer are computed
+/// one by one.
 pub(crate) fn in_tiles(tokens: usize) -> bool {
     tokens >= TILE
 }
@@ -25,29 +26,29 @@ pub(crate) fn in_tiles(tokens: usize) -> bool {
 /// Four bytes in all lanes of a vector.
 pub(crate) type Word = [[u8; 4]; ROWS];
 
-/// Whether so many words have so many quants in 8 bits each; otherwise it is 16.
+/// Whether this many words hold this many quants in 8 bits each; otherwise each has 16 bits.
 pub(crate) const fn is_narrow(words: usize, quants: usize) -> bool {
     assert!(4 * words == quants || 2 * words == quants, "8 or 16 bits");
     4 * words == quants
 }
 
-/// As many activations as a block has weights, of four tokens.
+/// The activations of four tokens for one block of weights.
 pub(crate) trait Tile: Copy + 'static {
-    /// The same of one token.
+    /// The same for one token.
     type Token: Copy;
     /// Whether quants have 8 bits.
     const NARROW: bool;
     const EMPTY: Self;
 
-    /// Makes token `t` this one.
+    /// Sets token `t`.
     fn set(&mut self, t: usize, token: &Self::Token);
 
-    /// Token `t` as it was.
+    /// Reads token `t` back.
     #[cfg(any(test, not(all(target_arch = "wasm32", target_feature = "simd128"))))]
     fn token(&self, t: usize) -> Self::Token;
 }
 
-/// Groups of four tokens in so many words: 8 or 16.
+/// Groups of four tokens in `WORDS` words: 8 or 16.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct GroupTile<const WORDS: usize> {
     /// `[word][token]`
@@ -56,7 +57,7 @@ pub(crate) struct GroupTile<const WORDS: usize> {
     pub(crate) sums: [Word; TILE],
 }
 
-/// Blocks of four tokens in so many words: 64 or 128.
+/// Blocks of four tokens in `WORDS` words: 64 or 128.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct BlockTile<const WORDS: usize> {
     /// `[word][token]`
@@ -119,7 +120,7 @@ impl<const WORDS: usize> Tile for BlockTile<WORDS> {
     }
 }
 
-/// Makes words of the quants of token `t`.
+/// Stores the quants of token `t` as words.
 #[inline(always)]
 fn set_quants<const WORDS: usize>(words: &mut [[Word; TILE]; WORDS], t: usize, q: &[i8]) {
     if is_narrow(WORDS, q.len()) {
@@ -133,7 +134,7 @@ fn set_quants<const WORDS: usize>(words: &mut [[Word; TILE]; WORDS], t: usize, q
     }
 }
 
-/// Makes words of numbers of token `t`.
+/// Stores the numbers of token `t` as words.
 #[inline(always)]
 fn set_pairs(words: &mut [[Word; TILE]], t: usize, numbers: &[i16]) {
     for (word, numbers) in words.iter_mut().zip(numbers.as_chunks::<2>().0) {

@@ -1,13 +1,15 @@
 //! Scaled dot-product attention over the cache. Source: Vaswani et al., 2017; block by block: Dao et al., 2022.
 //!
-//! All queries that look at one head of keys and values (those of a batch's tokens, and of the heads that share it) go over
-//! its blocks together: a block is brought into f32 once, and every tile of queries uses it while it is in the processor's
-//! cache. What a query is given does not depend on its company: blocks begin at fixed positions, and each sum has one order.
+//! All queries that attend to one head of keys and values (those of a batch's tokens, and of the heads that share it)
+//! process its blocks together: a block is converted to f32 once, and every tile of queries uses it while it is in the
+//! processor's cache. A query's result does not depend on the other queries: blocks start at fixed positions, and each
+//! sum has one order.
 //!
-//! An output differs from the exact one, of the cached keys and values, by at most `(2 * (D + 5) * 2^-24 * s + (2 * n +
-//! 20) * 2^-23) * v`: `n` is the number of keys, `s` the largest `sum(|query| * |key|) / sqrt(D)` among them, and `v` the
-//! largest magnitude of a value. Q8_0 takes queries in 16 bits; there `2^-15 * s` comes to the sum, with each number of
-//! the query replaced by the largest magnitude among its 32.
+//! An output differs from the exact result for the cached keys and values by at most
+//! `(2 * (D + 5) * 2^-24 * s + (2 * n + 20) * 2^-23) * v`: `n` is the number of keys, `s` the largest
+//! `sum(|query| * |key|) / sqrt(D)` among them, and `v` the largest magnitude of a value. Q8_0 uses queries in 16 bits,
+//! which adds `2^-15 * s` to the sum, with each number of the query replaced by the largest magnitude in its group of
+//! 32.
 
 use super::kv_block::{KvType, Layout};
 use super::kv_cache::Head;
@@ -22,9 +24,9 @@ pub(crate) struct Queries {
     /// The position of the first token. A token sees the keys up to its own.
     pub(crate) position: usize,
     pub(crate) n_tokens: usize,
-    /// Heads that share the keys and values: their queries lie side by side.
+    /// The number of heads that share the keys and values; their queries are adjacent.
     pub(crate) n_heads: usize,
-    /// Numbers from one token's queries to the next one's.
+    /// The distance from one token's queries to the next token's, in numbers.
     pub(crate) stride: usize,
 }
 
@@ -33,7 +35,7 @@ impl Queries {
         self.n_tokens * self.n_heads
     }
 
-    /// Where query `i` begins.
+    /// Where query `i` starts.
     fn at(self, i: usize, head_dim: usize) -> usize {
         i / self.n_heads * self.stride + i % self.n_heads * head_dim
     }
@@ -44,7 +46,7 @@ impl Queries {
     }
 }
 
-/// What attention is computed in: room is made before the first token.
+/// The buffers that attention is computed in, reserved before the first token.
 #[derive(Default)]
 pub(crate) struct Attention {
     /// `[tiles, D, M]`: queries divided by the square root of D.
@@ -53,7 +55,7 @@ pub(crate) struct Attention {
     keys: Vec<f32>,
     /// `[D / LANES, KEYS, LANES]`: a block's values.
     values: Vec<[f32; LANES]>,
-    /// `[tiles, D / LANES, M, LANES]`: the sums of values.
+    /// `[tiles, D / LANES, M, LANES]`: the weighted sums of values.
     outputs: Vec<[f32; LANES]>,
     /// `[tiles, M]` each: see [`Running`].
     largest: Vec<f32>,
@@ -61,7 +63,7 @@ pub(crate) struct Attention {
     quantized: Quantized,
 }
 
-/// Keys and queries where keys are in Q8_0.
+/// Queries and keys if the keys are in Q8_0.
 #[derive(Default)]
 struct Quantized {
     /// `[tiles, D / 2, M]`: pairs of numbers in 16 bits, and `[tiles, D / 32, M]`: their scales.
@@ -73,7 +75,7 @@ struct Quantized {
 }
 
 impl Attention {
-    /// Makes room for as many queries at once.
+    /// Reserves capacity for `n_queries` queries at once.
     ///
     /// # Errors
     /// `out-of-memory`.
@@ -96,7 +98,7 @@ impl Attention {
         reserve(&mut quantized.key_scales, KEYS * head_dim / GROUP)
     }
 
-    /// The attention of `queries`, which lie in `q` as their outputs will in `out`, over the keys and values of `head`.
+    /// Computes the attention of `queries` over the keys and values of `head`. `out` has the same layout as `q`.
     pub(crate) fn attend(
         &mut self,
         layout: Layout,
@@ -145,7 +147,7 @@ impl Attention {
         }
     }
 
-    /// Lays the queries out in tiles. Where they do not fill the last one, it has the last query several times.
+    /// Arranges the queries in tiles. If they do not fill the last tile, the last query is repeated.
     fn begin<const M: usize>(&mut self, layout: Layout, queries: Queries, q: &[f32]) {
         let head_dim = layout.head_dim;
         let scale = 1.0 / (head_dim as f32).sqrt();
@@ -174,7 +176,7 @@ impl Attention {
             .resize(padded * layout.value_panels(), [0.0; LANES]);
     }
 
-    /// Brings the first `n` keys and values of a block into the order and the types of the kernels.
+    /// Converts the first `n` keys and values of a block to the layout and types of the kernels.
     fn load_block(&mut self, layout: Layout, [keys, values]: [&[u8]; 2], n: usize) {
         let n_panels = n.div_ceil(LANES);
         if layout.kv_type == KvType::Q8_0 {
@@ -188,7 +190,7 @@ impl Attention {
         layout.values(values, n, &mut self.values);
     }
 
-    /// Takes the loaded block, whose first key is number `start`, into the sums of a tile.
+    /// Adds the loaded block, whose first key is number `start`, to the sums of a tile.
     fn add_block<const M: usize>(
         &mut self,
         layout: Layout,
@@ -200,7 +202,7 @@ impl Attention {
             let i = (tile * M + m).min(queries.count() - 1);
             queries.keys(i).saturating_sub(start).min(KEYS)
         });
-        // The last query of a tile sees most.
+        // The last query of a tile sees the most keys.
         let n = seen[M - 1];
         if n == 0 {
             return;
@@ -262,7 +264,7 @@ impl Attention {
 }
 
 impl Quantized {
-    /// `queries` are `[tiles, D, M]`.
+    /// Quantises `queries`, `[tiles, D, M]`.
     fn load_queries<const M: usize>(&mut self, head_dim: usize, queries: &[Splat<f32>]) {
         self.queries.clear();
         self.query_scales.clear();

@@ -1,5 +1,5 @@
-//! What a model looks like: the numbers of its metadata, checked. An architecture is a row of a table; there is one
-//! forward pass for all of them.
+//! A model's shape: the numbers in its metadata, checked. An architecture is a row of a table; all share one forward
+//! pass.
 
 use std::fmt::Display;
 
@@ -7,11 +7,11 @@ use super::kv_block::KvType;
 use crate::error::{Result, invalid_model, unsupported};
 use crate::gguf::{Gguf, Metadata, Value};
 
-/// More layers than any model has; a file that names more is no model.
+/// More layers than any model has; a file that claims more is not a model.
 const MAX_LAYERS: u32 = 512;
-/// Bounds for every other dimension, so that products of two fit in 64 bits and those of a row in 32.
+/// The bound for every other dimension, so that a product of two fits into 64 bits and the size of a row into 32.
 const MAX_DIM: u32 = 1 << 20;
-/// Bound for the context length, in tokens.
+/// The bound for the context length, in tokens.
 const MAX_CONTEXT: u32 = 1 << 24;
 
 /// Which dimensions of a head are rotated together.
@@ -23,64 +23,64 @@ pub enum Pairing {
     Halves,
 }
 
-/// The architectures, by `general.architecture`, and what the metadata do not say about each. Whether a model has biases
-/// or norms of queries and keys, or an output matrix of its own, is seen from its tensors.
+/// The architectures, by `general.architecture`, with what the metadata does not say about them. A model's tensors show
+/// whether it has biases, query and key norms, or a separate output matrix.
 const ARCHITECTURES: [(&str, Pairing); 3] = [
     ("llama", Pairing::Interleaved),
     ("qwen2", Pairing::Halves),
     ("qwen3", Pairing::Halves),
 ];
 
-/// How the angles of rotary positions are scaled to contexts longer than those trained with.
+/// How rotary angles are scaled for contexts longer than in training.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum RopeScaling {
     /// Not at all, or by the factors of the tensor `rope_freqs.weight`.
     None,
     /// All angles divided by a factor.
     Linear(f32),
-    /// Llama 3: low frequencies divided by the factor, high ones kept, a blend between.
+    /// Llama 3: low frequencies are divided by the factor, high ones are kept, those in between are blended.
     Llama3 {
-        /// What low frequencies are divided by.
+        /// The divisor of low frequencies.
         factor: f32,
-        /// Wavelengths longer than the original context divided by this are low.
+        /// A frequency is low if its wavelength is longer than the original context divided by this.
         low_freq_factor: f32,
-        /// Wavelengths shorter than the original context divided by this are high.
+        /// A frequency is high if its wavelength is shorter than the original context divided by this.
         high_freq_factor: f32,
-        /// Tokens.
+        /// The original context length in tokens.
         original_context: f32,
     },
 }
 
-/// The shape of a model. Names as in GGUF.
+/// A model's shape.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// `general.architecture`.
     pub architecture: String,
-    /// Tokens that the model was trained for.
+    /// The context length in tokens that the model was trained for.
     pub context_length: u32,
-    /// Width of the residual stream, E.
+    /// The width of the residual stream, E.
     pub n_embd: usize,
-    /// Layers.
+    /// The number of layers.
     pub n_layers: usize,
-    /// Width of the hidden layer of the feed-forward network, F.
+    /// The width of the feed-forward network's hidden layer, F.
     pub n_ff: usize,
-    /// Heads of queries, H.
+    /// The number of query heads, H.
     pub n_heads: usize,
-    /// Heads of keys and values, which `n_heads / n_kv_heads` heads share.
+    /// The number of key and value heads, each shared by `n_heads / n_kv_heads` query heads.
     pub n_kv_heads: usize,
-    /// Width of a head, D.
+    /// The width of a head, D.
     pub head_dim: usize,
-    /// Epsilon of the norms.
+    /// The epsilon of the norms.
     pub rms_eps: f32,
-    /// Dimensions of a head that are rotated.
+    /// The number of a head's dimensions that are rotated.
     pub rope_dims: usize,
-    /// Base of the frequencies (theta).
+    /// The base of the frequencies (theta).
     pub rope_base: f32,
     /// Which dimensions are rotated together.
     pub rope_pairing: Pairing,
-    /// How positions are stretched.
+    /// How positions are scaled.
     pub rope_scaling: RopeScaling,
-    /// Tokens in the vocabulary, V.
+    /// The number of tokens in the vocabulary, V.
     pub n_vocab: usize,
 }
 
@@ -88,8 +88,8 @@ impl Config {
     /// Reads a file's metadata.
     ///
     /// # Errors
-    /// `unsupported` for an architecture, or a variant of one, that the forward pass does not compute; `invalid-model`
-    /// for numbers that are missing or make no model.
+    /// `unsupported` for an architecture, or a variant of one, that the forward pass does not support; `invalid-model`
+    /// for numbers that are missing or inconsistent.
     pub fn from_gguf(gguf: &Gguf) -> Result<Self> {
         let metadata = &gguf.metadata;
         let name = metadata.str("general.architecture")?.unwrap_or("none");
@@ -145,36 +145,36 @@ impl Config {
         if value_dim != self.head_dim {
             return Err(unsupported(
                 keys.full("attention.value_length"),
-                format!("the key length, {}", self.head_dim),
+                format!("{}, the same as the key length", self.head_dim),
                 value_dim,
             ));
         }
         must(
             self.rope_dims.is_multiple_of(2) && self.rope_dims <= self.head_dim,
             "rope.dimension_count",
-            "an even number up to the width of a head",
+            "an even number, at most the width of a head",
             self.rope_dims,
         )?;
         must(
             self.n_heads as u64 * self.head_dim as u64 <= u64::from(MAX_DIM),
             heads,
-            "heads of a width below 2^20 in all",
+            "heads with a total width of at most 2^20",
             self.n_heads,
         )
     }
 
-    /// Bytes of keys and values of one token over all layers.
+    /// Bytes of keys and values per token, over all layers.
     pub fn kv_bytes_per_token(&self, kv_type: KvType) -> u64 {
         2 * self.n_layers as u64 * (self.n_kv_heads * kv_type.row_bytes(self.head_dim)) as u64
     }
 }
 
-/// The second dimension of the embedding matrix. The tokenizer must agree; that is checked where both are known.
+/// The second dimension of the embedding matrix. The tokenizer must agree; this is checked where both are known.
 fn vocabulary_size(gguf: &Gguf) -> Result<usize> {
     let name = "token_embd.weight";
     let tensor = gguf
         .tensor(name)
-        .ok_or_else(|| invalid_model("tensors", format!("one named `{name}`"), "none"))?;
+        .ok_or_else(|| invalid_model("tensors", format!("a tensor named `{name}`"), "none"))?;
     match *tensor.shape {
         [_, n_vocab] if (1..=u64::from(MAX_DIM)).contains(&n_vocab) => Ok(n_vocab as usize),
         _ => Err(invalid_model(
@@ -200,14 +200,24 @@ impl Keys<'_> {
     fn number(&self, key: &str, default: Option<u32>, most: u32) -> Result<u32> {
         let key = self.full(key);
         let value = match self.metadata.get(&key) {
-            // Some files give one number per layer; that they are all the same is what we can run.
+            // Some files have one number per layer; this engine only supports equal numbers.
             Some(Value::Array(array)) => {
                 let first = array.get(0);
                 if (1..array.len()).any(|i| array.get(i) != first) {
-                    return Err(unsupported(key, "the same number for all layers", "others"));
+                    return Err(unsupported(
+                        key,
+                        "the same number for all layers",
+                        "different ones",
+                    ));
                 }
                 let first = first.and_then(|v| u32::try_from(v.as_integer()?).ok());
-                Some(first.ok_or_else(|| invalid_model(&key, "numbers", "something else"))?)
+                Some(first.ok_or_else(|| {
+                    invalid_model(
+                        &key,
+                        "an array of integers from 0 to 4294967295",
+                        "other elements",
+                    )
+                })?)
             }
             _ => self.metadata.u32(&key)?,
         };
@@ -260,7 +270,7 @@ impl Keys<'_> {
         let low_freq_factor = self.positive(low, Some(1.0))?;
         let high_freq_factor = self.positive(high, Some(4.0))?;
         if high_freq_factor <= low_freq_factor {
-            let expected = format!("more than {low}, {low_freq_factor}");
+            let expected = format!("more than {low} ({low_freq_factor})");
             return Err(invalid_model(self.full(high), expected, high_freq_factor));
         }
         Ok(RopeScaling::Llama3 {
@@ -271,16 +281,16 @@ impl Keys<'_> {
         })
     }
 
-    /// Variants that share the name of an architecture and are computed differently.
+    /// Rejects variants that share the name of an architecture but are computed differently.
     fn reject_variants(&self) -> Result<()> {
         let experts = self.full("expert_count");
         match self.metadata.u32(&experts)? {
             None | Some(0) => {}
-            Some(count) => return Err(unsupported(experts, "0, a dense model", count)),
+            Some(count) => return Err(unsupported(experts, "0 (a dense model)", count)),
         }
         let causal = self.full("attention.causal");
         if self.metadata.bool(&causal)? == Some(false) {
-            return Err(unsupported(causal, "true", "false, a model for embeddings"));
+            return Err(unsupported(causal, "true", "false (an embedding model)"));
         }
         Ok(())
     }
@@ -292,7 +302,7 @@ mod tests {
     use crate::error::Error;
     use crate::gguf::{Array, TensorType, Writer};
 
-    /// A config from the keys of a small Llama, of which `changes` replace some (`None` leaves one out).
+    /// A config from the keys of a small Llama. `changes` replaces some of them (`None` removes one).
     fn config(architecture: &str, changes: &[(&str, Option<Value>)]) -> Result<Config> {
         let mut keys = vec![
             ("context_length", Some(Value::U32(128))),
@@ -390,7 +400,11 @@ mod tests {
     #[test]
     fn variants_that_are_computed_differently() {
         assert_refused("expert_count", Some(Value::U32(8)), "dense");
-        assert_refused("attention.causal", Some(Value::Bool(false)), "embeddings");
+        assert_refused(
+            "attention.causal",
+            Some(Value::Bool(false)),
+            "embedding model",
+        );
         assert_refused("rope.scaling.type", Some("yarn".into()), "linear");
         assert_refused("attention.value_length", Some(Value::U32(8)), "key length");
         let layers = |counts: [i32; 2]| Some(Value::Array(Array::i32s(counts)));

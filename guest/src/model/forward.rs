@@ -1,7 +1,7 @@
-//! The forward pass of the Llama family: read it from top to bottom and it is the model.
+//! The forward pass of the Llama family, written to be read from top to bottom.
 //!
 //! Shapes: T tokens in the batch, E the residual stream, H heads of width D, F the hidden layer, V the vocabulary. An
-//! instance computes its share of the columns of every product and gathers the others (see [`super::group`]).
+//! instance computes its share of the columns of every product and gathers the rest (see [`super::group`]).
 
 use std::ops::Range;
 use std::rc::Rc;
@@ -20,10 +20,10 @@ use crate::gguf::Gguf;
 use crate::kernels::{self, Activations, Input};
 use crate::trace;
 
-/// Tokens that are computed at once: enough to use each weight many times, few enough to be done soon.
+/// Tokens that are computed at once: enough to use each weight many times, few enough to finish soon.
 pub const BATCH: usize = 64;
 
-/// A model that computes.
+/// A model's forward pass: its weights, its group and its buffers.
 pub struct Transformer {
     config: Config,
     weights: Weights,
@@ -33,7 +33,7 @@ pub struct Transformer {
     scratch: Scratch,
 }
 
-/// What one batch is computed in. Everything is allocated when the model is loaded.
+/// The buffers that one batch is computed in. All are allocated when the model is loaded.
 struct Scratch {
     /// `[T, E]`: the residual stream.
     x: Vec<f32>,
@@ -45,23 +45,23 @@ struct Scratch {
     q: Vec<f32>,
     k: Vec<f32>,
     v: Vec<f32>,
-    /// `[T, own H * D]`, and of all instances.
+    /// `[T, own H * D]`, and the same for all instances.
     own_heads: Vec<f32>,
     heads: Vec<f32>,
-    /// `[T, own F]` twice, and of all instances.
+    /// `[T, own F]` twice, and the same for all instances.
     gate: Vec<f32>,
     up: Vec<f32>,
     hidden: Vec<f32>,
-    /// `[T, own E]`, and of all instances: what a block adds to the residual stream.
+    /// `[T, own E]`, and the same for all instances: what a block adds to the residual stream.
     own_delta: Vec<f32>,
     delta: Vec<f32>,
     attention: Attention,
-    /// `[T, own V]`, of one token or as many as were asked for.
+    /// `[T, own V]`, for one token or for as many as requested.
     own_logits: Vec<f32>,
 }
 
 impl Transformer {
-    /// Loads the weights of a file whose tensors' data have been checked to be there.
+    /// Loads the weights of a file. The caller has checked that the tensor data is complete.
     ///
     /// # Errors
     /// As [`Config::from_gguf`]; `invalid-model` and `unsupported` for tensors, `out-of-memory`, `io`.
@@ -92,7 +92,7 @@ impl Transformer {
         &self.config
     }
 
-    /// Which rows and heads this instance has.
+    /// The rows and heads of this instance.
     pub(super) fn share(&self) -> &Share {
         &self.share
     }
@@ -102,12 +102,12 @@ impl Transformer {
         &*self.group
     }
 
-    /// Bytes of weights that were mapped and not copied.
+    /// Bytes of weights that were mapped instead of copied.
     pub fn mapped_bytes(&self) -> u64 {
         self.weights.mapped_bytes
     }
 
-    /// An empty cache with room for `capacity` tokens.
+    /// An empty cache with capacity for `capacity` tokens.
     ///
     /// # Errors
     /// `out-of-memory`.
@@ -132,11 +132,11 @@ impl Transformer {
         Ok(cache)
     }
 
-    /// Computes 1 to [`BATCH`] tokens that follow the first `position` in `cache`, which must have room for them, and
-    /// appends their keys and values. The outcome stays in here for [`Transformer::logits`].
+    /// Computes 1 to [`BATCH`] tokens that follow the first `position` tokens in `cache`, which must have capacity for
+    /// them, and appends their keys and values. The result is kept for [`Transformer::logits`].
     ///
     /// # Errors
-    /// `aborted` when another instance of the group is gone.
+    /// `aborted` if another instance of the group is gone.
     pub fn forward(&mut self, tokens: &[u32], position: usize, cache: &mut KvCache) -> Result<()> {
         let Self {
             config,
@@ -168,7 +168,7 @@ impl Transformer {
         Ok(())
     }
 
-    /// Room for the logits of `rows` tokens at once.
+    /// Reserves capacity for the logits of `rows` tokens at once.
     ///
     /// # Errors
     /// `out-of-memory`.
@@ -176,7 +176,7 @@ impl Transformer {
         reserve(&mut self.scratch.own_logits, rows * self.share.vocab.len())
     }
 
-    /// What the last batch made of its tokens `range`, `[range, E]`: all that is needed for their logits.
+    /// The last batch's hidden states of its tokens `range`, `[range, E]`: all that is needed to compute their logits.
     pub fn hidden(&self, range: Range<usize>, out: &mut Vec<f32>) {
         let n_embd = self.config.n_embd;
         out.clear();
@@ -186,7 +186,7 @@ impl Transformer {
     /// The logits after the tokens `range` of the last batch, `[range, V]`.
     ///
     /// # Errors
-    /// `aborted` when another instance of the group is gone.
+    /// `aborted` if another instance of the group is gone.
     pub fn logits(&mut self, range: Range<usize>, out: &mut Vec<f32>) -> Result<()> {
         let n_embd = self.config.n_embd;
         let x = std::mem::take(&mut self.scratch.x);
@@ -195,10 +195,10 @@ impl Transformer {
         result
     }
 
-    /// The logits of what [`Transformer::hidden`] gave, `[T, V]`.
+    /// The logits of hidden states from [`Transformer::hidden`], `[T, V]`.
     ///
     /// # Errors
-    /// `aborted` when another instance of the group is gone.
+    /// `aborted` if another instance of the group is gone.
     pub fn logits_of(&mut self, hidden: &[f32], out: &mut Vec<f32>) -> Result<()> {
         trace::begin();
         let (config, scratch) = (&self.config, &mut self.scratch);
@@ -236,7 +236,7 @@ impl Transformer {
     }
 }
 
-/// One layer at work on one batch.
+/// One layer applied to one batch.
 struct Block<'a> {
     config: &'a Config,
     share: &'a Share,
@@ -376,7 +376,7 @@ impl Block<'_> {
         self.add_delta()
     }
 
-    /// Gathers what a block adds, and adds it.
+    /// Gathers what a block adds to the residual stream, and adds it.
     fn add_delta(&mut self) -> Result<()> {
         let s = &mut *self.scratch;
         let (config, size) = (self.config, self.group.size());
@@ -413,7 +413,7 @@ impl Linear {
     }
 }
 
-/// `x`, `[T, cols]`, in the forms that the matrices read that will be multiplied with it.
+/// Quantises `x`, `[T, cols]`, to the forms that these matrices read.
 fn quantized<'a, const N: usize>(
     x: &'a [f32],
     activations: &'a mut Activations,
@@ -432,7 +432,7 @@ fn norm_rows(x: &[f32], weight: &[f32], eps: f32, out: &mut Vec<f32>) {
     }
 }
 
-/// Normalises each head in place, if the model does that.
+/// Normalises each head in place, if the model has weights for that.
 fn norm_heads(x: &mut Vec<f32>, weight: Option<&[f32]>, eps: f32, spare: &mut Vec<f32>) {
     if let Some(weight) = weight {
         norm_rows(x, weight, eps, spare);
@@ -444,7 +444,7 @@ impl Scratch {
     fn new(config: &Config, share: &Share) -> Result<Self> {
         let heads = config.n_heads * config.head_dim;
         let kv = share.kv_heads.len() * config.head_dim;
-        // In a group of one `normed`, `q` and `k` trade places, and so do an instance's own columns and all columns.
+        // In a group of one, `normed`, `q` and `k` are swapped, and so are an instance's own columns and all columns.
         let widest = config.n_embd.max(heads);
         let new = |width: usize| {
             let mut buffer = Vec::new();

@@ -1,30 +1,31 @@
 //! The group of instances that compute one model together: the engine's side of `wit/collective.wit`.
 //!
-//! Each instance has some rows of every matrix. It computes whole dot products, and gets the others' results by
-//! `all_gather`; so the numbers are the same bits for every size of the group.
+//! Each instance has some rows of every matrix. It computes whole dot products and gets the other instances' results
+//! with `all_gather`, so the results have the same bits for every group size.
 
 use std::ops::Range;
 
 use crate::error::{Error, Result};
 
-/// This instance's place in a group, and the way to the others.
+/// This instance's place in a group, and its connection to the others.
 pub trait Group {
     /// This instance's number, below [`Group::size`].
     fn rank(&self) -> usize;
 
-    /// Instances in the group.
+    /// The number of instances in the group.
     fn size(&self) -> usize;
 
-    /// The parts of all instances, in order of their rank, put together.
+    /// The parts of all instances, concatenated in order of rank.
     ///
     /// # Errors
-    /// `aborted` when the call is cancelled or another instance is gone.
+    /// `aborted` if the call is cancelled or another instance is gone.
     fn all_gather(&self, part: &[u8]) -> Result<Vec<u8>>;
 
-    /// Passes where the call that is under way can be ended. For one that is alone; in a group, gathers are such places.
+    /// Passes a point where the current call can be ended. For a group of one; in larger groups, gathers are such
+    /// points.
     ///
     /// # Errors
-    /// `aborted` when the call is cancelled.
+    /// `aborted` if the call is cancelled.
     fn checkpoint(&self) -> Result<()>;
 }
 
@@ -50,8 +51,8 @@ impl Group for Solo {
     }
 }
 
-/// Between long products: asks whether to go on where no gathering does so soon. Members of a larger group have less to
-/// compute, and all of them have to leave at the same place.
+/// Called between long products: asks whether to continue where no gather will soon do so. Does nothing in a larger
+/// group, whose members have less to compute and must all leave at the same point.
 pub(crate) fn pause(group: &dyn Group) -> Result<()> {
     match group.size() {
         1 => group.checkpoint(),
@@ -59,8 +60,9 @@ pub(crate) fn pause(group: &dyn Group) -> Result<()> {
     }
 }
 
-/// Completes rows of which this instance has computed the columns `own`, given as `[tokens, own]`: gives `[tokens, n]`.
-/// `share` says which columns each rank has. In a group of one nothing is copied: `part` and `out` trade places.
+/// Completes rows of which this instance has computed its own columns. `part` is `[tokens, own columns]`, `out` becomes
+/// `[tokens, n]`, and `share` returns the columns of each rank. In a group of one nothing is copied: `part` and `out`
+/// are swapped.
 pub(crate) fn gather_columns(
     group: &dyn Group,
     part: &mut Vec<f32>,
@@ -80,7 +82,7 @@ pub(crate) fn gather_columns(
     let gathered = group.all_gather(&bytes)?;
     if gathered.len() != 4 * out.len() {
         let found = format!(
-            "{} bytes were gathered, not {}",
+            "gathered {} bytes, expected {}",
             gathered.len(),
             4 * out.len()
         );
@@ -90,7 +92,7 @@ pub(crate) fn gather_columns(
     for rank in 0..group.size() {
         let columns = share(rank);
         for t in 0..tokens {
-            // The shares of all ranks are all columns, so there are as many as were counted.
+            // The shares of all ranks together are all columns, so the length matches the one checked above.
             let (own, rest) = raws.split_at(columns.len());
             for (x, raw) in out[t * n..][columns.clone()].iter_mut().zip(own) {
                 *x = f32::from_le_bytes(*raw);

@@ -1,9 +1,9 @@
-//! How keys and values lie in the cache: in blocks of tokens, in the order in which attention reads them.
+//! The layout of keys and values in the cache: in blocks of tokens, in the order in which attention reads them.
 //!
 //! A block has [`KEYS`] tokens of one head. Its keys are in panels of [`LANES`] tokens, `[D, LANES]`, its values in
-//! panels of [`LANES`] dimensions, `[KEYS, LANES]` (see [`kernels::attention`]); the last panel of values is filled up.
-//! In Q8_0 the two halves of a pair of dimensions of a key are neighbours, and the scales follow behind all quants.
-//! Outside the cache, a *row* is one token's key or value in the order of its dimensions, as ggml stores the type.
+//! panels of [`LANES`] dimensions, `[KEYS, LANES]` (see [`kernels::attention`]); the last panel of values is padded. In
+//! Q8_0, the two halves of a pair of a key's dimensions are adjacent, and the scales follow after all quants. Outside
+//! the cache, a *row* is one token's key or value in the order of its dimensions, as ggml stores the type.
 
 use crate::kernels;
 use crate::kernels::attention::{KEYS, LANES};
@@ -12,17 +12,17 @@ use crate::quant::{Element, F16, F32, GROUP, finite_f16_to_f32};
 /// The number type of cached keys and values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KvType {
-    /// Half precision: two bytes a number.
+    /// Half precision: two bytes per number.
     F16,
-    /// Single precision: what the model computed, four bytes a number.
+    /// Single precision, exactly as computed: four bytes per number.
     F32,
-    /// 8 bits a number, and a scale for each 32, as in ggml's type of that name: 34 bytes for 32 numbers. Heads must be
-    /// a multiple of 32 wide.
+    /// 8 bits per number and one scale per 32 numbers, as in ggml's type of that name: 34 bytes for 32 numbers. The
+    /// head width must be a multiple of 32.
     Q8_0,
 }
 
 impl KvType {
-    /// Bytes of one token's key, or value, of a head.
+    /// The size in bytes of one token's key, or value, in one head.
     pub fn row_bytes(self, head_dim: usize) -> usize {
         head_dim * self.quant_bytes() + self.scales(head_dim) * 2
     }
@@ -35,7 +35,7 @@ impl KvType {
         }
     }
 
-    /// Scales of a row.
+    /// The number of scales in a row.
     fn scales(self, head_dim: usize) -> usize {
         match self {
             Self::F16 | Self::F32 => 0,
@@ -51,11 +51,11 @@ pub(crate) enum Side {
     Values,
 }
 
-/// The order of the numbers of one head.
+/// The layout of one head's keys and values.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Layout {
     pub(crate) kv_type: KvType,
-    /// For Q8_0 a multiple of 32.
+    /// A multiple of 32 for Q8_0.
     pub(crate) head_dim: usize,
 }
 
@@ -64,18 +64,18 @@ impl Layout {
         self.kv_type.row_bytes(self.head_dim)
     }
 
-    /// Bytes of a block.
+    /// The size of a block in bytes.
     pub(crate) fn block_bytes(self, side: Side) -> usize {
         self.scales_at(side) + KEYS * self.kv_type.scales(self.head_dim) * 2
     }
 
-    /// Panels of values.
+    /// The number of panels of values.
     pub(crate) fn value_panels(self) -> usize {
         self.head_dim.div_ceil(LANES)
     }
 
-    /// A row of `x`, `[D]`, to the nearest numbers of the type. Too large becomes the largest number, and what is no
-    /// number becomes 0: a token whose numbers are lost must not spoil those who look back at it.
+    /// Encodes `x`, `[D]`, as a row, rounded to the nearest numbers of the type. A number that is too large becomes the
+    /// largest one, and NaN becomes 0: a token with broken numbers must not spoil the tokens that attend to it.
     pub(crate) fn encode(self, x: &[f32], row: &mut [u8]) {
         match self.kv_type {
             KvType::F16 => encode::<F16>(x, row),
@@ -89,30 +89,30 @@ impl Layout {
         }
     }
 
-    /// Whether rows hold finite numbers alone. In types of 16 bits all are taken for finite (see [`kernels::widen_f16`]).
+    /// Whether rows contain only finite numbers. In 16-bit types all count as finite (see [`kernels::widen_f16`]).
     pub(crate) fn is_finite(self, rows: &[u8]) -> bool {
         let mut numbers = F32::raws(rows).iter();
         self.kv_type != KvType::F32 || numbers.all(|raw| F32::to_f32(*raw).is_finite())
     }
 
-    /// Puts a row at token `at` of a block.
+    /// Stores a row as token `at` of a block.
     pub(crate) fn put(self, side: Side, row: &[u8], at: usize, block: &mut [u8]) {
         self.places(side, at, |in_row, in_block, len| {
             block[in_block..in_block + len].copy_from_slice(&row[in_row..in_row + len]);
         });
     }
 
-    /// Takes the row of token `at` out of a block.
+    /// Reads the row of token `at` from a block.
     pub(crate) fn get(self, side: Side, block: &[u8], at: usize, row: &mut [u8]) {
         self.places(side, at, |in_row, in_block, len| {
             row[in_row..in_row + len].copy_from_slice(&block[in_block..in_block + len]);
         });
     }
 
-    /// Tells for each piece of a row where it is in the row, where in the block, and how long it is.
+    /// Calls `each` with each piece of a row: its position in the row, its position in the block, and its length.
     fn places(self, side: Side, at: usize, mut each: impl FnMut(usize, usize, usize)) {
         let size = self.kv_type.quant_bytes();
-        // Neighbours in a row that are neighbours in the block.
+        // How many neighbours in a row are also neighbours in the block.
         let together = match (side, self.kv_type) {
             (Side::Values, _) => LANES,
             (Side::Keys, KvType::Q8_0) => 2,
@@ -141,7 +141,7 @@ impl Layout {
         }
     }
 
-    /// The keys of the first `n_panels` panels, `[panels, D, LANES]`, where the type is one of floats.
+    /// The keys of the first `n_panels` panels, `[panels, D, LANES]`, for floating-point types.
     pub(crate) fn float_keys(self, block: &[u8], n_panels: usize, out: &mut [f32]) {
         let len = n_panels * self.head_dim * LANES;
         self.widen(&block[..len * self.kv_type.quant_bytes()], &mut out[..len]);
@@ -194,7 +194,7 @@ impl Layout {
         }
     }
 
-    /// Where the scales of a block begin.
+    /// Where a block's scales start.
     fn scales_at(self, side: Side) -> usize {
         let dims = match side {
             Side::Keys => self.head_dim,
@@ -210,11 +210,11 @@ fn encode<E: Element>(x: &[f32], row: &mut [u8]) {
     }
 }
 
-/// Q8_0: the scale is the greatest magnitude divided by 127, in f16, and the quants are the integers nearest to `x / scale`
-/// (ggml divides by what the scale was before its rounding). The error is at most 0.501 of the scale, or 2^-18 where the
-/// scale is too small for f16.
+/// Q8_0: the scale is the largest magnitude divided by 127, in f16, and the quants are the integers nearest to
+/// `x / scale` (ggml divides by the scale before rounding it to f16). The error is at most 0.501 of the scale, or 2^-18
+/// if the scale is too small for f16.
 fn encode_group(x: &[f32; GROUP], row: &mut [u8; GROUP + 2]) {
-    // So large at most that the scale is an f16.
+    // Clamped so that the scale fits into an f16.
     let x = x.map(|x| finite(x).clamp(-127.0 * 65504.0, 127.0 * 65504.0));
     let largest = x.iter().fold(0f32, |largest, x| largest.max(x.abs()));
     let scale = F16::from_f32(largest / 127.0);

@@ -1,4 +1,4 @@
-//! The cache of keys and values: what attention needs of the tokens before.
+//! The KV cache: what attention needs of earlier tokens.
 
 use std::ops::Range;
 
@@ -7,11 +7,11 @@ use crate::error::{Error, Result, invalid_argument};
 use crate::kernels::attention::KEYS;
 use crate::quant::GROUP;
 
-/// The keys and values of one sequence, for this instance's heads. Room for the whole context is reserved when it is made
+/// The keys and values of one sequence, for this instance's heads. Memory for the whole context is reserved on creation
 /// and becomes resident as it is used; nothing is allocated later.
 pub struct KvCache {
     layout: Layout,
-    /// Tokens that there is room for.
+    /// The capacity in tokens.
     capacity: usize,
     kv_heads: usize,
     /// `[layers * kv_heads]`
@@ -20,7 +20,8 @@ pub struct KvCache {
     row: Vec<u8>,
 }
 
-/// The keys and values of one head, in blocks of [`KEYS`] tokens. Behind the last token, the last block holds anything.
+/// The keys and values of one head, in blocks of [`KEYS`] tokens. The contents of the last block after the last token
+/// are unspecified.
 #[derive(Default)]
 pub(crate) struct Head {
     tokens: usize,
@@ -32,7 +33,7 @@ impl KvCache {
     /// An empty cache.
     ///
     /// # Errors
-    /// `out-of-memory`; `invalid-argument` for Q8_0 where the heads' width is no multiple of 32.
+    /// `out-of-memory`; `invalid-argument` for Q8_0 if the head width is not a multiple of 32.
     pub fn new(
         kv_type: KvType,
         capacity: usize,
@@ -42,7 +43,7 @@ impl KvCache {
     ) -> Result<Self> {
         if kv_type == KvType::Q8_0 && !head_dim.is_multiple_of(GROUP) {
             let expected = format!(
-                "f16 or f32: q8_0 is for heads of a multiple of {GROUP} numbers, the model's have {head_dim}"
+                "f16 or f32, because q8_0 needs a head width that is a multiple of {GROUP}, not {head_dim}"
             );
             return Err(invalid_argument("kv-type", expected, "q8_0"));
         }
@@ -63,7 +64,7 @@ impl KvCache {
         Ok(cache)
     }
 
-    /// Room for the whole context, in whole blocks.
+    /// Reserves memory for the whole context, in whole blocks.
     fn new_head(&self) -> Option<Head> {
         let mut head = Head::default();
         for (side, data) in [
@@ -76,7 +77,7 @@ impl KvCache {
         Some(head)
     }
 
-    /// In u64, because in WebAssembly a size has 32 bits and the dimensions are a file's.
+    /// In u64, because sizes have 32 bits in WebAssembly and the dimensions come from a file.
     fn bytes_per_side(&self, side: Side) -> u64 {
         self.capacity.div_ceil(KEYS) as u64 * self.layout.block_bytes(side) as u64
     }
@@ -85,7 +86,7 @@ impl KvCache {
         self.bytes_per_side(Side::Keys) + self.bytes_per_side(Side::Values)
     }
 
-    /// An independent copy with the same room.
+    /// An independent copy with the same capacity.
     ///
     /// # Errors
     /// `out-of-memory`.
@@ -106,7 +107,7 @@ impl KvCache {
         Ok(copy)
     }
 
-    /// Tokens that there is room for.
+    /// The capacity in tokens.
     pub fn capacity(&self) -> usize {
         self.capacity
     }
@@ -116,29 +117,29 @@ impl KvCache {
         self.layout.kv_type
     }
 
-    /// Bytes that are reserved.
+    /// The number of reserved bytes.
     pub fn reserved_bytes(&self) -> u64 {
         self.bytes_per_head() * self.heads.len() as u64
     }
 
-    /// Forgets all tokens from `length` on.
+    /// Drops all tokens from position `length` on.
     pub fn truncate(&mut self, length: usize) {
         for head in &mut self.heads {
             head.tokens = head.tokens.min(length);
         }
     }
 
-    /// Bytes of the keys and values of this many tokens in one head of one layer, when saved.
+    /// The saved size of the keys and values of this many tokens in one head of one layer, in bytes.
     pub(crate) fn head_bytes(&self, tokens: usize) -> u64 {
         2 * tokens as u64 * self.layout.row_bytes() as u64
     }
 
-    /// Whether saved keys and values are finite numbers.
+    /// Whether all saved keys and values are finite numbers.
     pub(crate) fn is_finite(&self, bytes: &[u8]) -> bool {
         self.layout.is_finite(bytes)
     }
 
-    /// One layer as bytes, for [`KvCache::load_layer`]: for each head the rows of all keys, then those of all values.
+    /// Saves one layer as bytes, for [`KvCache::load_layer`]: for each head the rows of all keys, then of all values.
     pub(crate) fn save_layer(&self, layer: usize, out: &mut Vec<u8>) {
         for head in &self.heads[self.heads_of(layer)] {
             for (side, data) in [(Side::Keys, &head.keys), (Side::Values, &head.values)] {
@@ -154,8 +155,7 @@ impl KvCache {
         }
     }
 
-    /// Gives one layer the keys and values that were saved of `tokens` tokens. There must be room, which the caller has
-    /// checked.
+    /// Loads the saved keys and values of `tokens` tokens into one layer. The caller has checked that they fit.
     pub(crate) fn load_layer(&mut self, layer: usize, tokens: usize, bytes: &[u8]) {
         let (layout, heads) = (self.layout, self.heads_of(layer));
         let mut rows = bytes.chunks_exact(layout.row_bytes());
@@ -173,8 +173,8 @@ impl KvCache {
         layer * self.kv_heads..(layer + 1) * self.kv_heads
     }
 
-    /// Sets token `at`'s key and value of a head, each `[head_dim]`, and forgets what came behind it. There must be room,
-    /// which the caller has checked, and the tokens before must be there.
+    /// Sets the key and value of token `at` in a head, each `[head_dim]`, and drops the tokens after it. The caller has
+    /// checked that it fits, and all earlier tokens must be present.
     pub(crate) fn set(
         &mut self,
         layer: usize,
@@ -192,7 +192,7 @@ impl KvCache {
         head.tokens = at + 1;
     }
 
-    /// One head, and how its blocks are to be read.
+    /// One head, and the layout of its blocks.
     pub(crate) fn head(&self, layer: usize, kv_head: usize) -> (Layout, &Head) {
         (self.layout, &self.heads[layer * self.kv_heads + kv_head])
     }
@@ -207,7 +207,7 @@ impl Head {
         })
     }
 
-    /// Puts a row, and begins a block where that is needed.
+    /// Stores a row, and starts a new block if needed.
     fn put(&mut self, layout: Layout, side: Side, token: usize, row: &[u8]) {
         let data = match side {
             Side::Keys => &mut self.keys,

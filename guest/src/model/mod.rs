@@ -1,6 +1,6 @@
-//! A model: what it looks like (`config`), its weights (`weights`, `region`), what it remembers of a sequence
-//! (`kv_cache`, in the order of `kv_block`), and the computation (`forward`), with rotary positions (`rope`),
-//! `attention`, and the group of instances that share the work (`group`, `room`, `shared_cache`).
+//! A model: its shape (`config`), its weights (`weights`, `region`), its memory of a sequence (`kv_cache`, in the
+//! layout of `kv_block`), and the computation (`forward`), with rotary positions (`rope`), `attention`, and the group
+//! of instances that share the work (`group`, `room`, `shared_cache`).
 
 mod attention;
 mod config;

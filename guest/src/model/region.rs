@@ -1,4 +1,5 @@
-//! Bytes of a tensor in memory: mapped, or copied. The one place of the engine where memory is filled from outside Rust.
+//! The bytes of a tensor in memory, mapped or copied. The only place in the engine where memory is filled from outside
+//! Rust.
 
 use std::alloc::{Layout, alloc, dealloc};
 use std::ptr::NonNull;
@@ -6,15 +7,15 @@ use std::ptr::NonNull;
 use crate::blob::{Blob, PAGE};
 use crate::error::{Error, Result};
 
-/// What is read at a time where mapping is not possible, in bytes.
+/// The bytes read at a time if mapping is not possible.
 const CHUNK: usize = 1 << 20;
 
-/// Bytes of a blob that do not change.
+/// Immutable bytes of a blob.
 pub(crate) struct Region {
-    /// The start of `layout.size()` bytes, all of them initialised; of none, it dangles.
+    /// The start of `layout.size()` bytes, all of them initialised; dangling if there are none.
     start: NonNull<u8>,
     layout: Layout,
-    /// Where the wanted bytes begin, and how many they are: `offset + length <= layout.size()`.
+    /// The position and number of the requested bytes: `offset + length <= layout.size()`.
     offset: usize,
     length: usize,
     /// Whether they were mapped.
@@ -22,7 +23,7 @@ pub(crate) struct Region {
 }
 
 impl Region {
-    /// No bytes.
+    /// A region without bytes.
     pub(crate) const EMPTY: Self = Self {
         start: NonNull::dangling(),
         layout: Layout::new::<()>(),
@@ -31,7 +32,7 @@ impl Region {
         is_mapped: false,
     };
 
-    /// Maps, if it can be done, or else copies, `length` bytes from `offset`, which lie within the blob.
+    /// Maps, or if that is not possible copies, `length` bytes from `offset`, which must lie within the blob.
     ///
     /// # Errors
     /// `out-of-memory`, `io`.
@@ -50,7 +51,7 @@ impl Region {
         Ok(region)
     }
 
-    /// Copies `length` bytes from `offset`, which lie within the blob.
+    /// Copies `length` bytes from `offset`, which must lie within the blob.
     ///
     /// # Errors
     /// `out-of-memory`, `io`.
@@ -63,18 +64,18 @@ impl Region {
     /// The bytes.
     #[expect(
         unsafe_code,
-        reason = "the bytes are outside what Rust allocated with a type"
+        reason = "the bytes lie outside any typed Rust allocation"
     )]
     pub(crate) fn bytes(&self) -> &[u8] {
         // SAFETY: `start` is valid for `offset + length <= layout.size()` bytes as long as `self` lives. They are
-        // initialised: `map` and `copy` give a region out only after the host has put a file's pages there or `fill`
+        // initialised: `map` and `copy` return a region only after the host has mapped a file's pages there or `fill`
         // has written all of them. Nothing writes to them afterwards: `self` has no method that does, and mapped pages
         // are private to this memory.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr().add(self.offset), self.length) }
     }
 
-    /// Memory whose bytes are not initialised; `map` and `copy` see to that before they give it out. It is not zeroed
-    /// here because that would touch every page of a mapping that replaces them.
+    /// Allocates uninitialised memory; `map` and `copy` initialise it before they return it. It is not zeroed here,
+    /// because that would touch every page that a mapping is about to replace.
     #[expect(unsafe_code, reason = "an aligned allocation that is not zeroed")]
     fn allocate(offset: usize, length: usize) -> Result<Self> {
         let out_of_memory = || Error::OutOfMemory {
@@ -113,7 +114,10 @@ impl Region {
     )]
     fn write(&mut self, at: usize, bytes: &[u8]) -> Result<()> {
         if bytes.is_empty() || bytes.len() > self.length - at {
-            let found = format!("{} bytes where fewer were asked for, or none", bytes.len());
+            let found = format!(
+                "the provider returned {} bytes: none, or more than requested",
+                bytes.len()
+            );
             return Err(Error::Io(found));
         }
         // SAFETY: `at + bytes.len() <= length`, so the target lies in the allocation, which `bytes`, borrowed from
@@ -132,8 +136,8 @@ impl Drop for Region {
         if self.layout.size() == 0 {
             return;
         }
-        // SAFETY: `start` came from `alloc` with this layout, whose size is not zero, and is given back once. Mapped pages stay what they are,
-        // ordinary memory to the allocator, whose writes to them are private.
+        // SAFETY: `start` came from `alloc` with this layout, whose size is not zero, and is freed once. Mapped pages
+        // stay mapped: to the allocator they are ordinary memory, and its writes to them are private.
         unsafe { dealloc(self.start.as_ptr(), self.layout) }
     }
 }

@@ -1,24 +1,25 @@
-//! Whether an instance can hold its share of a model's weights, and how many instances it takes where it cannot.
+//! Checks whether an instance can hold its share of a model's weights, and if not, how many instances are needed.
 //!
-//! A memory of WebAssembly ends at 4 GiB. Each instance of a group has one, so that a larger model needs a larger group.
+//! A WebAssembly memory is limited to 4 GiB. Each instance of a group has its own, so a larger model needs a larger
+//! group.
 
 use super::config::Config;
 use super::weights::{Share, Weights};
 use crate::error::{Result, invalid_argument, unsupported};
 use crate::gguf::Gguf;
 
-/// What an address reaches, in bytes.
+/// The size of the address space, in bytes.
 const ADDRESSABLE: u64 = 1 << (if usize::BITS < 64 { usize::BITS } else { 47 });
-/// Kept for all but the weights: the vocabulary, buffers, and a session with a short context. In bytes.
+/// Reserved for everything but the weights: the vocabulary, buffers, and a session with a short context. In bytes.
 const FOR_THE_REST: u64 = 128 << 20;
-/// Above this many instances no model gets smaller.
+/// Beyond this many instances, the shares do not get smaller for any model.
 const MAX_SIZE: usize = 256;
 
-/// Checks that instance `rank` of `size` has room for its weights.
+/// Checks that instance `rank` of `size` has enough memory for its weights.
 ///
 /// # Errors
-/// `invalid-argument` where a larger group has room, and says how large; `unsupported` where none has;
-/// `invalid-model` and `unsupported` for tensors, as when they are loaded.
+/// `invalid-argument` if a larger group would have enough memory, with the size that it needs; `unsupported` if no
+/// group would; `invalid-model` and `unsupported` for tensors, as when they are loaded.
 pub(super) fn check(gguf: &Gguf, config: &Config, rank: usize, size: usize) -> Result<()> {
     check_in(gguf, config, rank, size, ADDRESSABLE - FOR_THE_REST)
 }
@@ -26,7 +27,7 @@ pub(super) fn check(gguf: &Gguf, config: &Config, rank: usize, size: usize) -> R
 fn check_in(gguf: &Gguf, config: &Config, rank: usize, size: usize, room: u64) -> Result<()> {
     let fits = |rank: usize, size: usize| {
         let weight = Weights::weigh(gguf, config, &Share::new(config, rank, size))?;
-        // One allocation of Rust's is less than half of what can be addressed.
+        // Rust limits one allocation to less than half of the address space.
         Ok(weight.bytes <= room && weight.largest <= room / 2)
     };
     if fits(rank, size)? {
@@ -39,16 +40,16 @@ fn check_in(gguf: &Gguf, config: &Config, rank: usize, size: usize, room: u64) -
         }
         if all_fit {
             let expected = format!(
-                "at least {more}, because the weights take {:.2} GiB and each has room for {:.2}",
+                "at least {more}, because the weights take {:.2} GiB and each instance can hold {:.2} GiB",
                 gib(gguf.tensors.iter().map(|tensor| tensor.size).sum()),
                 gib(room)
             );
             return Err(invalid_argument("instances", expected, size));
         }
     }
-    let expected = format!("{:.2} GiB at most in each instance", gib(room));
-    let found = "more than that, however many instances there are";
-    Err(unsupported("the size of the weights", expected, found))
+    let expected = format!("at most {:.2} GiB in each instance", gib(room));
+    let found = "more, with any number of instances";
+    Err(unsupported("size of the weights", expected, found))
 }
 
 fn gib(bytes: u64) -> f64 {
@@ -61,7 +62,7 @@ mod tests {
     use crate::error::Error;
     use crate::test_model::{self, Shape};
 
-    /// The number of instances that the error asks for; none where there is room.
+    /// The number of instances that the error asks for; `None` if the weights fit.
     fn needed(file: &Vec<u8>, size: usize, room: u64) -> Option<usize> {
         let gguf = Gguf::read(file).unwrap();
         let config = Config::from_gguf(&gguf).unwrap();
@@ -88,7 +89,7 @@ mod tests {
     #[test]
     fn as_many_instances_are_asked_for_as_it_takes() {
         for is_tied in [false, true] {
-            // Large enough that pages do not hide the difference.
+            // Large enough that rounding to pages does not hide the difference.
             let file = test_model::model(&Shape {
                 head_dim: 16 << 10,
                 is_tied,

@@ -1,13 +1,13 @@
-//! Rotary position embedding. Source: Su et al., 2021; scaling: Chen et al., 2023 (linear), Llama 3.1.
+//! Rotary position embedding. Sources: Su et al., 2021; for scaling, Chen et al., 2023 (linear), and Llama 3.1.
 
 use super::config::{Config, Pairing, RopeScaling};
 
-/// The frequencies of a model, and sine and cosine for the positions of one batch.
+/// A model's frequencies, and the sines and cosines for the positions of one batch.
 pub(crate) struct Rope {
     pairing: Pairing,
-    /// `[rope_dims / 2]`: radians per token. In f64, because positions multiply the error.
+    /// `[rope_dims / 2]`: radians per token. In f64, because the position multiplies the error.
     frequencies: Vec<f64>,
-    /// `[batch, rope_dims / 2]`, each cosine and sine.
+    /// `[batch, rope_dims / 2]`: pairs of cosine and sine.
     table: Vec<(f32, f32)>,
 }
 
@@ -71,7 +71,7 @@ fn scale(frequency: f64, scaling: RopeScaling) -> f64 {
         } => {
             let (low, high) = (f64::from(low_freq_factor), f64::from(high_freq_factor));
             let turns = f64::from(original_context) * frequency / std::f64::consts::TAU;
-            // 0 for what turns less than `low` times within the original context, 1 for more than `high`.
+            // 0 for frequencies with fewer than `low` turns within the original context, 1 for more than `high`.
             let keep = ((turns - low) / (high - low)).clamp(0.0, 1.0);
             frequency * (keep + (1.0 - keep) / f64::from(factor))
         }
@@ -90,7 +90,7 @@ mod tests {
         }
     }
 
-    /// Rotating the plane of a pair is multiplying a complex number by one of length 1.
+    /// Rotating a pair of dimensions is the multiplication of a complex number with one of magnitude 1.
     #[test]
     fn pairs_are_rotated_by_position_times_frequency() {
         let frequencies = vec![1.0, 0.25];
@@ -119,7 +119,7 @@ mod tests {
                     "{pairing:?}"
                 );
             }
-            assert_eq!(rotated[4], 5.0, "dimensions behind the rotated ones stay");
+            assert_eq!(rotated[4], 5.0, "dimensions after the rotated ones stay");
         }
     }
 
@@ -129,7 +129,7 @@ mod tests {
         assert_eq!(scale(0.5, RopeScaling::None), 0.5);
     }
 
-    /// Expected values: the formula of Meta's `llama_models`, `apply_scaling`, worked out by wavelength.
+    /// Expected values: the formula of `apply_scaling` in Meta's `llama_models`, evaluated by wavelength.
     #[test]
     fn llama3_scaling_keeps_high_frequencies_and_blends() {
         let scaling = RopeScaling::Llama3 {

@@ -1,5 +1,6 @@
-//! The keys and values of all heads as bytes, whichever instance has them: what one group has saved, a group of any other
-//! size can go on from. The bytes are `[layers, kv_heads]`, each the keys and then the values of all tokens.
+//! The keys and values of all heads as bytes, whichever instance has them, so that a group of any other size can
+//! continue from what one group has saved. The bytes are `[layers, kv_heads]`, each with the keys and then the values
+//! of all tokens.
 
 use super::forward::Transformer;
 use super::kv_cache::KvCache;
@@ -9,9 +10,9 @@ impl Transformer {
     /// Appends the keys and values of all heads to `out`.
     ///
     /// # Errors
-    /// `aborted` when another instance of the group is gone.
+    /// `aborted` if another instance of the group is gone.
     pub fn save_cache(&self, cache: &KvCache, out: &mut Vec<u8>) -> Result<()> {
-        // A layer at a time, so that no gather is larger than a host takes.
+        // One layer at a time, so that no gather is larger than a host accepts.
         let mut own = Vec::new();
         for l in 0..self.config().n_layers {
             if self.group().size() == 1 {
@@ -25,8 +26,9 @@ impl Transformer {
         Ok(())
     }
 
-    /// Gives `cache` this instance's part of what was saved of `tokens` tokens. `false`, with nothing changed, where `bytes`
-    /// have another length or hold what is no finite number, or there is no room.
+    /// Loads this instance's part of the saved keys and values of `tokens` tokens into `cache`. Returns `false` and
+    /// changes nothing if `bytes` has the wrong length or contains numbers that are not finite, or if the tokens do not
+    /// fit.
     #[must_use]
     pub fn load_cache(&self, cache: &mut KvCache, tokens: usize, bytes: &[u8]) -> bool {
         let (n_layers, n_kv_heads) = (self.config().n_layers, self.config().n_kv_heads);
@@ -36,7 +38,7 @@ impl Transformer {
         if !fits || !cache.is_finite(bytes) {
             return false;
         }
-        // Less than there are bytes, if any.
+        // At most the number of bytes, so it fits into `usize`.
         let head = head as usize;
         let own = self.share().kv_heads.clone();
         for l in 0..n_layers {

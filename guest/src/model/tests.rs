@@ -1,4 +1,4 @@
-//! The forward pass against the float64 reference of `../shared/data/models/ref`, and against itself in a group.
+//! Tests the forward pass against the float64 reference in `../shared/data/models/ref`, and against itself in a group.
 
 use std::rc::Rc;
 
@@ -120,7 +120,7 @@ fn stories260k_in_fewer_bits_is_as_close_as_llama_cpp() {
     }
 }
 
-/// All shapes that the architectures come in.
+/// All variants of the supported architectures.
 fn shapes() -> Vec<Shape> {
     vec![
         Shape::default(),
@@ -143,7 +143,7 @@ fn shapes() -> Vec<Shape> {
     ]
 }
 
-/// The types of keys and values that heads of this width can have.
+/// The KV types that heads of this width support.
 fn kv_types(shape: &Shape) -> Vec<KvType> {
     match shape.head_dim.is_multiple_of(32) {
         true => vec![KvType::F16, KvType::F32, KvType::Q8_0],
@@ -233,7 +233,7 @@ pub(crate) mod threads {
             let tokens: Vec<u32> = (0..40).map(|i| i * 11 % 64).collect();
             let kv_type = *kv_types(&shape).last().unwrap_or(&KvType::F16);
             let alone = logits(&mut load(&file, Rc::new(Solo)), kv_type, &tokens, BATCH);
-            // Three divides neither the heads nor the rows evenly, and eight leaves some without a head.
+            // Three divides neither the heads nor the rows evenly, and eight leaves some members without a head.
             for size in [2, 3, 8] {
                 in_group(size, |group| {
                     let mut model = load(&file, group);

@@ -11,19 +11,19 @@ use crate::gguf::{Gguf, TensorInfo, TensorType};
 use crate::kernels::Rows;
 use crate::quant;
 
-/// Smaller tensors are copied: a mapping costs the host more than it saves. In bytes.
+/// Tensors smaller than this are copied, because a mapping costs the host more than it saves. In bytes.
 const SMALLEST_MAPPING: u64 = 1 << 18;
 
 /// Whether weights may be mapped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mapping {
-    /// Mapped where the provider can, otherwise copied.
+    /// Mapped if the provider supports it, otherwise copied.
     Allowed,
-    /// Copied.
+    /// Always copied.
     Copy,
 }
 
-/// Rows of a matrix as they are in the file.
+/// Rows of a matrix, as stored in the file.
 pub(crate) struct Matrix {
     ty: TensorType,
     cols: usize,
@@ -31,7 +31,7 @@ pub(crate) struct Matrix {
 }
 
 impl Matrix {
-    /// All rows that this instance has.
+    /// All rows of this instance.
     pub(crate) fn rows(&self) -> Rows<'_> {
         Rows {
             ty: self.ty,
@@ -40,7 +40,7 @@ impl Matrix {
         }
     }
 
-    /// How many rows these are.
+    /// The number of rows.
     pub(crate) fn n_rows(&self) -> usize {
         self.data.bytes().len() / row_bytes(self.ty, self.cols)
     }
@@ -55,7 +55,7 @@ fn row_bytes(ty: TensorType, cols: usize) -> usize {
     cols / ty.block_len() as usize * ty.block_bytes() as usize
 }
 
-/// A projection: a matrix and perhaps a bias, of this instance's rows.
+/// This instance's rows of a projection: a matrix and an optional bias.
 pub(crate) struct Linear {
     pub(crate) weight: Matrix,
     /// `[rows]`.
@@ -66,7 +66,7 @@ pub(crate) struct Linear {
 pub(crate) struct Layer {
     /// `[E]`
     pub(crate) attn_norm: Vec<f32>,
-    /// `[H * D, E]`, this instance's heads, as the next two.
+    /// `[H * D, E]`, this instance's heads; also for the next two.
     pub(crate) attn_q: Linear,
     pub(crate) attn_k: Linear,
     pub(crate) attn_v: Linear,
@@ -86,20 +86,20 @@ pub(crate) struct Layer {
 
 /// All weights that this instance needs.
 pub(crate) struct Weights {
-    /// `[V, E]`, all rows, because any token may come.
+    /// `[V, E]`, all rows, because any token may occur.
     pub(crate) token_embd: Rc<Matrix>,
     pub(crate) layers: Vec<Layer>,
     /// `[E]`
     pub(crate) output_norm: Vec<f32>,
-    /// `[V, E]`, this instance's rows; the embedding matrix where the file has no other.
+    /// `[V, E]`, this instance's rows; the embedding matrix if the file has no separate one.
     pub(crate) output: Rc<Matrix>,
-    /// `[rope_dims / 2]`: what frequencies are divided by.
+    /// `[rope_dims / 2]`: the divisors of the frequencies.
     pub(crate) rope_freqs: Option<Vec<f32>>,
     /// Bytes that were mapped.
     pub(crate) mapped_bytes: u64,
 }
 
-/// Which rows of each matrix an instance has.
+/// An instance's rows of each matrix.
 #[derive(Debug, Clone)]
 pub(crate) struct Share {
     pub(crate) heads: Range<usize>,
@@ -110,8 +110,8 @@ pub(crate) struct Share {
 }
 
 impl Share {
-    /// The share of `rank` in a group of `size`. Rows are shared out four by four where that goes without a rest, because
-    /// packed rows lie together so.
+    /// The share of `rank` in a group of `size`. Rows are distributed in groups of four if their number is a multiple
+    /// of four, because packed rows are interleaved in fours.
     pub(crate) fn new(config: &Config, rank: usize, size: usize) -> Self {
         let at = |n: usize, rank: usize| (n as u64 * rank as u64 / size as u64) as usize;
         let split_by =
@@ -130,11 +130,11 @@ impl Share {
 }
 
 impl Weights {
-    /// Loads `share` of the tensors of a file whose data have been checked to lie within `blob`.
+    /// Loads `share` of a file's tensors. The caller has checked that their data lies within `blob`.
     ///
     /// # Errors
-    /// `invalid-model` for a tensor that is missing or has another shape, `unsupported` for one of a type that the
-    /// kernels do not know, `out-of-memory`, `io`.
+    /// `invalid-model` for a tensor that is missing or has a wrong shape, `unsupported` for a type that the kernels do
+    /// not support, `out-of-memory`, `io`.
     pub(crate) fn load(
         gguf: &Gguf,
         blob: &dyn Blob,
@@ -151,10 +151,10 @@ impl Weights {
         Self::collect(&mut loader, config, share)
     }
 
-    /// What `share` of the tensors takes, without loading it.
+    /// The memory that `share` of the tensors takes, without loading it.
     ///
     /// # Errors
-    /// As [`Weights::load`], but for what happens while reading.
+    /// As [`Weights::load`], except for errors while reading.
     pub(crate) fn weigh(gguf: &Gguf, config: &Config, share: &Share) -> Result<Weight> {
         let mut loader = Loader {
             gguf,
@@ -216,16 +216,16 @@ impl Weights {
     }
 }
 
-/// What weights take of an instance's memory, in bytes.
+/// How much of an instance's memory the weights take, in bytes.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Weight {
     /// All matrices.
     pub(crate) bytes: u64,
-    /// The largest of them.
+    /// The largest matrix.
     pub(crate) largest: u64,
 }
 
-/// Loads tensors, or without a source weighs them: then the matrices are empty and vectors are zeros.
+/// Loads tensors. Without a source it only adds up their sizes: then matrices are empty and vectors are zeros.
 struct Loader<'a> {
     gguf: &'a Gguf,
     source: Option<(&'a dyn Blob, Mapping)>,
@@ -234,7 +234,7 @@ struct Loader<'a> {
 }
 
 impl Loader<'_> {
-    /// `name.weight` and, where there is one, `name.bias`.
+    /// `name.weight` and, if there is one, `name.bias`.
     fn linear(&mut self, name: &str, shape: [usize; 2], rows: &Range<usize>) -> Result<Linear> {
         let bias = self.optional_vector(&format!("{name}.bias"), shape[1])?;
         Ok(Linear {
@@ -252,7 +252,7 @@ impl Loader<'_> {
             .all(|row| row.is_multiple_of(together))
         {
             let expected = format!(
-                "whole groups of {together} rows in each share of {}",
+                "each share of a {} matrix in whole groups of {together} rows",
                 tensor.ty.name()
             );
             return Err(unsupported(
@@ -278,7 +278,7 @@ impl Loader<'_> {
         if quant::is_packed(tensor.ty) {
             return Err(unsupported(
                 format!("tensor `{name}`"),
-                "a type that a vector can have",
+                "a type that is not packed, because it is a vector",
                 tensor.ty.name(),
             ));
         }
@@ -290,7 +290,7 @@ impl Loader<'_> {
         let bytes = blob.read(offset, size as usize)?;
         if bytes.len() as u64 != size {
             return Err(crate::error::Error::Io(format!(
-                "{name}: {} bytes",
+                "{name}: the provider returned {} bytes, not as many as requested",
                 bytes.len()
             )));
         }
@@ -310,7 +310,7 @@ impl Loader<'_> {
         let tensor = self
             .gguf
             .tensor(name)
-            .ok_or_else(|| invalid_model(&subject, "to be there", "none of this name"))?;
+            .ok_or_else(|| invalid_model(&subject, "a tensor with this name", "none"))?;
         let same = tensor
             .shape
             .iter()
@@ -328,7 +328,7 @@ impl Loader<'_> {
     }
 
     fn region(&mut self, offset: u64, length: u64) -> Result<Region> {
-        // Regions begin and end with pages.
+        // Regions start and end at page boundaries.
         let pages = (length / PAGE as u64 + 2) * PAGE as u64;
         self.weight.bytes = self.weight.bytes.saturating_add(pages);
         self.weight.largest = self.weight.largest.max(pages);

@@ -1,9 +1,9 @@
-//! Packed files: which bytes move, and that any way of reading gives the same ones.
+//! Tests of packed files: which bytes move, and that every way of reading gives the same bytes.
 
 use super::*;
 use crate::gguf::Writer;
 
-/// Two matrices that are packed among what is not, with bytes that all differ from their neighbours.
+/// A file with two matrices that get packed among other tensors; each byte differs from its neighbours.
 fn file() -> Vec<u8> {
     let mut writer = Writer::default();
     writer.metadata("general.architecture", "llama");
@@ -69,7 +69,7 @@ fn matrices_of_packed_types_move_and_nothing_else() {
             assert_eq!(bits(&plain), bits(&packed), "{} row {r}", old.name);
         }
     }
-    // The header differs in the two types alone.
+    // The header differs only in the two type numbers.
     let header = before.data_offset as usize;
     let changed = (0..header).filter(|&i| bytes[i] != found[i]).count();
     assert!((2..=8).contains(&changed), "{changed} bytes of the header");

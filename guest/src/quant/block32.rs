@@ -1,4 +1,4 @@
-//! Blocks of one group: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0. Low nibbles are weights 0 to 15, high ones 16 to 31.
+//! Blocks of one group: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0. Low nibbles are weights 0 to 15, high nibbles 16 to 31.
 
 use super::{Format, GROUP, Scales, block_format, nibbles};
 

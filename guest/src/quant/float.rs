@@ -1,9 +1,9 @@
-//! The 16-bit floating-point numbers.
+//! 16-bit floating-point numbers.
 
-/// 2^112: what an f16's exponent, moved into place, lacks of f32's bias.
+/// 2^112: the difference between f32's and f16's exponent bias.
 const REBIAS: f32 = f32::from_bits((127 + 112) << 23);
 
-/// IEEE binary16 to binary32, exact for all numbers. Without branches: the multiplication makes subnormals right.
+/// IEEE binary16 to binary32, exact for all numbers and branch-free: the multiplication also handles subnormals.
 #[inline(always)]
 pub(crate) fn f16_to_f32(half: u16) -> f32 {
     let magnitude = u32::from(half & 0x7fff) << 13;
@@ -16,16 +16,16 @@ pub(crate) fn f16_to_f32(half: u16) -> f32 {
     f32::from_bits(bits | u32::from(half & 0x8000) << 16)
 }
 
-/// As [`f16_to_f32`], without infinities and NaNs: the highest exponent is one like the others, for numbers from 65,536
-/// to 131,008.
+/// Like [`f16_to_f32`], but without infinities and NaNs: the highest exponent is an ordinary one, for numbers from
+/// 65,536 to 131,008.
 #[inline(always)]
 pub(crate) fn finite_f16_to_f32(half: u16) -> f32 {
     let magnitude = f32::from_bits(u32::from(half & 0x7fff) << 13) * REBIAS;
     f32::from_bits(magnitude.to_bits() | u32::from(half & 0x8000) << 16)
 }
 
-/// binary32 to binary16, to nearest, ties to even; too large becomes the largest finite number, so that a cached key
-/// or value cannot become an infinity.
+/// binary32 to binary16, rounded to nearest, ties to even. A number that is too large becomes the largest finite one,
+/// so that a cached key or value cannot become an infinity.
 #[inline]
 pub(crate) fn f32_to_f16(value: f32) -> u16 {
     let largest = half::f16::MAX.to_f32_const();
@@ -38,21 +38,21 @@ pub(crate) fn bf16_to_f32(brain: u16) -> f32 {
     f32::from_bits(u32::from(brain) << 16)
 }
 
-/// A floating-point number as it lies in memory, little-endian.
+/// A floating-point number as stored in memory, little-endian.
 pub(crate) trait Element {
-    /// Its bytes.
+    /// Its raw bytes.
     type Raw: Copy + 'static;
 
-    /// The whole numbers of some bytes.
+    /// Views bytes as numbers; an incomplete one at the end is ignored.
     fn raws(bytes: &[u8]) -> &[Self::Raw];
 
-    /// The bytes of one.
+    /// The bytes of one number.
     fn bytes(raw: &Self::Raw) -> &[u8];
 
-    /// Exact.
+    /// Converts exactly.
     fn to_f32(raw: Self::Raw) -> f32;
 
-    /// To nearest, ties to even.
+    /// Rounds to nearest, ties to even.
     fn from_f32(value: f32) -> Self::Raw;
 }
 

@@ -1,8 +1,8 @@
-//! The 4-bit formats whose nibbles are looked up: IQ4_NL and IQ4_XS.
+//! The 4-bit formats whose nibbles are looked up in a table: IQ4_NL and IQ4_XS.
 
 use super::{Codes, Format, GROUP, Scales, block_format, nibbles};
 
-/// What a nibble stands for.
+/// The value of each nibble.
 pub(crate) const IQ4_VALUES: [i8; 16] = [
     -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113,
 ];

@@ -1,10 +1,10 @@
-//! The k-quants: blocks of eight groups with small scales inside.
+//! The k-quants: blocks of eight groups with small scales of their own.
 
 use super::{Codes, Format, GROUP, Scales, block_format};
 
 block_format! {
-    /// `scales: [u8; 16], qs: [u8; 64], d: f16, dmin: f16`. Two bits a weight; a scale byte has the scale of 16 weights
-    /// below and their minimum above.
+    /// `scales: [u8; 16], qs: [u8; 64], d: f16, dmin: f16`. Two bits per weight; a scale byte has the scale of 16
+    /// weights in its low nibble and their minimum in its high nibble.
     Q2_K [84] { const HALVES: bool = true; const MIN: bool = true; }
     header: [80, 82];
     codes: |block, g| {
@@ -21,11 +21,11 @@ block_format! {
 }
 
 block_format! {
-    /// `hmask: [u8; 32], qs: [u8; 64], scales: [u8; 12], d: f16`. Three bits a weight, the third in `hmask`.
+    /// `hmask: [u8; 32], qs: [u8; 64], scales: [u8; 12], d: f16`. Three bits per weight, the third in `hmask`.
     Q3_K [110] { const ZERO: i8 = 4; const HALVES: bool = true; }
     header: [108];
     codes: |block, g| {
-        // 16 scales of 6 bits, less 32: four bits in the first 8 bytes, two in the last 4.
+        // 16 scales of 6 bits, minus 32: four bits in the first 8 bytes, two in the last 4.
         let scale = |j: usize| {
             let low = block[96 + j % 8] >> (4 * (j / 8)) & 0xf;
             let high = block[104 + j % 4] >> (2 * (j / 4)) & 3;

@@ -1,11 +1,11 @@
 //! Block formats: how ggml stores weights in few bits.
 //!
-//! Every format here is seen as *groups* of 32 consecutive weights. A group has 32 small integers, and for each half of
-//! it a scale and a minimum: `weight = scale * (quant - ZERO) + min`. That one view serves dequantisation, the scalar
-//! kernels and the SIMD kernels; only this module knows where the bits are. Source of the layouts: ggml's
-//! `ggml-common.h` and the dequantisers of `ggml-quants.c`.
+//! Every format is treated as *groups* of 32 consecutive weights. A group has 32 small integers, and a scale and a
+//! minimum for each of its halves: `weight = scale * (quant - ZERO) + min`. Dequantisation, the scalar kernels and the
+//! SIMD kernels share this view; only this module knows where the bits are. Source of the layouts: ggml's
+//! `ggml-common.h` and the dequantisers in `ggml-quants.c`.
 
-#![expect(non_camel_case_types, reason = "the names of the formats are ggml's")]
+#![expect(non_camel_case_types, reason = "the format names are ggml's")]
 
 mod block32;
 mod float;
@@ -34,7 +34,7 @@ pub(crate) const GROUPS: usize = 8;
     not(target_arch = "wasm32"),
     expect(
         dead_code,
-        reason = "what the scalar kernels do not need to know, the others do"
+        reason = "the SIMD kernels need what the scalar kernels do not"
     )
 )]
 pub(crate) trait Format {
@@ -42,39 +42,40 @@ pub(crate) trait Format {
     type Block: Copy + 'static;
     /// A block of zeros.
     const EMPTY: Self::Block;
-    /// Its type in ggml.
+    /// The tensor type.
     const TYPE: TensorType;
     /// Groups per block: 1, or the 8 of a [`SuperBlock`].
     const GROUPS: usize;
-    /// What is subtracted from every quant.
+    /// The zero point, which is subtracted from every quant.
     const ZERO: i8 = 0;
     /// Whether quants are signed 8-bit numbers. Otherwise they are 0 to 63.
     const SIGNED: bool = false;
-    /// Whether the two halves of a group have scales and minima of their own.
+    /// Whether the two halves of a group have separate scales and minima.
     const HALVES: bool = false;
-    /// Whether there are minima.
+    /// Whether the format has minima.
     const MIN: bool = false;
 
-    /// The whole blocks of some bytes.
+    /// Views bytes as whole blocks.
     fn blocks(bytes: &[u8]) -> &[Self::Block];
 
-    /// The block's own scale, and the scale of its minima (0 without).
+    /// The block's own scale, and the scale of its minima (0 if it has none).
     fn header(block: &Self::Block) -> [f32; 2];
 
-    /// Scale and minimum of the two halves of group `g`, given the block's header.
+    /// The scales and minima of the two halves of group `g`, given the block's header.
     fn scales(block: &Self::Block, header: [f32; 2], g: usize) -> Scales;
 
     /// The quants of group `g`.
     fn quants(block: &Self::Block, g: usize) -> [i8; GROUP];
 }
 
-/// A format whose blocks have eight groups: its scales and minima are small integers, and multiples of the block's own.
+/// A format whose blocks have eight groups: their scales and minima are stored as small integers, as multiples of the
+/// block's own.
 pub(crate) trait SuperBlock: Format {
-    /// Those of group `g`.
+    /// The integers of group `g`.
     fn codes(block: &Self::Block, g: usize) -> Codes;
 }
 
-/// The integers that scale and minimum of each half of a group are made of.
+/// The integers that encode the scale and minimum of each half of a group.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Codes {
     pub(crate) scale: [i8; 2],
@@ -100,7 +101,7 @@ impl Codes {
     }
 }
 
-/// Scale and minimum of each half of a group.
+/// The scale and minimum of each half of a group.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Scales {
     pub(crate) scale: [f32; 2],
@@ -118,8 +119,8 @@ impl Scales {
     }
 }
 
-/// Declares a format: its name and the bytes of a block, the constants that differ from their defaults, where in a block
-/// the f16 numbers of its header are, and how scales (or, of a [`SuperBlock`], codes) and quants are read.
+/// Declares a format: its name and the size of a block in bytes, the constants that differ from their defaults, the
+/// positions of the f16 numbers of its header, and how to read scales (or codes, for a [`SuperBlock`]) and quants.
 macro_rules! block_format {
     (
         $(#[$doc:meta])*
@@ -195,12 +196,12 @@ fn f16_at(block: &[u8], at: usize) -> f32 {
     F16::to_f32([block[at], block[at + 1]])
 }
 
-/// The low nibbles of 16 bytes, then the high ones.
+/// The low nibbles of 16 bytes, then the high nibbles.
 fn nibbles(qs: &[u8]) -> [i8; GROUP] {
     std::array::from_fn(|i| (qs[i % 16] >> (4 * (i / 16)) & 0xf) as i8)
 }
 
-/// Runs `$body` with `$format` standing for the format of `$ty`; `$float` for a type that is no block format.
+/// Runs `$body` with `$format` bound to the format of `$ty`, or `$float` for a type that is not a block format.
 macro_rules! with_format {
     ($ty:expr, $format:ident => $body:expr, _ => $other:expr) => {
         match $ty {
@@ -263,7 +264,7 @@ pub fn is_supported(ty: TensorType) -> bool {
     is_quantized(ty) || matches!(ty, TensorType::F32 | TensorType::F16 | TensorType::BF16)
 }
 
-/// Whether it is a block format, packed or not, which is multiplied with quantised activations.
+/// Whether it is a block format, packed or not: these are multiplied with quantised activations.
 pub(crate) fn is_quantized(ty: TensorType) -> bool {
     with_format!(ty, F => { let _ = F::TYPE; true }, _ => is_packed(ty))
 }
@@ -273,16 +274,16 @@ pub(crate) fn is_packed(ty: TensorType) -> bool {
     rows_together(ty) > 1
 }
 
-/// How many successive rows of a matrix lie together: what its rows can be divided by.
+/// How many successive rows of a matrix are interleaved. The number of rows must be a multiple of this.
 pub(crate) fn rows_together(ty: TensorType) -> usize {
     with_packed!(ty, F => { let _ = F::PACKED; ROWS }, _ => 1)
 }
 
-/// Some row, or part of one, to `f32`: as many weights as `out` has, which is a whole number of blocks of a supported
-/// type that is not packed. Equal to ggml's dequantisers to the last bit.
+/// Dequantises a row, or part of one, to `f32`: `out.len()` weights, which must be a whole number of blocks of a
+/// supported type that is not packed. The result equals that of ggml's dequantisers to the last bit.
 ///
 /// # Panics
-/// If `ty` is none such or `bytes` are not the bytes of `out.len()` weights; the loader has checked both.
+/// If `ty` is not such a type or `bytes` does not hold exactly `out.len()` weights; the loader has checked both.
 pub fn dequantize(ty: TensorType, bytes: &[u8], out: &mut [f32]) {
     assert_eq!(
         bytes.len() as u64 * ty.block_len(),
@@ -298,7 +299,8 @@ pub fn dequantize(ty: TensorType, bytes: &[u8], out: &mut [f32]) {
     });
 }
 
-/// Row `r` of a matrix to `f32`, `[cols]`; `bytes` are those of whole rows, as many as lie together at least.
+/// Dequantises row `r` of a matrix to `f32`, `[cols]`; `bytes` holds whole rows, at least one group of interleaved
+/// rows.
 ///
 /// # Panics
 /// As [`dequantize`].

@@ -1,16 +1,16 @@
-//! The packed layout: four rows of a matrix, crossed.
+//! The packed layout: four rows of a matrix, interleaved.
 //!
-//! The blocks that four successive rows have at one place lie together as a *quad*. In it each field of the block stands
-//! once for all four rows: its first unit of row 0, of row 1, of row 2, of row 3, then its second unit, and so on. A unit
-//! is 2 bytes for scales and 4 for the rest, so that a vector of 16 bytes has four bytes of each row, and a kernel's lanes
-//! are rows: it adds nothing across lanes. Bytes are moved, none is changed: a packed matrix has the same size and the
-//! same weights.
+//! The blocks at the same position in four successive rows are stored together as a *quad*. A quad stores each field of
+//! the block for all four rows: the first unit of row 0, of row 1, of row 2, of row 3, then the second unit of each,
+//! and so on. A unit is 2 bytes for scales and 4 for the rest, so a vector of 16 bytes has four bytes of each row and a
+//! kernel's lanes are rows: it adds nothing across lanes. Bytes only move, they do not change: a packed matrix has the
+//! same size and the same weights.
 //!
-//! It pays for formats whose blocks are one group. In one of eight groups, sums across lanes are as rare as blocks, and
-//! packed kernels for Q4_K and Q6_K that were tried gained nothing.
+//! Packing pays off for formats whose blocks are one group. With eight groups per block, sums across lanes are as rare
+//! as blocks, and the packed kernels that were tried for Q4_K and Q6_K gained nothing.
 //!
-//! The types are gust's own (`Q4_0_X4` and so on, numbered from 0x67757300), so that a program that does not know them
-//! refuses the file.
+//! The types are gust's own (`Q4_0_X4` and so on, numbered from 0x67757300), so a program that does not know them
+//! rejects the file.
 
 use super::{Format, Q4_0, Q8_0};
 use crate::gguf::TensorType;
@@ -18,21 +18,21 @@ use crate::gguf::TensorType;
 /// Rows in a quad.
 pub(crate) const ROWS: usize = 4;
 
-/// A block format that there is a packed layout of.
+/// A block format that has a packed layout.
 pub(crate) trait Packed: Format<Block: AsRef<[u8]> + AsMut<[u8]>> {
     /// Four blocks: an array of bytes.
     type Quad: AsRef<[u8]> + AsMut<[u8]> + 'static;
     /// The type of packed matrices.
     const PACKED: TensorType;
-    /// The bytes of each field of a block, and of its units; in order.
+    /// The size in bytes of each field of a block and of its units, in order.
     const FIELDS: &'static [(usize, usize)];
     /// A quad of zeros.
     const EMPTY_QUAD: Self::Quad;
 
-    /// The whole quads of some bytes.
+    /// Views bytes as whole quads.
     fn quads(bytes: &[u8]) -> &[Self::Quad];
 
-    /// Calls `f` with each unit: its row, where it is in that row's block and in the quad, and its bytes.
+    /// Calls `f` with each unit: its row, its position in that row's block, its position in the quad, and its size.
     fn units(mut f: impl FnMut(usize, usize, usize, usize)) {
         let mut start = 0;
         for &(len, unit) in Self::FIELDS {
@@ -62,7 +62,7 @@ pub(crate) trait Packed: Format<Block: AsRef<[u8]> + AsMut<[u8]>> {
         block
     }
 
-    /// Four blocks as a quad.
+    /// Packs four blocks into a quad.
     fn quad(blocks: [&Self::Block; ROWS]) -> Self::Quad {
         let mut quad = Self::EMPTY_QUAD;
         let to = quad.as_mut();
@@ -87,7 +87,7 @@ macro_rules! packed {
             }
         })*
 
-        /// The packed type of a type, if there is one.
+        /// The packed type for a type, if there is one.
         pub(crate) fn packed_type(ty: TensorType) -> Option<TensorType> {
             match ty {
                 $(TensorType::$format => Some(TensorType::$packed),)*
@@ -95,7 +95,7 @@ macro_rules! packed {
             }
         }
 
-        /// Runs `$body` with `$name` standing for the format of the packed type `$ty`; `$other` for other types.
+        /// Runs `$body` with `$name` bound to the format of the packed type `$ty`, or `$other` for other types.
         macro_rules! with_packed {
             ($ty:expr, $name:ident => $body:expr, _ => $other:expr) => {
                 match $ty {
@@ -115,7 +115,8 @@ packed! {
 }
 pub(crate) use with_packed;
 
-/// Copies the unit at the beginning of `from`, of 2 or 4 bytes: constants, so that it becomes a load and a store.
+/// Copies the unit of 2 or 4 bytes at the start of `from`. The sizes are constants, so the copy compiles to a load and
+/// a store.
 #[inline(always)]
 fn copy(from: &[u8], to: &mut [u8], len: usize) {
     match len {
@@ -124,7 +125,7 @@ fn copy(from: &[u8], to: &mut [u8], len: usize) {
     }
 }
 
-/// Packs four rows of `F`, one after the other in `rows`, into `out`; both have the same length.
+/// Packs the four consecutive rows of `F` in `rows` into `out`; both have the same length.
 fn pack_as<F: Packed>(rows: &[u8], out: &mut [u8]) {
     let blocks = F::blocks(rows);
     let per_row = blocks.len() / ROWS;
@@ -135,10 +136,10 @@ fn pack_as<F: Packed>(rows: &[u8], out: &mut [u8]) {
     }
 }
 
-/// Packs four rows of a type that has a packed one into `out`, which is as long.
+/// Packs four rows into `out`, which has the same length. `packed` is the packed type.
 ///
 /// # Panics
-/// If the type has no packed one.
+/// If `packed` is not a packed type.
 pub(crate) fn pack(packed: TensorType, rows: &[u8], out: &mut [u8]) {
     with_packed!(packed, F => pack_as::<F>(rows, out), _ => unreachable!("{} is not packed", packed.name()));
 }

@@ -1,4 +1,4 @@
-//! Dequantisation against ggml (`../shared/data/quant`) and gguf-py (`testdata`, written by `generate.py`).
+//! Tests dequantisation against ggml (`../shared/data/quant`) and gguf-py (`testdata`, written by `generate.py`).
 
 use super::*;
 
@@ -83,7 +83,7 @@ fn packing_moves_bytes_and_changes_none() {
             512,
             512 / ty.block_len() as usize * ty.block_bytes() as usize,
         );
-        // Every byte of a block has its own value, in the low bits or the high ones.
+        // Every byte of a block has a distinct value, in the low bits or the high ones.
         let rows: Vec<u8> = (0..8 * row).map(|i| (i * 7 + i / 256) as u8).collect();
         let mut packed = vec![0; rows.len()];
         for (rows, packed) in rows.chunks(4 * row).zip(packed.chunks_mut(4 * row)) {

@@ -1,33 +1,33 @@
-//! The stages: each narrows or changes the tokens that may come.
+//! The stages: each removes candidates or changes their logits.
 
 use std::cmp::Ordering;
 
 /// A token and its logit.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Candidate {
-    /// Of the vocabulary.
+    /// Its number in the vocabulary.
     pub id: u32,
     /// Never NaN.
     pub logit: f32,
 }
 
-/// The tokens that may come; never none.
+/// The candidate tokens; never empty.
 #[derive(Debug, Clone, Default)]
 pub struct Candidates {
     items: Vec<Candidate>,
-    /// Whether the most probable come first.
+    /// Whether they are sorted, the most probable first.
     is_sorted: bool,
-    /// Scratch: a probability each.
+    /// Scratch: the probability of each candidate.
     probabilities: Vec<f32>,
 }
 
-/// The most probable first; among equals, the lower token.
+/// Orders the most probable first; among equals, the lower token.
 fn best_first(a: &Candidate, b: &Candidate) -> Ordering {
     b.logit.total_cmp(&a.logit).then(a.id.cmp(&b.id))
 }
 
 impl Candidates {
-    /// All tokens of a vocabulary, at least one. A NaN is a token that never comes.
+    /// Starts with all tokens of a vocabulary, at least one. A token whose logit is NaN is never chosen.
     pub fn reset(&mut self, logits: &[f32]) {
         self.items.clear();
         self.items
@@ -43,7 +43,7 @@ impl Candidates {
         self.is_sorted = false;
     }
 
-    /// The candidates as they stand.
+    /// The current candidates.
     pub fn items(&self) -> &[Candidate] {
         &self.items
     }
@@ -56,8 +56,8 @@ impl Candidates {
             .map_or(0, |best| best.id)
     }
 
-    /// Makes recent tokens less probable. Before any stage that removes candidates. Source: Keskar et al., 2019 (repeat),
-    /// with negative logits multiplied.
+    /// Makes recent tokens less probable. Must run before any stage that removes candidates. Source: Keskar et al.,
+    /// 2019 (repeat), with negative logits multiplied.
     pub fn penalize(&mut self, recent: &[u32], repeat: f32, frequency: f32, presence: f32) {
         if repeat == 1.0 && frequency == 0.0 && presence == 0.0 {
             return;
@@ -79,7 +79,7 @@ impl Candidates {
         }
     }
 
-    /// Keeps the `k` most probable; 0 keeps all.
+    /// Keeps the `k` most probable tokens; 0 keeps all.
     pub fn top_k(&mut self, k: usize) {
         if k == 0 {
             return;
@@ -91,7 +91,7 @@ impl Candidates {
         self.sort();
     }
 
-    /// Keeps those whose surprise is nearest to the expected one, up to a mass of `p`. Source: Meister et al., 2022.
+    /// Keeps the tokens whose surprisal is closest to the entropy, up to a mass of `p`. Source: Meister et al., 2022.
     pub fn typical(&mut self, p: f32) {
         if p >= 1.0 {
             return;
@@ -118,7 +118,7 @@ impl Candidates {
         self.is_sorted = false;
     }
 
-    /// Keeps the fewest whose mass reaches `p`. Source: Holtzman et al., 2020.
+    /// Keeps the smallest set of tokens whose mass reaches `p`. Source: Holtzman et al., 2020.
     pub fn top_p(&mut self, p: f32) {
         if p >= 1.0 {
             return;
@@ -134,7 +134,7 @@ impl Candidates {
             .truncate(kept.map_or(self.items.len(), |last| last + 1));
     }
 
-    /// Keeps those at least `p` times as probable as the best, which always stays. Source: Nguyen et al., 2024.
+    /// Keeps tokens at least `p` times as probable as the best, which always stays. Source: Nguyen et al., 2024.
     pub fn min_p(&mut self, p: f32) {
         if p <= 0.0 {
             return;
@@ -144,7 +144,7 @@ impl Candidates {
         self.items.retain(|candidate| candidate.logit >= least);
     }
 
-    /// Divides all logits; 0 leaves only the best a chance.
+    /// Divides all logits; 0 keeps only the best.
     pub fn temperature(&mut self, temperature: f32) {
         let best = self.best();
         for candidate in &mut self.items {
@@ -158,7 +158,7 @@ impl Candidates {
         }
     }
 
-    /// The token at `unit` (from 0 up to 1) of the summed probabilities.
+    /// The token at `unit` (0 to 1) of the cumulative probabilities.
     pub fn draw(&mut self, unit: f64) -> u32 {
         self.softmax();
         let total: f64 = self.probabilities.iter().map(|&p| f64::from(p)).sum();
@@ -169,7 +169,7 @@ impl Candidates {
                 return candidate.id;
             }
         }
-        // Rounding, or logits that are no numbers at all.
+        // Reached through rounding, or if no logit is a number.
         self.best()
     }
 
@@ -179,7 +179,7 @@ impl Candidates {
         self.probabilities.clear();
         self.probabilities
             .extend(self.items.iter().map(|candidate| {
-                // Infinite logits share all there is.
+                // Infinite logits share the whole probability mass.
                 if candidate.logit == largest {
                     1.0
                 } else {

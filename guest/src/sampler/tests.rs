@@ -1,4 +1,4 @@
-//! The chain against llama.cpp's own cases (`../shared/data/sampler`), and what a chain must hold for any logits.
+//! Tests the chain against llama.cpp's own cases (`../shared/data/sampler`), and what must hold for any logits.
 
 use proptest::prelude::*;
 use serde_json::Value;
@@ -57,7 +57,7 @@ fn equals_llama_cpp() {
             }
             // Stages that gust does not have.
             "temp_ext" | "xtc" | "dry" | "top_n_sigma" => continue,
-            other => panic!("a case of {other}"),
+            other => panic!("unknown stage {other}"),
         }
         assert_probabilities(&mut candidates, &numbers(&case["expected"]), case);
         checked += 1;
@@ -67,7 +67,7 @@ fn equals_llama_cpp() {
 
 fn assert_probabilities(candidates: &mut Candidates, expected: &[f32], case: &Value) {
     let found = candidates.softmax();
-    // The cases of `typical` give what is kept as it was before.
+    // The cases of `typical` list the kept probabilities without renormalising them.
     let sum: f32 = expected.iter().sum();
     let expected: Vec<f32> = expected.iter().map(|p| p / sum).collect();
     let close = |(f, e): (&f32, &f32)| (f - e).abs() < 1e-5;
@@ -75,8 +75,8 @@ fn assert_probabilities(candidates: &mut Candidates, expected: &[f32], case: &Va
     assert!(found.iter().zip(&expected).all(close), "{case}: {found:?}");
 }
 
-/// Logits `ln(i)`, so that token `i` has a probability proportional to `i` and integers say what each stage keeps: always
-/// the tokens from some `first` on.
+/// Logits `ln(i)`, so that token `i` has a probability proportional to `i` and integer arithmetic gives what each stage
+/// keeps: always the tokens from some `first` on.
 fn check_queue(case: &Value) {
     let number = |key: &str| case[key].as_f64().unwrap();
     let n_vocab = number("n_vocab") as u64;

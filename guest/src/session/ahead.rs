@@ -1,4 +1,4 @@
-//! What a session computes ahead of its last token: proposed tokens (see [`super::speculation`]), in one batch with it.
+//! Computing ahead of a session's last token: proposed tokens (see [`super::speculation`]), in one batch with it.
 
 use std::ops::Range;
 use std::rc::Rc;
@@ -9,16 +9,17 @@ use crate::engine::Model;
 use crate::error::{Error, Result};
 
 impl Session {
-    /// Has `model` propose tokens from now on. [`Session::configure`] after it starts with the answer's options.
+    /// Lets `model` propose tokens from now on. It starts with the current answer's sampler options;
+    /// [`Session::configure`] changes them for both models.
     ///
     /// # Errors
-    /// `invalid-argument` if its vocabulary is another, `out-of-memory`.
+    /// `invalid-argument` if its vocabulary differs, `out-of-memory`.
     pub fn set_draft_model(&mut self, model: Rc<Model>) -> Result<()> {
         self.draft = Some(Draft::new(model, self)?);
         self.reserve()
     }
 
-    /// Room for all that is computed at once, so that nothing is allocated for a token.
+    /// Reserves buffers for everything that is computed at once, so that no token needs an allocation.
     pub(super) fn reserve(&mut self) -> Result<()> {
         let rows = 1 + self.speculation.most(self.draft.is_some());
         self.model
@@ -39,12 +40,12 @@ impl Session {
         Ok(())
     }
 
-    /// Has tokens proposed, if there is a last token for them to be computed with.
+    /// Proposes tokens, if there is a last token to compute them with.
     pub(super) fn propose(&mut self) -> Result<()> {
         if self.tokens.len() == self.computed {
             return Ok(());
         }
-        // Of what is proposed last, one more token is chosen.
+        // One more token is chosen after the last proposed one.
         let room = self.cache.capacity() - self.tokens.len();
         let room = room.min(self.answer.remaining().saturating_sub(1));
         let (draft, sampler) = (self.draft.as_mut(), &self.answer.sampler);
@@ -70,7 +71,7 @@ impl Session {
         self.tokens.push(id);
     }
 
-    /// Forgets what is proposed and what was computed of it.
+    /// Drops the proposed tokens and what was computed for them.
     pub(super) fn settle(&mut self) {
         if self.speculation.is_active() {
             let row = self.speculation.row();
@@ -83,14 +84,14 @@ impl Session {
         self.speculation.forget();
     }
 
-    /// Where the logits after the last token are in `logits`.
+    /// The range in `logits` with the logits after the last token.
     pub(super) fn current_logits(&self) -> Range<usize> {
         let start = self.speculation.row() * self.n_vocab;
         start..start + self.n_vocab
     }
 }
 
-/// Makes row `row` the only one.
+/// Keeps only row `row`.
 fn keep_row(rows: &mut Vec<f32>, row: usize, width: usize) {
     rows.copy_within(row * width..(row + 1) * width, 0);
     rows.truncate(width);

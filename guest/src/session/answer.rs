@@ -1,4 +1,4 @@
-//! One answer: the options it is given under, how far it has come, and the text on its way out.
+//! One answer: its options, its progress, and the text on its way out.
 
 use super::{Event, GenerationOptions, MAX_LOGPROBS, MAX_STOPS};
 use crate::error::{Result, invalid_argument};
@@ -12,7 +12,7 @@ pub enum FinishReason {
     EndOfSequence,
     /// A stop text would have appeared.
     Stop,
-    /// It has as many tokens as were asked for.
+    /// It has as many tokens as requested.
     Length,
 }
 
@@ -37,11 +37,7 @@ impl Answer {
             ));
         }
         if options.stop.iter().any(String::is_empty) {
-            return Err(invalid_argument(
-                "stop",
-                "texts that are not empty",
-                "an empty one",
-            ));
+            return Err(invalid_argument("stop", "non-empty texts", "an empty text"));
         }
         if logprobs > MAX_LOGPROBS {
             return Err(invalid_argument(
@@ -65,7 +61,7 @@ impl Answer {
         })
     }
 
-    /// A new answer under the same options, with the random numbers going on.
+    /// Starts a new answer with the same options; the random numbers continue.
     pub(super) fn begin(&mut self) {
         self.text.flush();
         self.length = 0;
@@ -82,7 +78,7 @@ impl Answer {
             .is_some_and(|most| self.length >= most)
     }
 
-    /// Tokens that may still come.
+    /// How many more tokens the answer may have.
     pub(super) fn remaining(&self) -> usize {
         let most = self.options.max_tokens.unwrap_or(u32::MAX);
         most.saturating_sub(self.length) as usize

@@ -1,7 +1,7 @@
-//! A draft model: a smaller model that proposes how the session's own goes on.
+//! A draft model: a smaller model that proposes what the session's own model will generate.
 //!
-//! It chooses with the same sampler from its own logits, with the same random numbers that the session's tokens will be
-//! chosen with. Two models that see things alike then choose the same token at any temperature.
+//! It applies the same sampler to its own logits, with the same random numbers that will choose the session's tokens.
+//! So two models that agree choose the same token at any temperature.
 
 use std::rc::Rc;
 
@@ -13,12 +13,12 @@ use crate::model::BATCH;
 use crate::sampler::{Sampler, SamplerOptions};
 use crate::tokenizer::Tokenizer;
 
-/// Models of one family fill their vocabularies up to different multiples; so many tokens may be in one of them only.
+/// Models of one family pad their vocabularies to different multiples; this many tokens may be in only one of them.
 const MAX_PADDING: u32 = 128;
 
 /// The draft model's side of a session.
 pub(super) struct Draft {
-    /// It has no draft and looks nothing up.
+    /// The draft model's session, which has no draft model itself and does no lookup.
     session: Box<Session>,
     sampler: Sampler,
     /// Tokens that the session's own model knows.
@@ -27,7 +27,7 @@ pub(super) struct Draft {
 
 impl Draft {
     /// # Errors
-    /// `invalid-argument` if the vocabulary is not that of `main`, `out-of-memory`.
+    /// `invalid-argument` if the vocabulary differs from that of `main`, `out-of-memory`.
     pub(super) fn new(model: Rc<Model>, main: &Session) -> Result<Self> {
         let tokenizer = main.model.tokenizer()?;
         check_vocabulary(tokenizer, model.tokenizer()?)?;
@@ -43,13 +43,13 @@ impl Draft {
         })
     }
 
-    /// Sets how it chooses.
+    /// Sets how it chooses tokens.
     pub(super) fn configure(&mut self, options: SamplerOptions) -> Result<()> {
         self.sampler = Sampler::new(options)?;
         Ok(())
     }
 
-    /// Computes what it has not yet seen of `tokens`, at most a batch. Gives whether that was all.
+    /// Computes the part of `tokens` that it has not seen yet, at most a batch. Returns whether that was all.
     ///
     /// # Errors
     /// `aborted`.
@@ -61,7 +61,7 @@ impl Draft {
             return Ok(false);
         }
         own.tokens.truncate(seen);
-        // The last token is computed in any case, for what follows it.
+        // The last token is always computed, for the logits after it.
         own.computed = own.computed.min(seen).min(tokens.len() - 1);
         own.cache.truncate(own.computed);
         let unseen = &tokens[seen..];
@@ -74,7 +74,7 @@ impl Draft {
         Ok(own.tokens.len() == tokens.len())
     }
 
-    /// Begins to guess what follows `tokens`, if it has seen these. `sampler` is the session's, before it chooses.
+    /// Starts to guess what follows `tokens`, if it has seen these. `sampler` is the session's, before it chooses.
     ///
     /// # Errors
     /// `aborted`.
@@ -117,7 +117,7 @@ impl Draft {
     }
 }
 
-/// How sure a model is: by the lead of the largest logit over the next.
+/// How confident a model is: by how far the largest logit leads the second largest.
 fn lead_class(logits: &[f32]) -> usize {
     let (mut first, mut second) = (f32::NEG_INFINITY, f32::NEG_INFINITY);
     for &logit in logits {
@@ -131,13 +131,13 @@ fn lead_class(logits: &[f32]) -> usize {
     LEADS.iter().filter(|&&lead| first - second >= lead).count()
 }
 
-/// The tokens that both have must be the same, and at most a filling may be in one only.
+/// Tokens that both models have must be the same, and only padding may be in just one of them.
 fn check_vocabulary(main: &Tokenizer, draft: &Tokenizer) -> Result<()> {
     let (expected, found) = (main.vocab_size(), draft.vocab_size());
     if expected.abs_diff(found) > MAX_PADDING {
         return Err(invalid_argument(
             "vocabulary of the draft model",
-            format!("that of the model, {expected} tokens"),
+            format!("the vocabulary of the main model, {expected} tokens"),
             format!("{found} tokens"),
         ));
     }

@@ -1,22 +1,22 @@
-//! Prompt look-up: if the last tokens occurred before, what followed them then may follow now. Source: Saxena, 2023.
+//! Prompt lookup: if the last tokens occurred before, what followed them then may follow again. Source: Saxena, 2023.
 
 use super::speculation::Guess;
 
-/// One token alone says little about what follows it.
+/// A single token says little about what follows it.
 const MIN_MATCH: usize = 2;
-/// More equal tokens say no more.
+/// Longer matches are no better predictors.
 const MAX_MATCH: usize = 16;
 
 /// An earlier occurrence of the last tokens.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Found {
-    /// Where the tokens begin that followed it.
+    /// The position of the tokens that followed it.
     from: usize,
-    /// How many tokens are the same.
+    /// How many tokens match.
     length: usize,
 }
 
-/// The longest earlier occurrence of the last tokens, and of several of the same length the latest.
+/// The longest earlier occurrence of the last tokens; among several of the same length, the latest.
 pub(super) fn find(tokens: &[u32]) -> Option<Found> {
     let mut best = None;
     let mut longest = MIN_MATCH - 1;
@@ -33,16 +33,16 @@ pub(super) fn find(tokens: &[u32]) -> Option<Found> {
     best
 }
 
-/// How many tokens at the ends of both are the same, up to [`MAX_MATCH`].
+/// How many tokens the ends of both have in common, up to [`MAX_MATCH`].
 fn common_ending(a: &[u32], b: &[u32]) -> usize {
     let pairs = a.iter().rev().zip(b.iter().rev());
     pairs.take(MAX_MATCH).take_while(|(a, b)| a == b).count()
 }
 
 impl Found {
-    /// What followed then, after `guesses`. Where that reaches the end of `tokens` it goes on with the guesses, so that a
-    /// text that goes in circles is followed round. If the guesses are right, the tokens before the next one occurred
-    /// before too, by as many more.
+    /// The token that followed then, after `guesses`. At the end of `tokens` it continues with the guesses themselves,
+    /// so that a text that goes in circles can be followed. If the guesses are right, the match grows by as many
+    /// tokens.
     pub(super) fn guess(&self, tokens: &[u32], guesses: &[Guess]) -> Guess {
         let at = self.from + guesses.len();
         let id = match tokens.get(at) {

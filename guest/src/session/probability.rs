@@ -1,12 +1,12 @@
-//! How probable tokens were, for callers that ask.
+//! The log-probabilities of tokens, for callers that request them.
 
 use std::ops::Range;
 
 use super::Session;
 
 impl Session {
-    /// The probability of token `id` and of the best tokens, as far as they were asked for. `logits` says which ones it was
-    /// chosen from.
+    /// The log-probability of token `id` and of the most probable tokens, if requested. `logits` is the range of the
+    /// logits that it was chosen from.
     pub(super) fn report(
         &mut self,
         logits: Range<usize>,
@@ -28,8 +28,8 @@ impl Session {
     }
 }
 
-/// Gives the natural logarithm of any token's probability; what they have in common is computed once. The sum is in f64,
-/// for vocabularies of any size.
+/// Returns a function that gives the natural logarithm of any token's probability; the normalisation is computed once.
+/// The sum is in f64, for vocabularies of any size.
 pub(super) fn log_softmax(logits: &[f32]) -> impl Fn(u32) -> f32 {
     let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let sum: f64 = logits

@@ -1,11 +1,12 @@
-//! Speculative decoding: tokens that may well come next are proposed and computed in one batch with the last token, for
-//! which the weights are read but once. Sources: Leviathan et al., 2023 (draft models); Saxena, 2023 (prompt look-up).
+//! Speculative decoding: tokens that are likely to come next are proposed and computed in one batch with the last
+//! token, which reads the weights only once. Sources: Leviathan et al., 2023 (draft models); Saxena, 2023 (prompt
+//! lookup).
 //!
-//! What is proposed changes no answer. Each token is chosen as ever, by the sampler, from the logits after all tokens
-//! before it; a proposal only means that those logits are there already. They are the same bits in any batch. With the
-//! first token chosen that was not proposed, what was computed after it is forgotten.
+//! Proposals do not change the answer. The sampler still chooses each token from the logits after all tokens before it;
+//! a proposal only means that these logits already exist. They have the same bits in any batch. Once a chosen token
+//! differs from the proposal, everything computed after it is dropped.
 //!
-//! How much is proposed depends on nothing but tokens and logits, so that all members of a group decide alike.
+//! How many tokens are proposed depends only on tokens and logits, so all members of a group make the same decision.
 
 use super::draft::Draft;
 use super::lookup;
@@ -13,20 +14,20 @@ use crate::error::{Result, invalid_argument};
 use crate::model::BATCH;
 use crate::sampler::Sampler;
 
-/// Tokens that can be proposed at a time: with the last token before them they are a batch.
+/// The most tokens that can be proposed at a time: together with the last token they are a batch.
 const MAX_PROPOSED: u32 = BATCH as u32 - 1;
-/// As many as are proposed where nothing else is asked for. More gained nothing where it was tried.
+/// The default limit. Higher ones gained nothing where they were tried.
 const DEFAULT_PROPOSED: u32 = 7;
-/// A token is proposed if it comes at least this often. One that does not come costs two fifths of the time of a token
-/// (`gust bench`, one thread, TinyLlama in Q4_0), and one that does saves all of it.
+/// A token is proposed if its estimated probability is at least this. A wrong proposal costs two fifths of the time of
+/// a token (`gust bench`, one thread, TinyLlama in Q4_0), and a right one saves all of it.
 const PAYS: f32 = 0.5;
 
-/// How many tokens are proposed at most at a time. 0 proposes none.
+/// The most tokens proposed at a time. 0 proposes none.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SpeculationOptions {
-    /// By prompt look-up. Default: 7.
+    /// By prompt lookup. Default: 7.
     pub lookup: Option<u32>,
-    /// By the draft model, where the session has one. Default: 7.
+    /// By the draft model, if the session has one. Default: 7.
     pub draft: Option<u32>,
 }
 
@@ -34,7 +35,7 @@ pub struct SpeculationOptions {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Guess {
     pub(super) id: u32,
-    /// How sure it is, from 0 up to, not including, [`Guess::CLASSES`].
+    /// The confidence class, from 0 to `CLASSES - 1` (see [`Guess::CLASSES`]).
     pub(super) class: usize,
 }
 
@@ -42,20 +43,20 @@ impl Guess {
     pub(super) const CLASSES: usize = 6;
 }
 
-/// The tokens that are proposed, and by whom.
+/// The proposed tokens and their source.
 #[derive(Clone)]
 pub(super) struct Speculation {
-    /// What may come after the last token that was computed without a proposal.
+    /// The guesses for the tokens after the last one that was computed without a proposal.
     guesses: Vec<Guess>,
-    /// How many of them are proposed. What is left, at most one, is only watched.
+    /// How many of them are proposed. The rest, at most one, is only watched.
     proposed: usize,
-    /// How many of them have been chosen, and are in the sequence too.
+    /// How many of them have been chosen, and so are also in the sequence.
     confirmed: usize,
-    /// Whether the guesses are the draft model's, or else the look-up's.
+    /// Whether the guesses come from the draft model; otherwise they come from the lookup.
     by_draft: bool,
-    /// What the look-up would have guessed, where the draft model was asked because it was not sure.
+    /// The lookup's guess, if the draft model was asked because the lookup was not confident enough.
     passed_over: Option<Guess>,
-    /// [`PAYS`], but for tests.
+    /// [`PAYS`], except in tests.
     pays: f32,
     lookup: Source,
     draft: Source,
@@ -63,7 +64,7 @@ pub(super) struct Speculation {
 
 #[derive(Clone)]
 struct Source {
-    /// Tokens that it may propose at a time.
+    /// The most tokens that it may propose at a time.
     most: usize,
     odds: Odds,
 }
@@ -89,16 +90,16 @@ impl Speculation {
         })
     }
 
-    /// Tokens that are proposed at most at a time.
+    /// The most tokens that are proposed at a time.
     pub(super) fn most(&self, has_draft: bool) -> usize {
         let draft = if has_draft { self.draft.most } else { 0 };
         self.lookup.most.max(draft)
     }
 
-    /// Proposes at most `room` tokens to follow `tokens`, where nothing is proposed yet.
+    /// Proposes at most `room` tokens to follow `tokens`. Nothing may be proposed yet.
     ///
     /// # Errors
-    /// `aborted`; nothing is proposed then.
+    /// `aborted`; then nothing is proposed.
     pub(super) fn propose(
         &mut self,
         tokens: &[u32],
@@ -152,8 +153,8 @@ impl Speculation {
         Ok(())
     }
 
-    /// Adds the next guess, and proposes it if that pays. Says whether there may be more. `chance` is that of all guesses
-    /// before it to come.
+    /// Adds the next guess, and proposes it if that pays off. Returns whether there may be more. `chance` is the
+    /// probability that all guesses before it are right.
     fn add(&mut self, guess: Guess, chance: &mut f32, room: usize) -> bool {
         self.guesses.push(guess);
         *chance *= self.source().odds.of(guess.class);
@@ -162,7 +163,7 @@ impl Speculation {
         is_proposed
     }
 
-    /// Proposes whatever it can.
+    /// Proposes every guess, however unlikely.
     #[cfg(test)]
     pub(super) fn trust_all(&mut self) {
         self.pays = 0.0;
@@ -175,7 +176,7 @@ impl Speculation {
         }
     }
 
-    /// Proposes nothing from the first token on for which `is_end` holds: nothing follows it.
+    /// Proposes nothing from the first token for which `is_end` holds, because nothing follows it.
     pub(super) fn cut_at(&mut self, is_end: impl Fn(u32) -> bool) {
         let ids = self.guesses[..self.proposed].iter();
         if let Some(end) = ids.map(|guess| guess.id).position(is_end) {
@@ -189,17 +190,18 @@ impl Speculation {
         ahead.iter().map(|guess| guess.id)
     }
 
-    /// The number of proposed tokens that have been chosen: the row of what is computed that the next token is chosen from.
+    /// The number of proposed tokens that have been chosen, which is the computed row that the next token is chosen
+    /// from.
     pub(super) fn row(&self) -> usize {
         self.confirmed
     }
 
-    /// Whether tokens were proposed since it last forgot them.
+    /// Whether tokens have been proposed since [`Self::forget`].
     pub(super) fn is_active(&self) -> bool {
         self.proposed > 0
     }
 
-    /// Learns which token was chosen, and says whether it was proposed.
+    /// Records which token was chosen, and returns whether it was proposed.
     pub(super) fn confirm(&mut self, id: u32) -> bool {
         if let Some(guess) = self.passed_over.take() {
             self.lookup.odds.learn(guess.class, guess.id == id);
@@ -222,9 +224,9 @@ impl Speculation {
     }
 }
 
-/// How often guesses of each class come true, learned from those that were made. A guess that is not proposed is watched
-/// all the same, for which nothing has to be computed; so text that does not repeat itself costs nothing, and where it
-/// begins to, that is noticed.
+/// How often guesses of each class are right, learned from earlier guesses. A guess that is not proposed is still
+/// compared with the chosen token, which costs no computation. So text that does not repeat itself costs nothing, and
+/// repetition is noticed when it starts.
 #[derive(Clone)]
 struct Odds([Record; Guess::CLASSES]);
 
@@ -235,9 +237,9 @@ struct Record {
 }
 
 impl Odds {
-    /// What is believed before anything is known weighs as much as this many guesses.
+    /// The prior weighs as much as this many guesses.
     const PRIOR: f32 = 4.0;
-    /// With so many guesses known, all of them come to weigh half.
+    /// After this many guesses, the weight of all of them is halved.
     const MEMORY: f32 = 64.0;
 
     fn new() -> Self {

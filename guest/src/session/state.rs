@@ -1,7 +1,7 @@
 //! Copies of a session: in memory, and as bytes.
 //!
 //! The bytes are `magic, shape, usage, random, computed, tokens, hidden, keys and values`, little-endian. They are
-//! checked like a file: they may come from anywhere.
+//! checked like a file, because they may come from anywhere.
 
 use super::Session;
 use super::draft::Draft;
@@ -12,7 +12,7 @@ use crate::quant::{Element, F32};
 const MAGIC: &[u8; 8] = b"gustses2";
 
 impl Session {
-    /// An independent copy.
+    /// Makes an independent copy.
     ///
     /// # Errors
     /// `out-of-memory`.
@@ -41,7 +41,7 @@ impl Session {
         })
     }
 
-    /// Everything but the options, as bytes.
+    /// Returns everything except the options as bytes.
     ///
     /// # Errors
     /// `invalid-argument` if the model's weights are not loaded, `aborted`.
@@ -74,22 +74,22 @@ impl Session {
         Ok(out)
     }
 
-    /// Becomes what was saved from a session of the same model and layout. The options stay, and a new answer begins.
+    /// Restores the saved state of a session of the same model and layout. The options stay, and a new answer starts.
     ///
     /// # Errors
-    /// `invalid-argument` for any other bytes; nothing has changed then.
+    /// `invalid-argument` for any other bytes; then nothing has changed.
     pub fn restore(&mut self, state: &[u8]) -> Result<()> {
         let wrong = |found: &str| {
-            let expected = "what `save` gave for the same model and session options";
+            let expected = "a state saved with the same model and session options";
             invalid_argument("state", expected, found)
         };
         let mut rest = state;
         if rest.split_off(..MAGIC.len()) != Some(MAGIC) {
-            return Err(wrong("other bytes"));
+            return Err(wrong("bytes that are not a saved state"));
         }
         for expected in self.shape()? {
             if number(&mut rest) != Some(expected) {
-                return Err(wrong("the state of another model or layout"));
+                return Err(wrong("the state of a different model or layout"));
             }
         }
         let mut header = [0; 7];
@@ -97,9 +97,9 @@ impl Session {
             *field = number(&mut rest).ok_or_else(|| wrong("too few bytes"))?;
         }
         let [fed, generated, drafted, accepted, random, computed, length] = header;
-        // The last token may be pending, no other.
+        // Only the last token may be pending.
         if length > self.cache.capacity() as u64 || computed > length || length > computed + 1 {
-            return Err(wrong("numbers that do not fit together"));
+            return Err(wrong("inconsistent numbers"));
         }
         let (computed, length) = (computed as usize, length as usize);
         let n_embd = if computed > 0 {
@@ -126,7 +126,7 @@ impl Session {
         self.settle();
         let transformer = self.model.transformer()?;
         if !transformer.load_cache(&mut self.cache, computed, rest) {
-            return Err(wrong("another number of keys and values"));
+            return Err(wrong("keys and values of a different size, or not finite"));
         }
         self.tokens.clear();
         self.tokens.extend(tokens);
@@ -143,7 +143,7 @@ impl Session {
         Ok(())
     }
 
-    /// What must be the same for a state to fit. The size of the group need not be.
+    /// What must match for a state to fit. The size of the group may differ.
     fn shape(&self) -> Result<[u64; 6]> {
         let transformer = self.model.transformer()?;
         let config = transformer.config();
@@ -153,13 +153,13 @@ impl Session {
             config.n_layers as u64,
             config.head_dim as u64,
             config.n_kv_heads as u64,
-            // Of each type of keys and values another number.
+            // Differs for each KV type.
             self.cache.head_bytes(1),
         ])
     }
 }
 
-/// Takes the next number.
+/// Removes and returns the next number.
 fn number(bytes: &mut &[u8]) -> Option<u64> {
     let (raw, rest) = bytes.split_first_chunk()?;
     *bytes = rest;

@@ -1,4 +1,4 @@
-//! Sessions on a tiny model of random weights: what a caller sees, whatever the weights are.
+//! Tests sessions on a tiny model with random weights: what a caller sees, whatever the weights are.
 
 mod aborted;
 mod speculative;
@@ -184,7 +184,7 @@ fn bytes_that_are_no_state_are_refused() {
         session.restore(&[&state[..], &[0]].concat()).is_err(),
         "too long"
     );
-    // Every byte of the header and the tokens, made large.
+    // Set each byte of the header and the tokens to a large value.
     for at in 0..128 {
         let mut changed = state.clone();
         changed[at] = 0xff;
@@ -303,7 +303,7 @@ fn nothing_is_allocated_for_a_token_after_the_first() {
     feed_all(&mut session, &prompt(3));
     session.next_token().unwrap();
     for _ in 0..50 {
-        // But for the bytes of the token, which go to the caller.
+        // Except for the bytes of the token, which are returned to the caller.
         let mut event = None;
         let count = crate::test_alloc::allocations(|| event = Some(session.next_token().unwrap()));
         let Some(Event::Token { bytes, .. }) = event else {

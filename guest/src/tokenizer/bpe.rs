@@ -1,12 +1,12 @@
-//! Byte-level byte-pair encoding: a word's bytes are joined by the merges of the file, the earliest merge first.
+//! Byte-level byte-pair encoding: the file's merges join a word's bytes, the earliest merge first.
 //!
-//! Texts of such vocabularies write each byte as a character (GPT-2's table: printable ones as they are, the others from
-//! U+0100 on). Encoding works with token numbers and pairs of them and does not touch texts.
+//! Such vocabularies write each byte as a character (GPT-2's table: printable ones as they are, the others from U+0100
+//! on). Encoding works with token numbers and pairs of them, not with texts.
 //!
-//! The `tokenizers` crate has this model too, and the tests use it as the judge. It is not used here because it does not
-//! fit: its regular expressions stop without a word on a million spaces (there is a test for that), it refuses a file of
-//! which one merge is odd, it allocates a string for each text and each half of a merge while it loads, and it would be
-//! most of the component.
+//! The `tokenizers` crate implements this model too, and the tests use it as the reference. It is not used here because
+//! it does not fit: its regular expressions silently stop on a million spaces (there is a test for that), it rejects a
+//! file with a single malformed merge, it allocates a string for each text and each half of a merge while loading, and
+//! it would make up most of the component.
 
 use super::index::Index;
 use super::merge::{Join, Merger, NONE, Symbol};
@@ -15,7 +15,7 @@ use super::vocab::{TokenType, Vocab, byte_named};
 use crate::error::{Result, invalid_model, unsupported};
 use crate::gguf::Metadata;
 
-/// The number of merges at most. Llama 3 has 280,147.
+/// The most merges allowed. Llama 3 has 280,147.
 const MAX_MERGES: usize = 1 << 21;
 
 /// A vocabulary with merges.
@@ -27,7 +27,7 @@ pub(super) struct Bpe {
     merges: Merges,
 }
 
-/// Merges in their order: the pair and what it becomes.
+/// Merges in file order: the pair and what it becomes.
 #[derive(Debug)]
 struct Merges {
     pairs: Vec<[u32; 3]>,
@@ -36,7 +36,7 @@ struct Merges {
 
 impl Bpe {
     /// # Errors
-    /// `invalid-model` for merges that are no pairs, `unsupported` for too many.
+    /// `invalid-model` for merges that are not pairs, `unsupported` for too many.
     pub(super) fn new(vocab: &Vocab, pre: Pre, metadata: &Metadata) -> Result<Self> {
         let token_of = |byte: u8| {
             let mut text = [0; 4];
@@ -50,8 +50,8 @@ impl Bpe {
         })
     }
 
-    /// Appends the tokens of `text`. A byte without a token is left out, as in llama.cpp: real vocabularies lack only
-    /// bytes that UTF-8 never has.
+    /// Appends the tokens of `text`. A byte without a token is skipped, as in llama.cpp: real vocabularies lack only
+    /// bytes that never occur in UTF-8.
     pub(super) fn encode(&self, vocab: &Vocab, text: &str, tokens: &mut Vec<u32>) {
         let (mut merger, mut name) = (Merger::default(), String::new());
         self.pre.split(text, |word| {
@@ -77,8 +77,8 @@ impl Bpe {
 }
 
 impl Merges {
-    /// A merge that names a token which the vocabulary lacks could never lead to a token and is left out, as is one that
-    /// repeats an earlier one or makes a control token.
+    /// A merge with a token that is not in the vocabulary could never lead to a token and is skipped, as is one that
+    /// repeats an earlier merge or makes a control token.
     fn from_metadata(vocab: &Vocab, metadata: &Metadata) -> Result<Self> {
         let key = "tokenizer.ggml.merges";
         let Some(merges) = metadata.strings(key)? else {
@@ -98,12 +98,12 @@ impl Merges {
             let space = merge.iter().skip(1).position(|byte| *byte == b' ');
             let Some((left, right)) = space.map(|at| (&merge[..at + 1], &merge[at + 2..])) else {
                 let found = format!("`{}` as merge {nth}", merge.escape_ascii());
-                return Err(invalid_model(key, "two tokens with a space between", found));
+                return Err(invalid_model(key, "two tokens separated by a space", found));
             };
             joined.clear();
             joined.extend_from_slice(left);
             joined.extend_from_slice(right);
-            // Most vocabularies list tokens in the order of their merges, and looking there first saves a search.
+            // Most vocabularies list tokens in the order of their merges, so checking there first avoids a search.
             let next = (last..=last + 1).find(|id| vocab.is_named(*id, &joined));
             let ids = [vocab.find(left), vocab.find(right)];
             if let [Some(left), Some(right)] = ids
@@ -143,7 +143,8 @@ fn pair(left: u32, right: u32) -> u64 {
     u64::from(left) << 32 | u64::from(right)
 }
 
-/// The bytes that a token stands for in running text. A text with a character that stands for no byte is taken as it is.
+/// The bytes that a token stands for in running text. A text with a character that stands for no byte is used
+/// unchanged.
 pub(super) fn append_bytes(text: &str, ty: TokenType, bytes: &mut Vec<u8>) {
     match ty {
         TokenType::Normal => {
@@ -163,7 +164,7 @@ pub(super) fn append_bytes(text: &str, ty: TokenType, bytes: &mut Vec<u8>) {
     }
 }
 
-/// The bytes that do not stand for themselves, in the order of their characters from U+0100 on.
+/// The bytes that are not written as themselves, in the order of their characters from U+0100 on.
 const MOVED: [u8; 68] = {
     let (mut moved, mut n, mut byte) = ([0; 68], 0, 0);
     while byte < 256 {

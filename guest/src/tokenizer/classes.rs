@@ -1,9 +1,8 @@
-//! What kind of character something is: the general categories that the pre-tokenizers' patterns name (`\p{L}`, `\p{N}`,
-//! `\s`, ...).
+//! Character classes: the general categories that the pre-tokenizers' patterns use (`\p{L}`, `\p{N}`, `\s`, ...).
 //!
-//! std knows `\p{N}` and `\s` but not `\p{L}`, and a regex engine with its tables would be half the component. The table
-//! is a list of runs, `start << 8 | class` in four bytes each, made of regex-syntax's tables by the test below
-//! (`BLESS=1 cargo test -p gust-engine classes` after an update of Unicode).
+//! std has `\p{N}` and `\s` but not `\p{L}`, and a regex engine with its tables would be half the component. The table
+//! is a list of runs, `start << 8 | class` in four bytes each, generated from regex-syntax's tables by the test below
+//! (`BLESS=1 cargo test -p gust-engine classes` after a Unicode update).
 
 /// A set of classes: one bit each.
 pub(super) type Classes = u16;
@@ -27,7 +26,7 @@ pub(super) const LETTER: Classes = UPPER | LOWER | TITLE | MODIFIER | OTHER_LETT
 
 static RUNS: &[u8] = include_bytes!("classes.bin");
 
-/// The one class of a character.
+/// The class of a character; it has exactly one.
 pub(super) fn class_of(c: char) -> Classes {
     match c {
         'a'..='z' => LOWER,
@@ -35,7 +34,7 @@ pub(super) fn class_of(c: char) -> Classes {
         _ => {
             let (runs, _) = RUNS.as_chunks::<4>();
             let behind = runs.partition_point(|run| u32::from_le_bytes(*run) >> 8 <= c.into());
-            // The first run starts at 0; without a table everything is `OTHER`.
+            // The first run starts at 0. If the table were empty, everything would be `OTHER`.
             match behind.checked_sub(1) {
                 Some(at) => 1 << runs[at][0],
                 None => OTHER,
@@ -48,7 +47,7 @@ pub(super) fn class_of(c: char) -> Classes {
 mod tests {
     use super::*;
 
-    /// regex-syntax's view of every code point, as runs.
+    /// The classes of all code points according to regex-syntax, as runs.
     fn expected() -> Vec<u8> {
         const NAMES: [&str; 10] = [
             r"\p{Lu}", r"\p{Ll}", r"\p{Lt}", r"\p{Lm}", r"\p{Lo}", r"\p{M}", r"\p{N}", r"\p{P}",
@@ -86,7 +85,7 @@ mod tests {
         } else {
             assert!(
                 RUNS == expected,
-                "another Unicode: run this test with BLESS=1"
+                "the Unicode version has changed: run this test with BLESS=1"
             );
         }
     }

@@ -1,21 +1,21 @@
-//! A hash index: from the hash of something to its number. What is hashed stays with the caller, who compares, so that
-//! the texts of a vocabulary are held once and a table of 150,000 costs no allocation per entry.
+//! A hash index that maps hashes to numbers. The caller keeps the hashed items and compares them, so a vocabulary's
+//! texts are stored once and a table of 150,000 entries needs no allocation per entry.
 //!
-//! Open addressing with linear probing in a table at most half full. The seed is random, so that a file cannot hold
-//! texts that all fall in one place.
+//! Open addressing with linear probing in a table that is at most half full. The seed is random, so a file cannot
+//! contain texts that all hash to the same slot.
 
 use std::hash::{BuildHasher, RandomState};
 
 /// Numbers by hash.
 #[derive(Debug)]
 pub(super) struct Index {
-    /// `tag << 32 | number + 1`; 0 is free. The tag spares most comparisons of unequal things.
+    /// `tag << 32 | number + 1`; 0 is free. The tag avoids most comparisons of unequal items.
     slots: Vec<u64>,
     seed: u64,
 }
 
 impl Index {
-    /// Room for `count` numbers.
+    /// An index with capacity for `count` numbers.
     pub(super) fn with_capacity(count: usize) -> Self {
         Self {
             slots: vec![0; (2 * count).next_power_of_two().max(2)],
@@ -39,8 +39,8 @@ impl Index {
         }
     }
 
-    /// Puts `number` under `hash`, or gives the number there for which `is_it` holds and changes nothing. At most as many
-    /// as there is room for.
+    /// Inserts `number` under `hash`. If there is already a number for which `is_it` holds, returns that one and
+    /// changes nothing. At most as many numbers as the capacity may be inserted.
     pub(super) fn insert(
         &mut self,
         hash: u64,
@@ -79,7 +79,7 @@ impl Index {
     }
 }
 
-/// Spreads each bit over all (the finaliser of MurmurHash3; 64-bit multiplications are what wasm has).
+/// Spreads each bit over all bits (the finaliser of MurmurHash3; wasm has 64-bit multiplications).
 fn mix(mut x: u64) -> u64 {
     x ^= x >> 33;
     x = x.wrapping_mul(0xff51_afd7_ed55_8ccd);

@@ -1,9 +1,9 @@
-//! Markers: tokens that are looked for in a text by their name before anything else is done with it.
+//! Markers: tokens that are searched for by name in a text before anything else.
 //!
-//! User-defined tokens always count; control and unknown tokens only where the caller asks, because text of users must
-//! not be able to say `<|im_end|>`. At each place the longest marker wins, from left to right. (llama.cpp places the
-//! longest marker of all first; the two differ only if one marker ends as a longer one begins, which no known
-//! vocabulary has, and left to right needs one pass.)
+//! User-defined tokens always count; control and unknown tokens only if the caller asks for it, because user text must
+//! not be able to produce `<|im_end|>`. The search goes from left to right, and at each position the longest marker
+//! wins. (llama.cpp searches for the longest marker first; the results differ only if one marker ends with the start of
+//! a longer one, which no known vocabulary has, and left to right needs one pass.)
 
 use super::vocab::{TokenType, Vocab};
 use crate::gguf::Metadata;
@@ -11,11 +11,11 @@ use crate::gguf::Metadata;
 /// The markers of a vocabulary.
 #[derive(Debug)]
 pub(super) struct Markers {
-    /// Those that always count.
+    /// The markers that always count.
     always: Set,
-    /// All of them.
+    /// All markers.
     all: Set,
-    /// Phi-3's markers swallow the white space behind them, except these.
+    /// Phi-3's markers swallow the white space after them, except these.
     swallow: Option<[Option<u32>; 3]>,
 }
 
@@ -30,7 +30,7 @@ pub(super) enum Part<'t> {
 #[derive(Debug)]
 struct Set {
     ids: Vec<u32>,
-    /// Whether any of them begins with this byte.
+    /// Whether any of them starts with this byte.
     begins: [bool; 256],
 }
 
@@ -40,7 +40,7 @@ impl Markers {
             let wanted = |id: &u32| types.contains(&vocab.token_type(*id));
             Set::new(vocab, (0..vocab.len()).filter(wanted).collect())
         };
-        // The file says nothing of it; llama.cpp goes by the model's name too.
+        // The file does not say so; llama.cpp also uses the model's name.
         let name = metadata
             .str("general.name")
             .ok()
@@ -60,7 +60,7 @@ impl Markers {
         }
     }
 
-    /// The parts of a text, none of them empty. `parse_special`: control and unknown tokens count too.
+    /// Splits a text into parts, none of them empty. With `parse_special`, control and unknown tokens count too.
     pub(super) fn split<'t>(
         &self,
         vocab: &Vocab,
@@ -109,7 +109,7 @@ impl Set {
         Self { ids, begins }
     }
 
-    /// The longest marker that `bytes` begin with, and its length. Narrows the sorted list byte by byte.
+    /// The longest marker that `bytes` starts with, and its length. Narrows the sorted list byte by byte.
     fn longest_at(&self, vocab: &Vocab, bytes: &[u8]) -> Option<(u32, usize)> {
         if !self.begins[usize::from(*bytes.first()?)] {
             return None;

@@ -1,8 +1,8 @@
 //! Merging: what SentencePiece's greedy algorithm and byte-pair encoding have in common.
 //!
-//! A text begins as a chain of symbols. Of all neighbours that may be joined the best pair is joined, the leftmost of
-//! equals first, until no pair may be. A heap holds the candidates; one whose symbols have changed since is stale and is
-//! dropped when it comes up. For `n` symbols there are fewer than `3 n` questions and `O(n log n)` steps.
+//! A text starts as a chain of symbols. The best pair of neighbours that may be joined is joined, the leftmost first
+//! among equals, until no pair is left. A heap holds the candidates; a candidate whose symbols have changed is stale
+//! and is dropped when it is popped. For `n` symbols there are fewer than `3 n` calls of `join` and `O(n log n)` steps.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -10,9 +10,9 @@ use std::collections::BinaryHeap;
 /// A piece of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Symbol {
-    /// Bytes from the start of the text.
+    /// The offset from the start of the text, in bytes.
     pub(super) start: u32,
-    /// Bytes; 0 of a symbol that went into its left neighbour.
+    /// The length in bytes; 0 for a symbol that was joined to its left neighbour.
     pub(super) len: u32,
     /// The token, or [`NONE`].
     pub(super) id: u32,
@@ -21,16 +21,16 @@ pub(super) struct Symbol {
 /// No token.
 pub(super) const NONE: u32 = u32::MAX;
 
-/// What joining two neighbours gives.
+/// The result of joining two neighbours.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Join {
-    /// The smallest comes first.
+    /// The smallest rank is joined first.
     pub(super) rank: u32,
     /// The token that the pair becomes.
     pub(super) id: u32,
 }
 
-/// Ordered by rank, then by place.
+/// Ordered by rank, then by position.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Candidate {
     rank: u32,
@@ -40,10 +40,10 @@ struct Candidate {
     id: u32,
 }
 
-/// The buffers of [`Merger::merge`], kept between texts.
+/// The buffers of [`Merger::merge`], reused between texts.
 #[derive(Debug, Default)]
 pub(super) struct Merger {
-    /// The symbols: those of the text before, those that are left after.
+    /// The symbols: before merging those of the text, afterwards those that remain.
     pub(super) symbols: Vec<Symbol>,
     previous: Vec<u32>,
     next: Vec<u32>,
@@ -51,7 +51,7 @@ pub(super) struct Merger {
 }
 
 impl Merger {
-    /// Joins the symbols until `join` allows none of the pairs that are left.
+    /// Joins symbols until `join` allows none of the remaining pairs.
     pub(super) fn merge(&mut self, mut join: impl FnMut(Symbol, Symbol) -> Option<Join>) {
         let n = self.symbols.len() as u32;
         self.previous.clear();
@@ -121,7 +121,7 @@ mod tests {
             .collect()
     }
 
-    /// The work on a text without any boundary, counted and not timed.
+    /// Counts, rather than times, the work on a text without any boundary.
     #[test]
     fn a_long_text_takes_a_linear_number_of_questions() {
         for n in [0, 1, 2, 3, 1_000, 1_000_000] {
@@ -138,7 +138,10 @@ mod tests {
                     id: 1,
                 })
             });
-            assert!(questions <= 3 * n, "{questions} questions for {n} symbols");
+            assert!(
+                questions <= 3 * n,
+                "{questions} calls of `join` for {n} symbols"
+            );
             assert_eq!(merger.symbols.iter().map(|s| s.len).sum::<u32>(), n);
         }
     }

@@ -1,10 +1,9 @@
 //! The tokenizer: text to tokens and back, as the model's file describes it.
 //!
-//! Two kinds exist among the models that this engine runs, and tokens come out as in llama.cpp for both: SentencePiece
-//! with scores (`tokenizer.ggml.model` is `llama`) and byte-level byte-pair encoding (`gpt2`). In the order of use:
-//! `vocab` (the checked lists), `special` (the tokens with a part to play), `markers` (tokens found by name),
-//! then `spm`, or `pre` (cutting into words, by `rules` over `classes`) and `bpe`; `merge` and `index` are
-//! what both stand on.
+//! The models that this engine runs have two kinds, and for both the tokens match llama.cpp's: SentencePiece with
+//! scores (`tokenizer.ggml.model` is `llama`) and byte-level byte-pair encoding (`gpt2`). In the order of use: `vocab`
+//! (the checked lists), `special` (the tokens with a special role), `markers` (tokens found by name), then either
+//! `spm`, or `pre` (splitting into words, by `rules` over `classes`) and `bpe`. `merge` and `index` are shared by both.
 
 mod bpe;
 mod classes;
@@ -28,20 +27,20 @@ use special::{Defaults, Special};
 use spm::Spm;
 use vocab::Vocab;
 
-/// The length of a text at most, in bytes: about a million tokens, more than any context holds.
+/// The longest allowed text, in bytes: about a million tokens, more than any context holds.
 pub const MAX_TEXT_LEN: usize = 4 << 20;
 
-/// How text becomes tokens.
+/// How to turn text into tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EncodeOptions {
-    /// Adds the tokens that the model wants around a text, such as begin-of-sequence.
+    /// Adds the tokens that the model expects around a text, such as begin-of-sequence.
     pub add_special: bool,
-    /// Reads the names of control tokens in the text as those tokens. For templates only.
+    /// Parses the names of control tokens in the text as those tokens. For templates only.
     pub parse_special: bool,
 }
 
 impl Default for EncodeOptions {
-    /// For text of users: special tokens are added and none is parsed.
+    /// The options for user text: special tokens are added, but not parsed.
     fn default() -> Self {
         Self {
             add_special: true,
@@ -50,7 +49,7 @@ impl Default for EncodeOptions {
     }
 }
 
-/// What control tokens (and unknown ones) give when tokens become text.
+/// What control tokens (and unknown ones) become when tokens are turned into text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SpecialTokens {
     /// Nothing.
@@ -66,9 +65,9 @@ pub struct Tokenizer {
     model: Model,
     special: Special,
     markers: Markers,
-    /// What each token stands for in running text, one after the other.
+    /// The bytes that each token stands for in running text, concatenated.
     bytes: Vec<u8>,
-    /// Where each ends in `bytes`.
+    /// Where each token ends in `bytes`.
     ends: Vec<u32>,
 }
 
@@ -79,11 +78,10 @@ enum Model {
 }
 
 impl Tokenizer {
-    /// The tokenizer of a file.
+    /// Builds the tokenizer from a file's metadata.
     ///
     /// # Errors
-    /// `invalid-model` for lists that do not fit together, `unsupported` for another kind of tokenizer or
-    /// pre-tokenizer.
+    /// `invalid-model` for inconsistent lists, `unsupported` for an unknown kind of tokenizer or pre-tokenizer.
     pub fn from_metadata(metadata: &Metadata) -> Result<Self> {
         let key = "tokenizer.ggml.model";
         let kind = metadata.str(key)?;
@@ -123,7 +121,7 @@ impl Tokenizer {
         self.vocab.len()
     }
 
-    /// The tokens of a text. An empty text has none but those that are added.
+    /// The tokens of a text. An empty text has only the tokens that are added.
     ///
     /// # Errors
     /// `invalid-argument` for a text longer than [`MAX_TEXT_LEN`].
@@ -154,8 +152,9 @@ impl Tokenizer {
         Ok(tokens)
     }
 
-    /// The bytes that a token stands for in running text, whatever stands around it: what a session streams. A control or
-    /// unknown token has none; a character may span several tokens. `None` for a number outside the vocabulary.
+    /// The bytes that a token stands for in running text, independent of its neighbours: what a session streams. A
+    /// control or unknown token has none; a character may span several tokens. `None` for a number outside the
+    /// vocabulary.
     pub fn token_bytes(&self, id: u32) -> Option<&[u8]> {
         let at = id as usize;
         let end = *self.ends.get(at)? as usize;
@@ -165,8 +164,8 @@ impl Tokenizer {
         self.bytes.get(start..end)
     }
 
-    /// The tokens' bytes one after the other. The space that [`Self::adds_space`] puts before a text stays: it is the
-    /// first token's own, and a stream keeps it too.
+    /// The tokens' bytes, concatenated. The space that [`Self::adds_space`] puts before a text is kept: it belongs to
+    /// the first token, and a stream keeps it too.
     ///
     /// # Errors
     /// `invalid-argument` for a number outside the vocabulary.
@@ -187,8 +186,8 @@ impl Tokenizer {
         Ok(bytes)
     }
 
-    /// Whether a text (and what follows a control token) is encoded with a space before it that is not its own, so that
-    /// decoding gives one byte more.
+    /// Whether a text (and the text after a control token) is encoded with an extra space in front, so that decoding
+    /// gives one byte more.
     pub fn adds_space(&self) -> bool {
         matches!(&self.model, Model::Spm(spm) if spm.space_prefix)
     }
@@ -198,12 +197,12 @@ impl Tokenizer {
         self.special.prefix.is_some()
     }
 
-    /// The token that begins a text, if there is one.
+    /// The begin-of-sequence token, if there is one.
     pub fn bos(&self) -> Option<u32> {
         self.special.bos
     }
 
-    /// The token that ends a text, if there is one.
+    /// The end-of-sequence token, if there is one.
     pub fn eos(&self) -> Option<u32> {
         self.special.eos
     }
@@ -218,7 +217,7 @@ impl Tokenizer {
         &self.special.ends
     }
 
-    /// A token's text as the file has it, or `None` for a number outside the vocabulary.
+    /// A token's text as in the file, or `None` for a number outside the vocabulary.
     pub fn name(&self, id: u32) -> Option<&str> {
         self.vocab.text(id)
     }
@@ -228,8 +227,8 @@ impl Tokenizer {
         self.vocab.find(name.as_bytes())
     }
 
-    /// What kind of token something is; `Undefined` for a number outside the vocabulary. A token with a known control
-    /// token's name is one whatever the file says.
+    /// A token's type; `Undefined` for a number outside the vocabulary. A token with the name of a known control token
+    /// is a control token, whatever the file says.
     pub fn token_type(&self, id: u32) -> TokenType {
         self.vocab.token_type(id)
     }
@@ -247,7 +246,7 @@ fn running_text(vocab: &Vocab, model: &Model) -> (Vec<u8>, Vec<u32>) {
             vocab.token_type(id),
             &mut bytes,
         );
-        // Never longer than the texts, which stay below 2^32 bytes.
+        // Never longer than the texts, which are shorter than 2^32 bytes.
         ends.push(bytes.len() as u32);
     }
     (bytes, ends)

@@ -1,32 +1,33 @@
-//! Pre-tokenizers: how a text is cut into words before byte-pair encoding, which never joins across a cut.
+//! Pre-tokenizers: how a text is split into words before byte-pair encoding, which never merges across a split.
 //!
-//! Models publish them as regular expressions. Each is written here as a list of rules, one per alternative of the
-//! expression, in its order: the first rule that matches at a place makes the word. No rule looks at a character more than a
-//! few times, so that the time is linear, which backtracking engines do not promise (`\s*[\r\n]+` on a million spaces).
-//! The expressions stand beside the lists; tests compare both on random texts.
+//! Models publish them as regular expressions. Here each is a list of rules, one per alternative of the expression, in
+//! the same order: the first rule that matches at a position makes the word. No rule looks at a character more than a
+//! few times, so the time is linear, which backtracking engines do not guarantee (`\s*[\r\n]+` on a million spaces).
+//! The expressions are documented next to the lists; tests compare both on random texts.
 
 use super::classes::*;
 use super::rules::*;
 use crate::error::{Result, unsupported};
 
-/// The rules in order; what none of them matches becomes a word of its own up to the next match.
+/// The rules in order; text that none of them matches becomes a separate word up to the next match.
 type Stage = &'static [Rule];
 
-/// A pre-tokenizer: stages, each of which cuts the words of the one before, and what goes with it.
+/// A pre-tokenizer: stages, each of which splits the previous one's words, and related settings.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pre {
     stages: &'static [Stage],
-    /// A word that is a token is not put together from merges.
+    /// A word that is itself a token is not built by merges.
     pub(super) ignore_merges: bool,
-    /// A text begins with the begin-of-sequence token unless the file says otherwise.
+    /// A text starts with the begin-of-sequence token unless the file says otherwise.
     pub(super) add_bos: bool,
 }
 
 impl Pre {
-    /// The pre-tokenizer that llama.cpp's converter calls `name`. A file without a name has llama.cpp's `default`.
+    /// The pre-tokenizer that llama.cpp's converter calls `name`. A file without a name uses llama.cpp's `default`.
     ///
     /// # Errors
-    /// `unsupported`: another one would give other tokens than the model knows.
+    /// `unsupported` for an unknown name: a different pre-tokenizer would give different tokens than the model was
+    /// trained on.
     pub(super) fn named(name: Option<&str>) -> Result<Self> {
         let plain = |stages| Self {
             stages,
@@ -60,14 +61,14 @@ impl Pre {
             other => {
                 return Err(unsupported(
                     "tokenizer.ggml.pre",
-                    "a pre-tokenizer of this engine, such as llama-bpe, qwen2, smollm or gpt-2",
+                    "a pre-tokenizer that this engine supports, such as llama-bpe, qwen2, smollm or gpt-2",
                     format!("`{}`", other.escape_default()),
                 ));
             }
         })
     }
 
-    /// Calls `word` with each word of `text` in order. None is empty, and together they are the text.
+    /// Calls `word` with each word of `text` in order. No word is empty, and concatenated they are the text.
     pub(super) fn split<'t>(&self, text: &'t str, mut word: impl FnMut(&'t str)) {
         let mut text = Text::new(text);
         let mut ends = vec![text.len()];
@@ -84,7 +85,7 @@ impl Pre {
 
 #[cfg(test)]
 impl Pre {
-    /// How often characters of `text` are looked at.
+    /// How many times the rules look at characters of `text`.
     pub(super) fn looks(&self, text: &str) -> usize {
         let mut text = Text::new(text);
         let mut ends = vec![text.len()];
@@ -134,7 +135,7 @@ const LLAMA3: Stage = &[
     |t, at| run(t, at, SPACE),
 ];
 
-/// As Llama 3 with `\p{N}`
+/// Like Llama 3, with `\p{N}`
 const QWEN2: Stage = &[
     |t, at| contraction(t, at, Case::Any),
     |t, at| led_run(t, at, LETTER | NUMBER, LETTER),
@@ -145,7 +146,7 @@ const QWEN2: Stage = &[
     |t, at| run(t, at, SPACE),
 ];
 
-/// As Qwen 2 with marks as letters: `[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+`, ` ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*`
+/// Like Qwen 2, with marks as letters: `[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+`, ` ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*`
 const QWEN35: Stage = &[
     |t, at| contraction(t, at, Case::Any),
     |t, at| led_run(t, at, LETTER | NUMBER, LETTER | MARK),
@@ -159,7 +160,7 @@ const QWEN35: Stage = &[
 /// `[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+`
 /// `|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}`
 /// `| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+`: the model's own expression. (llama.cpp's differs for marks
-/// and for letters beyond ASCII, where its regular expressions know no case.)
+/// and for letters beyond ASCII, where its regular expressions have no notion of case.)
 const TEKKEN: Stage = &[
     |t, at| cased_word(t, at, Tail::None),
     |t, at| up_to(t, at, NUMBER, 1),
@@ -169,7 +170,7 @@ const TEKKEN: Stage = &[
     |t, at| run(t, at, SPACE),
 ];
 
-/// As Tekken with `(?i:'s|'t|'re|'ve|'m|'ll|'d)?` behind each word, and `\p{N}{1,3}`
+/// Like Tekken, with `(?i:'s|'t|'re|'ve|'m|'ll|'d)?` after each word, and `\p{N}{1,3}`
 const GPT4O: Stage = &[
     |t, at| cased_word(t, at, Tail::Contraction),
     |t, at| up_to(t, at, NUMBER, 3),

@@ -1,9 +1,9 @@
-//! The rules that pre-tokenizers are made of: each is one alternative of a regular expression, tried at one place of a
-//! text. A rule says where its match ends, or `None`. All are greedy, as the expressions are.
+//! The rules that pre-tokenizers are made of: each is one alternative of a regular expression, tried at one position of
+//! a text. A rule returns where its match ends, or `None`. All are greedy, like the expressions.
 
 use super::classes::*;
 
-/// Where the match that begins at a place ends.
+/// Returns where the match that starts at a position ends.
 pub(super) type Rule = fn(&Text<'_>, usize) -> Option<usize>;
 
 /// A character and its class.
@@ -19,14 +19,14 @@ impl Char {
     }
 }
 
-/// A text by characters. Places are counted in characters.
+/// A text as characters. Positions are counted in characters.
 #[derive(Debug)]
 pub(super) struct Text<'t> {
     text: &'t str,
     chars: Vec<Char>,
-    /// Where each character begins, in bytes, and the text's length.
+    /// The byte offset of each character, and the text's length.
     offsets: Vec<u32>,
-    /// The end of the piece that is being cut: rules see nothing behind it.
+    /// The end of the piece that is being split: rules see nothing past it.
     end: usize,
     #[cfg(test)]
     pub(super) looks: std::cell::Cell<usize>,
@@ -52,7 +52,7 @@ impl<'t> Text<'t> {
         }
     }
 
-    /// Characters.
+    /// The number of characters.
     pub(super) fn len(&self) -> usize {
         self.chars.len()
     }
@@ -61,7 +61,7 @@ impl<'t> Text<'t> {
         &self.text[self.offsets[start] as usize..self.offsets[end] as usize]
     }
 
-    /// Cuts each piece that ends at one of `ends` by the first rule that matches at each place.
+    /// Splits each piece that ends at one of `ends`, with the first rule that matches at each position.
     pub(super) fn cut(&mut self, ends: &[usize], rules: &[Rule]) -> Vec<usize> {
         let (mut cuts, mut at) = (Vec::with_capacity(ends.len()), 0);
         for &end in ends {
@@ -106,7 +106,7 @@ impl<'t> Text<'t> {
         self.at(at).map(|c| c.char)
     }
 
-    /// The first place from `at` on whose character does not satisfy `holds`.
+    /// The first position from `at` on whose character does not satisfy `holds`.
     fn skip(&self, mut at: usize, holds: impl Fn(Char) -> bool) -> usize {
         while self.at(at).is_some_and(&holds) {
             at += 1;
@@ -166,7 +166,7 @@ pub(super) fn spaces_and_newlines(t: &Text<'_>, at: usize) -> Option<usize> {
     (at..end).rev().find(newline).map(|last| last + 1)
 }
 
-/// `\s+(?!\S)`: white space up to the end, or else all but its last character.
+/// `\s+(?!\S)`: white space up to the end, or else all of it except its last character.
 pub(super) fn spaces_but_the_last(t: &Text<'_>, at: usize) -> Option<usize> {
     let end = t.skip(at, |c| c.is(SPACE));
     match t.at(end) {
@@ -181,7 +181,7 @@ pub(super) fn three_digits(t: &Text<'_>, at: usize) -> Option<usize> {
     all.then_some(at + 3)
 }
 
-/// An ASCII punctuation character or symbol, and then `[A-Za-z]+`.
+/// An ASCII punctuation character or symbol, followed by `[A-Za-z]+`.
 pub(super) fn ascii_sign_and_letters(t: &Text<'_>, at: usize) -> Option<usize> {
     t.char(at).filter(char::is_ascii_punctuation)?;
     run_where(t, at + 1, |c| c.char.is_ascii_alphabetic())
@@ -214,7 +214,7 @@ pub(super) fn contraction(t: &Text<'_>, at: usize, case: Case) -> Option<usize> 
     }
 }
 
-/// What may stand behind a cased word.
+/// What may follow a cased word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tail {
     None,
@@ -245,7 +245,7 @@ const LOWERS: Classes = LOWER | NO_CASE;
 fn ends_lower(t: &Text<'_>, at: usize) -> Option<usize> {
     let uppers = t.skip(at, |c| c.is(UPPERS));
     run(t, uppers, LOWERS).or_else(|| {
-        // Give characters back until one of them is lower too; those behind it are not.
+        // Back off to a character that is also lower; those after it are not.
         let last = (at..uppers).rev().find(|i| t.is(*i, LOWERS))?;
         Some(last + 1)
     })

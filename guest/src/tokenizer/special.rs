@@ -1,9 +1,9 @@
-//! The tokens with a part to play: begin and end of a text, unknown text, and what ends an answer.
+//! The tokens with a special role: begin and end of a text, unknown text, and what ends an answer.
 //!
-//! Files name some of them by number and leave others to their texts. The rules and the lists are llama.cpp's, because
-//! files are made to work there: a token with a known text is a control token whatever type the file gives it, and a
-//! number outside the vocabulary (files write 4294967295 for "none") counts as absent. Two rules differ: `</s>` (see
-//! below), and byte-level vocabularies without keys have no begin and end, where llama.cpp takes token 11.
+//! Files identify some of them by number and others only by their text. The rules and the lists are llama.cpp's,
+//! because files are made to work there: a token with a known text is a control token, whatever type the file gives it,
+//! and a number outside the vocabulary (files write 4294967295 for "none") counts as absent. Two rules differ: `</s>`
+//! (see below), and byte-level vocabularies without these keys have no begin and end, where llama.cpp uses token 11.
 
 use super::vocab::{TokenType, Vocab};
 use crate::error::{Result, invalid_model};
@@ -32,10 +32,10 @@ const END_TEXTS: &[&str] = &[
     "<｜end▁of▁sentence｜>",
 ];
 
-/// The same, but only if the file does not call it text: it is HTML, too, and a plain token of Qwen.
+/// Also ends an answer, but only if the file does not mark it as text: it is also HTML, and a plain token in Qwen.
 const END_OR_HTML: &str = "</s>";
 
-/// Keys of tokens of code completion that end an answer, and the texts to look for where the key is absent.
+/// Keys of code-completion tokens that end an answer, and the texts to look for if the key is absent.
 const END_KEYS_AND_TEXTS: &[(&str, &[&str])] = &[
     (
         "tokenizer.ggml.fim_pad_token_id",
@@ -61,7 +61,7 @@ const END_KEYS: &[&str] = &[
     "tokenizer.ggml.eom_token_id",
 ];
 
-/// Numbers that hold where the file names none.
+/// The token numbers to use if the file has none.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Defaults {
     bos: Option<u32>,
@@ -88,25 +88,25 @@ impl Defaults {
     }
 }
 
-/// The tokens with a part to play.
+/// The tokens with a special role.
 #[derive(Debug)]
 pub(super) struct Special {
     pub(super) bos: Option<u32>,
     pub(super) eos: Option<u32>,
     pub(super) unknown: Option<u32>,
-    /// What goes before a text.
+    /// The token added before a text.
     pub(super) prefix: Option<u32>,
-    /// What goes behind a text.
+    /// The token added after a text.
     pub(super) suffix: Option<u32>,
-    /// What ends an answer, in order.
+    /// The tokens that end an answer, in ascending order.
     pub(super) ends: Vec<u32>,
 }
 
 impl Special {
-    /// Finds them, and sets the types of those that are known by their text.
+    /// Finds these tokens, and sets the types of those that are known by their text.
     ///
     /// # Errors
-    /// `invalid-model` for a key of another type, and for a token that is to be added and does not exist.
+    /// `invalid-model` for a key of the wrong type, and for a token that should be added but does not exist.
     pub(super) fn find(vocab: &mut Vocab, metadata: &Metadata, defaults: Defaults) -> Result<Self> {
         let id = |key: &str, default: Option<u32>| -> Result<Option<u32>> {
             let ids = [metadata.u32(key)?, default];
@@ -157,12 +157,12 @@ fn added(name: &str, wanted: bool, id: Option<u32>) -> Result<Option<u32>> {
         (true, None) => Err(invalid_model(
             format!("tokenizer.ggml.add_{name}_token"),
             format!("false, or a tokenizer.ggml.{name}_token_id within the vocabulary"),
-            "true and no such token",
+            "true without such a token",
         )),
     }
 }
 
-/// A token with a known text is a control token.
+/// Makes each token with a known text a control token.
 fn name_types(vocab: &mut Vocab, html: Option<u32>) {
     let completion = END_KEYS_AND_TEXTS
         .iter()
@@ -177,7 +177,7 @@ fn name_types(vocab: &mut Vocab, html: Option<u32>) {
     }
 }
 
-/// Where `<|return|>` or `<|flush|>` ends an answer and `<|call|>` a call, `<|end|>` only ends a part of it.
+/// If `<|return|>` or `<|flush|>` ends an answer and `<|call|>` a call, then `<|end|>` only ends a part of the answer.
 fn keep_harmony_going(vocab: &mut Vocab, ends: &mut Vec<u32>) {
     let has = |text: &str| vocab.find(text.as_bytes()).is_some();
     let calls = has("<|call|>") || has("<|calls|>");

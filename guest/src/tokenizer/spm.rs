@@ -1,5 +1,5 @@
-//! SentencePiece's greedy tokenizer, in llama.cpp's form: spaces become `▁`, characters are joined into the tokens of the
-//! best score, and what is no token falls to its bytes.
+//! SentencePiece's greedy tokenizer, as in llama.cpp: spaces become `▁`, characters are joined into the tokens with the
+//! best scores, and text that is not a token falls back to its bytes.
 
 use super::merge::{Join, Merger, NONE, Symbol};
 use super::vocab::{self, TokenType, Vocab, byte_named};
@@ -11,20 +11,20 @@ const SPACE: &str = "\u{2581}";
 /// A vocabulary with scores.
 #[derive(Debug)]
 pub(super) struct Spm {
-    /// By token: the smaller, the better the score.
+    /// By token: the better the score, the smaller the rank.
     ranks: Vec<u32>,
-    /// By byte: the token it falls to.
+    /// By byte: the token that it falls back to.
     bytes: Vec<u32>,
-    /// A text begins with a space that is not its own.
+    /// Whether an extra space is put before a text.
     pub(super) space_prefix: bool,
-    /// Bytes of the longest token: longer pairs need not be looked for.
+    /// The length of the longest token in bytes: longer pairs need not be looked up.
     longest: u32,
-    /// No token has a space behind something else, so that words can be taken one by one.
+    /// No token has a space after another character, so words can be encoded one by one.
     pub(super) words_apart: bool,
 }
 
 impl Spm {
-    /// `unknown` is what a byte becomes that no token stands for.
+    /// `unknown` is the token for bytes that have no token of their own.
     ///
     /// # Errors
     /// `invalid-model` for scores that do not fit the vocabulary.
@@ -52,7 +52,7 @@ impl Spm {
         })
     }
 
-    /// Appends the tokens of `text`. `first`: nothing or a marker stands before it.
+    /// Appends the tokens of `text`. `first` means that it is preceded by nothing or by a marker.
     pub(super) fn encode(&self, vocab: &Vocab, (text, first): (&str, bool), tokens: &mut Vec<u32>) {
         let prefix = if first && self.space_prefix {
             SPACE
@@ -108,7 +108,7 @@ impl Spm {
     }
 }
 
-/// Where the first word ends: before the first space that stands behind something else.
+/// Where the first word ends: before the first space that follows another character.
 fn word_end(text: &str) -> usize {
     let spaces = text.len() - text.trim_start_matches(SPACE).len();
     text[spaces..]
@@ -126,9 +126,9 @@ pub(super) fn append_bytes(text: &str, ty: TokenType, bytes: &mut Vec<u8>) {
     }
 }
 
-/// The order of scores, upside down: the best score has the smallest rank. Not for NaN.
+/// The rank of a score, in reverse order: the best score has the smallest rank. The score must not be NaN.
 fn rank(score: f32) -> u32 {
-    // The usual trick: as integers, floats of one sign are in order. The sum makes -0 a 0.
+    // The usual trick: floats of one sign have the same order as their bits. The sum turns -0 into 0.
     let bits = (score + 0.0).to_bits();
     let ascending = if bits >> 31 == 0 {
         bits | 1 << 31

@@ -1,4 +1,4 @@
-//! The tokenizer against llama.cpp's vocabularies and texts.
+//! Tests the tokenizer with llama.cpp's vocabularies and texts.
 
 mod hostile;
 mod oracle;

@@ -1,31 +1,31 @@
 //! The vocabulary: the metadata's lists of tokens, types and scores, checked.
 //!
-//! A file is hostile until it is checked: the lists must have the types and lengths that belong together, the texts
-//! must be UTF-8, of a sane length and different from one another, and a byte's name must be one.
+//! A file is hostile until it is checked: the lists must have matching types and lengths, the texts must be UTF-8, of a
+//! sane length and all distinct, and byte tokens must have valid names.
 
 use super::index::Index;
 use crate::error::{Result, invalid_model, unsupported};
 use crate::gguf::{Array, Metadata};
 
-/// The number of tokens at most. The largest vocabularies have 262,144.
+/// The most tokens allowed. The largest vocabularies have 262,144.
 pub(super) const MAX_TOKENS: usize = 1 << 20;
-/// The length of a token's text at most, in bytes. The longest known are 512 spaces, 1,024 bytes in byte-level text.
+/// The longest allowed text of a token, in bytes. The longest known one is 512 spaces, 1,024 bytes in byte-level text.
 pub(super) const MAX_TOKEN_LEN: usize = 2_048;
 
-/// What kind of token something is, with GGUF's numbers.
+/// The type of a token, with GGUF's numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenType {
-    /// None of the others: also any number that GGUF does not know. It stands for no text.
+    /// None of the others; also used for any number that GGUF does not define. It stands for no text.
     Undefined = 0,
     /// Text.
     Normal = 1,
     /// Stands for text that the vocabulary cannot express.
     Unknown = 2,
-    /// Steers the model and is no text, such as `<|im_end|>`.
+    /// Controls the model and is not text, for example `<|im_end|>`.
     Control = 3,
     /// Text that is always one token.
     UserDefined = 4,
-    /// In the list but never used. It stands for no text.
+    /// Listed but never used. It stands for no text.
     Unused = 5,
     /// One byte, named `<0x00>` to `<0xFF>`.
     Byte = 6,
@@ -41,22 +41,22 @@ impl TokenType {
     }
 }
 
-/// All tokens by number and by text.
+/// All tokens, by number and by text.
 #[derive(Debug)]
 pub(super) struct Vocab {
-    /// The texts one after the other.
+    /// The texts, concatenated.
     text: String,
-    /// Where each ends.
+    /// Where each text ends.
     ends: Vec<u32>,
     types: Vec<TokenType>,
     index: Index,
 }
 
 impl Vocab {
-    /// Checks the lists and makes the index.
+    /// Checks the lists and builds the index.
     ///
     /// # Errors
-    /// `invalid-model`, naming the key; `unsupported` for more or longer tokens than this engine takes.
+    /// `invalid-model`, naming the key; `unsupported` for more or longer tokens than this engine accepts.
     pub(super) fn from_metadata(metadata: &Metadata) -> Result<Self> {
         let key = "tokenizer.ggml.tokens";
         let tokens = metadata
@@ -116,7 +116,7 @@ impl Vocab {
         self.ends.len() as u32
     }
 
-    /// A token's text as the file has it.
+    /// A token's text as in the file.
     pub(super) fn text(&self, id: u32) -> Option<&str> {
         let at = id as usize;
         let end = *self.ends.get(at)? as usize;
@@ -137,20 +137,20 @@ impl Vocab {
         self.text(id).is_some_and(|other| other.as_bytes() == text)
     }
 
-    /// A token's type; of a number behind the last, `Undefined`.
+    /// A token's type; `Undefined` for a number outside the vocabulary.
     pub(super) fn token_type(&self, id: u32) -> TokenType {
         let ty = self.types.get(id as usize).copied();
         ty.unwrap_or(TokenType::Undefined)
     }
 
-    /// Whether text may become this token without its name being looked for: control tokens must not arise by chance, and
-    /// bytes have their own way.
+    /// Whether ordinary text may become this token, without a search for its name: control tokens must not arise by
+    /// chance, and bytes are handled separately.
     pub(super) fn is_text(&self, id: u32) -> bool {
         use TokenType::*;
         !matches!(self.token_type(id), Control | Unknown | Byte)
     }
 
-    /// Sees to it that a token is of a type, whatever the file says.
+    /// Sets a token's type, whatever the file says.
     pub(super) fn set_type(&mut self, id: u32, ty: TokenType) {
         if let Some(slot) = self.types.get_mut(id as usize) {
             *slot = ty;
@@ -158,14 +158,14 @@ impl Vocab {
     }
 }
 
-/// The byte that a name of the form `<0x1F>` means. Strict: two hexadecimal digits, no sign.
+/// The byte that a name of the form `<0x1F>` stands for. Strict: two hexadecimal digits, no sign.
 pub(super) fn byte_named(name: &str) -> Option<u8> {
     let digits = name.strip_prefix("<0x")?.strip_suffix('>')?;
     let right = digits.len() == 2 && digits.bytes().all(|b| b.is_ascii_hexdigit());
     right.then(|| u8::from_str_radix(digits, 16).ok()).flatten()
 }
 
-/// The metadata's scores, one for each of `n` tokens; 0 for all where there are none.
+/// The metadata's scores, one for each of `n` tokens; all 0 if there are none.
 pub(super) fn scores(metadata: &Metadata, n: u32) -> Result<Vec<f32>> {
     let key = "tokenizer.ggml.scores";
     let Some(scores) = metadata.f32s(key)? else {
@@ -178,7 +178,7 @@ pub(super) fn scores(metadata: &Metadata, n: u32) -> Result<Vec<f32>> {
     }
 }
 
-/// The texts and where each ends. An empty one is named after its number, as in llama.cpp, so that all differ.
+/// The texts and where each ends. An empty text is replaced by a name with its number, as in llama.cpp, so all differ.
 fn texts(tokens: &Array) -> Result<(String, Vec<u32>)> {
     let (mut bytes, mut ends) = (Vec::new(), Vec::with_capacity(tokens.len()));
     for (id, text) in tokens.iter_strings().enumerate() {
@@ -186,7 +186,7 @@ fn texts(tokens: &Array) -> Result<(String, Vec<u32>)> {
             b"" => bytes.extend_from_slice(format!("[EMPTY_{id}]").as_bytes()),
             _ => bytes.extend_from_slice(text),
         }
-        // The reader's limit for a header keeps this below 2^32.
+        // The reader's limit on the header keeps this below 2^32.
         ends.push(bytes.len() as u32);
     }
     let text = String::from_utf8(bytes).map_err(|error| error.utf8_error().valid_up_to());
@@ -200,10 +200,10 @@ fn texts(tokens: &Array) -> Result<(String, Vec<u32>)> {
         (Ok(text), None) => Ok((text, ends)),
         (_, end) => {
             let id = ends.partition_point(|other| Some(other) < end);
-            let found = format!("other bytes in token {id}");
+            let found = format!("invalid UTF-8 in token {id}");
             Err(invalid_model(
                 "tokenizer.ggml.tokens",
-                "texts in UTF-8",
+                "tokens in UTF-8",
                 found,
             ))
         }
@@ -224,5 +224,5 @@ fn same_length(key: &str, n: usize, found: usize) -> Result<()> {
         return Ok(());
     }
     let expected = format!("one for each of {n} tokens");
-    Err(invalid_model(key, expected, format!("{found} of them")))
+    Err(invalid_model(key, expected, found))
 }

@@ -10,7 +10,7 @@ const port = {
 
 serve(port, (source) => ("kept" in source ? keptBlob(source.kept) : blobBlob(source.blob)));
 
-/** Reads through a sync access handle, or, where a browser gives a file to one worker only, as a `File`. */
+/** Reads with a sync access handle, or as a `File` if the browser gives a handle to one worker only. */
 async function keptBlob(name) {
   const file = await opened(name);
   try {

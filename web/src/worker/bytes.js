@@ -1,4 +1,4 @@
-// A blob (see weights.js) whose bytes are in memory already.
+// A blob (see weights.js) whose bytes are already in memory.
 
 export function bytesBlob(bytes) {
   return {

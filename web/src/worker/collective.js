@@ -1,13 +1,13 @@
 // The `collective` import without jco: the functions that the core module calls, in the canonical ABI.
 //
-// The engine calls them many times for each layer, and jco's way into JavaScript takes some microseconds and three
-// copies: a quarter of the time that a small model takes for a token. So these four are written out. Their results lie
-// where the last argument points: a byte that is 0 for success and 1 for an error, and 4 bytes on what it carries: for
-// success an address and a length, for an error its case in a byte and, 4 bytes on, an address and a length.
+// The engine calls them many times per layer, and a call through jco takes several microseconds and three copies: a
+// quarter of the time that a small model takes for a token. So these four are written by hand. The last argument points
+// to the result: a byte that is 0 for success and 1 for an error, and at offset 4 the payload: for success an address
+// and a length, for an error its case in a byte and, another 4 bytes on, an address and a length.
 
 const utf8 = new TextEncoder();
 
-/** `gust:llm/collective` for the instance that `exports` gives: its memory and `cabi_realloc`. */
+/** `gust:llm/collective` for the instance that `exports` returns the exports of: its memory and `cabi_realloc`. */
 export function collective(member, exports) {
   const memory = () => exports().memory.buffer;
   const allocate = (length) => exports().cabi_realloc(0, 0, 1, length) >>> 0;

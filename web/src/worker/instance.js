@@ -1,4 +1,4 @@
-// One running instance of the engine: the core modules that jco made of the component, and what they import.
+// One running instance of the engine: the core modules that jco generated from the component, and their imports.
 
 import { instantiate } from "../../dist/engine.js";
 import { collective } from "./collective.js";
@@ -8,8 +8,8 @@ import { weights } from "./weights.js";
 const COLLECTIVE = "gust:llm/collective@0.1.0";
 
 /**
- * Makes an instance. `modules` are the compiled core modules by the names that jco gave them, `blobs` what `open` finds
- * (see weights.js), `member` its place in the group, `onRead` is told how many bytes were read.
+ * Creates an instance. `modules` are the compiled core modules by jco's names, `blobs` are what `open` finds (see
+ * weights.js), `member` is its place in the group, and `onRead` receives the number of bytes read.
  */
 export async function instance({ modules, blobs, member, onRead }) {
   const { imports, lastWords } = wasi();
@@ -35,20 +35,20 @@ export async function instance({ modules, blobs, member, onRead }) {
   return { engine, lastWords };
 }
 
-/** jco wants them. The engine has others (collective.js). */
+/** jco requires these. The engine uses others (collective.js). */
 const NEVER_CALLED = { rank: unreachable, size: unreachable, allGather: unreachable, checkpoint: unreachable };
 
 function unreachable() {
-  throw new Error("the engine does not take `collective` under the name that this package knows");
+  throw new Error("the engine does not import `collective` under the name that this package expects");
 }
 
-// WebAssembly hands 32-bit numbers to JavaScript as signed ones. jco 1.35 takes them as they come, so that an address
-// above 2 GiB is negative and is refused. Everything that the engine's functions take and give is an address, a length,
-// a handle or a case, none of them signed, and so they are made unsigned here, between jco's code and the core modules.
+// WebAssembly passes 32-bit numbers to JavaScript as signed. jco 1.35 does not convert them, so an address above 2 GiB
+// is negative and gets rejected. All parameters and results of the engine's functions are addresses, lengths, handles
+// or cases, none of them signed, so they are made unsigned here, between jco's code and the core modules.
 
 const unsigned = (value) => (typeof value === "number" ? value >>> 0 : value);
 
-/** Of functions that give unsigned numbers, what they were before: between two core modules no JavaScript is needed. */
+/** The originals of functions that were made unsigned: between two core modules no JavaScript is needed. */
 const originals = new WeakMap();
 
 function unsignedImports(imports) {

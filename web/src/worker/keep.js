@@ -1,10 +1,10 @@
-// A worker that fetches a model and keeps it (see kept.js). Its one message is the address; it answers
-//   { done, total }            again and again while it fetches: bytes; `total` only where the server says it
-//   { kept: { name, size } }   when it is there; `kept` is undefined where there is no file system to keep it in
+// A worker that fetches a model and keeps it (see kept.js). It receives one message, the URL, and answers with
+//   { done, total }            repeatedly while it fetches, in bytes; `total` only if the server reports it
+//   { kept: { name, size } }   when the model is kept; `kept` is undefined if there is no file system to keep it in
 //   { code, detail }           when it failed: the parts of a GustError
 //
-// What is there already is asked for with HEAD, and fetched again only when the server says something else of it than
-// before. Without a network, what is there is good.
+// A kept model is checked with a HEAD request, and fetched again only if the server's answer has changed. Without a
+// network, the kept model is used.
 
 import { folder, nameOf, record, recorded, write } from "./kept.js";
 
@@ -33,7 +33,7 @@ async function kept(url) {
     return undefined;
   }
   const name = await nameOf(url);
-  // Several pages may want the same model at the same time: one fetches, the others wait for it.
+  // Several pages may load the same model at the same time: one fetches it, and the others wait.
   return navigator.locks.request(`gust ${name}`, async () => {
     const known = await recorded(gust, name);
     if (known && (await isFresh(known, url))) {
@@ -82,7 +82,7 @@ async function isFresh(known, url) {
   }
 }
 
-/** What tells one version of a file from another. */
+/** The headers that distinguish versions of a file. */
 function said({ headers }) {
   return {
     etag: headers.get("etag"),
@@ -94,9 +94,9 @@ function said({ headers }) {
 function why(error) {
   switch (error?.name) {
     case "QuotaExceededError":
-      return `the browser has no room left to keep the model in (${error.message}); free some, or load the model as a file`;
+      return `the browser has no storage left for the model (${error.message}); free some, or load the model as a file`;
     case "NoModificationAllowedError":
-      return "the model has changed at its address, and another page is using the old one; close that page";
+      return "the model at this URL has changed, and another page is using the old version; close that page";
     default:
       return String(error?.message ?? error);
   }

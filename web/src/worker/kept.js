@@ -1,28 +1,28 @@
-// The models that are kept in the page's own file system (OPFS), in the folder `gust`.
+// The models that are kept in the origin private file system (OPFS), in the folder `gust`.
 //
-// Each has two files: NAME.gguf and, written when that one is whole, NAME.json: what the server said of it. A file
-// without its record is what is left of a fetch that broke off.
+// Each has two files: NAME.gguf, and NAME.json with what the server said about it, which is written when the first is
+// complete. A file without its record is left over from an interrupted fetch.
 
 const FOLDER = "gust";
 
-/** The folder. Fails where there is no such file system, as in private windows of some browsers. */
+/** The folder. Fails if there is no such file system, as in private windows of some browsers. */
 export async function folder() {
   const root = await navigator.storage.getDirectory();
   return root.getDirectoryHandle(FOLDER, { create: true });
 }
 
-/** The handle of the model that is kept under this name. */
+/** The handle of the model that is kept with this name. */
 export async function opened(name) {
   return (await folder()).getFileHandle(modelFile(name));
 }
 
-/** The name for an address. */
+/** The name for a URL. */
 export async function nameOf(url) {
   const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(url));
   return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** What was recorded of a model that is whole, and its size; nothing where there is none. */
+/** The record of a complete model, including its size; undefined if there is none. */
 export async function recorded(gust, name) {
   try {
     const record = JSON.parse(await (await (await gust.getFileHandle(recordFile(name))).getFile()).text());
@@ -33,13 +33,13 @@ export async function recorded(gust, name) {
   }
 }
 
-/** Records that a model is whole. */
+/** Records that a model is complete. */
 export async function record(gust, name, what) {
   const file = await gust.getFileHandle(recordFile(name), { create: true });
   await written(file, (write) => write(new TextEncoder().encode(JSON.stringify(what))));
 }
 
-/** Has `fill` write a model, which is not whole before `record` says so. */
+/** Lets `fill` write a model, which counts as incomplete until `record` is called. */
 export async function write(gust, name, fill) {
   await gust.removeEntry(recordFile(name)).catch(() => undefined);
   await written(await gust.getFileHandle(modelFile(name), { create: true }), fill);

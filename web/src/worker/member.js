@@ -1,17 +1,17 @@
-// What a worker does: it has one instance of the engine, and answers the calls into it, one after the other.
+// The code of a worker: it has one instance of the engine, and executes calls into it one at a time.
 //
-// The first message starts it. Each further one is a call:
+// The first message starts it. Each further message is a call:
 //   { call, of, with, args, keep, dropped }
-// calls the method `call` of the resource `of` (of the engine where there is none), with the resource `with` behind the
-// arguments where there is one, and keeps what it gives as the resource `keep`. Resources are numbers that the caller
-// chose; `dropped` are those that nobody has any more. An answer is one of
+// It calls the method `call` of the resource `of` (of the engine if there is none), passes the resource `with` after
+// the arguments if there is one, and keeps the result as the resource `keep`. Resources are numbers that the caller
+// chose; `dropped` are those that are no longer used. An answer is one of
 //   { done: value }, { refused: error }, { lost: reason }
-// where `error` is the `error` variant of the engine, and `reason` says why the instance has ended.
+// where `error` is the engine's `error` variant, and `reason` says why the instance has ended.
 
 import { ALONE, Group, Member } from "../group.js";
 import { instance } from "./instance.js";
 
-/** Answers the messages of `port`. `open` gives a blob (see weights.js) for what the caller calls a source. */
+/** Answers the messages of `port`. `open` opens the caller's sources as blobs (see weights.js). */
 export function serve(port, open) {
   let answer = async (start) => {
     const member = await Resident.start(start, open, (read) => port.post({ read }));
@@ -73,7 +73,7 @@ class Resident {
       this.resources.set(keep, value);
       return { done: undefined };
     } catch (error) {
-      // jco throws the engine's own errors as they are, and what is an `Error` when something broke.
+      // jco throws the engine's own errors unchanged, and an `Error` for any other failure.
       if (!(error instanceof Error) && error?.tag !== undefined) {
         return { refused: error };
       }
@@ -84,7 +84,7 @@ class Resident {
   }
 }
 
-/** Tells `onRead` how many bytes have been read, about a hundred times for all of `size`. */
+/** Reports to `onRead` how many bytes have been read, about a hundred times in total for `size` bytes. */
 function inSteps(size, onRead) {
   let read = 0;
   let told = 0;

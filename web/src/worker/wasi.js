@@ -1,12 +1,12 @@
-// The little of `wasi:*` that a component's standard library needs, with nothing behind it.
+// Stubs for the few `wasi:*` interfaces that a component's standard library needs.
 //
-// No folder is opened, there are no arguments and no environment, input is empty and output goes nowhere, except for
-// the last words on standard error: the message of a panic.
+// No folder is opened, there are no arguments and no environment, input is empty and output is discarded, except for
+// the end of standard error, which has the message of a panic.
 
-/** How many characters of standard error are kept. */
+/** How many characters at the end of standard error are kept. */
 const LAST_WORDS = 8192;
 
-/** The imports, as jco names them, and `lastWords()`, which takes what there is. */
+/** The imports, with jco's names, and `lastWords()`, which removes and returns the kept characters. */
 export function wasi() {
   let words = "";
   const text = new TextDecoder();
@@ -36,7 +36,7 @@ export function wasi() {
     "wasi:cli/environment": { getEnvironment: () => [] },
     "wasi:cli/exit": {
       exit() {
-        throw new Error("the engine wanted to exit");
+        throw new Error("the engine tried to exit");
       },
     },
     "wasi:cli/stdin": { getStdin: () => new InputStream() },

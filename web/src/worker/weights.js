@@ -1,12 +1,12 @@
 // The `weights` import: where a model's bytes come from.
 //
-// A blob is what the environment opened: a file, a file of the page's own file system, a `Blob`, bytes. It has `size` and
-// `read(target, offset)`, which fills `target` and says how many bytes it had.
+// A blob is what the environment opened: a file, a file in the origin private file system, a `Blob`, bytes. It has
+// `size` and `read(target, offset)`, which fills `target` and returns the number of bytes read.
 //
-// `map-pages` reads the bytes to where the engine wants them. No page can be shared with a file here, but they are read
-// once, in place, where `read` would have them copied twice on their way.
+// `map-pages` reads the bytes directly to their address. Pages cannot be shared with a file here, but the bytes are
+// read once, in place, whereas `read` would copy them twice.
 
-/** `gust:llm/weights` over the blobs of these names. `onRead` is told how many bytes were read or put in place. */
+/** `gust:llm/weights` over blobs by name. `onRead` receives the number of bytes of each read. */
 export function weights(blobs, memory, onRead) {
   class Blob {
     constructor(blob) {
@@ -39,7 +39,7 @@ export function weights(blobs, memory, onRead) {
       }
     }
 
-    /** Reads in pieces, so that progress can be told and no piece of a large blob needs room twice. */
+    /** Reads in pieces, so that progress can be reported and a large blob does not take memory twice. */
     #fill(target, offset) {
       const PIECE = 1 << 22;
       for (let done = 0; done < target.length; ) {
@@ -48,7 +48,7 @@ export function weights(blobs, memory, onRead) {
         if (count === 0) {
           refuse(
             "io",
-            `${target.length} bytes at ${offset} were expected, found the end after ${done}: the file was cut short`,
+            `expected ${target.length} bytes at offset ${offset}, found the end after ${done}: the file was cut short`,
           );
         }
         done += count;
@@ -74,7 +74,7 @@ function readSome(blob, target, offset) {
   }
 }
 
-/** An error of an import: jco takes what a thrown error has as its payload. */
+/** Fails an import: jco uses the payload of the thrown error. */
 function refuse(tag, val) {
   throw Object.assign(new Error(tag), { payload: { tag, val } });
 }

@@ -1,6 +1,6 @@
-//! An engine without a model, in place of ours: for tests of what is around an engine, and as a start for one of your own.
+//! A mock engine without a model, to test the components around an engine, and as a starting point for your own.
 //!
-//! Its tokens are bytes, and it answers everything with the same sentence. It imports nothing of `gust:llm`.
+//! Its tokens are bytes, and its answer is always the same sentence. It imports nothing from `gust:llm`.
 
 #![cfg(target_arch = "wasm32")]
 
@@ -21,10 +21,10 @@ use std::cell::RefCell;
 
 use bindings::exports::gust::llm::engine::*;
 
-/// What it says.
+/// The answer.
 const ANSWER: &str = ", said the mock, and nothing more.";
 
-/// Tokens that a session has room for.
+/// The context length of a session in tokens.
 const CONTEXT: u32 = 4096;
 
 struct Mock;
@@ -96,7 +96,7 @@ struct State {
     fed: u64,
     generated: u64,
     max_tokens: Option<u32>,
-    /// How much of the answer was given.
+    /// How many bytes of the answer have been generated.
     said: usize,
 }
 

@@ -1,6 +1,6 @@
-//! A middleware of your own: every answer in capital letters.
+//! An example middleware, as a starting point for your own: it turns every answer into capital letters.
 //!
-//! What it does not name passes through unchanged.
+//! Calls that it does not override pass through unchanged.
 
 #![cfg(target_arch = "wasm32")]
 
@@ -9,7 +9,7 @@ use gust_middleware::engine::{Error, Event, Model, Session, SessionOptions};
 
 gust_middleware::export!(Shout);
 
-/// There is nothing to keep of a session.
+/// A session needs no state.
 struct Shout;
 
 impl Middleware for Shout {

@@ -1,4 +1,4 @@
-//! The published templates with what Jinja2 makes of them.
+//! Published templates, with Jinja2's output as the expected value.
 
 use super::super::*;
 use crate::test_data::shared;
@@ -89,7 +89,7 @@ fn the_cases_of_hugging_face_give_what_jinja2_gives() {
         let expected = text(&case, "target");
         match found {
             Ok(found) if found == expected => {}
-            // Python's Jinja2 writes lists as Python does, and so do we.
+            // Python's Jinja2 prints lists like Python, and so do we.
             Ok(found)
                 if !get(&case, "jinja2_agrees").is_true()
                     && found.contains("[{'type': 'function'") => {}
@@ -103,8 +103,8 @@ fn the_cases_of_hugging_face_give_what_jinja2_gives() {
     assert!(failed.is_empty(), "{}", failed.join("\n\n"));
 }
 
-/// Small templates of our own with what Jinja2 3.1.6 makes of them, set up as `apply_chat_template` sets it up; `null` where
-/// it fails. What the engine does otherwise is not among them: `%` between texts, a unary plus, and filters and methods
+/// Small templates of our own with the output of Jinja2 3.1.6, set up like `apply_chat_template`; `null` where it
+/// fails. They leave out what the engine does differently: `%` between strings, a unary plus, and filters and methods
 /// that no chat template is known to use.
 #[test]
 fn small_templates_give_what_jinja2_gives() {
@@ -123,7 +123,7 @@ fn small_templates_give_what_jinja2_gives() {
     }
 }
 
-/// The tokens that a template may name are whatever the model calls them.
+/// `bos_token` and `eos_token` are the names that the model gives them.
 #[test]
 fn variables_of_the_caller_win() {
     let messages = [Message {
@@ -187,7 +187,7 @@ fn errors_name_the_line_and_whose_mistake_it_is() {
     );
     assert_eq!(
         found("{{ raise_exception('no system role') }}", Origin::Model).to_string(),
-        "invalid argument: messages: expected what the chat template takes, found no system role"
+        "invalid argument: messages: expected messages that the chat template accepts, found no system role"
     );
     assert_eq!(
         found(&" ".repeat(MAX_TEMPLATE_LEN + 1), Origin::Model).to_string(),
@@ -205,7 +205,7 @@ fn hugging_face_s_generation_blocks_are_read_over() {
     );
 }
 
-/// A long conversation is no attack.
+/// A long conversation is not an attack.
 #[test]
 fn a_conversation_of_a_thousand_turns_is_within_the_limits() {
     let Some(file) = file("hfjs_e2e_cases.json") else {

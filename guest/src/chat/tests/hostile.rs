@@ -1,10 +1,10 @@
-//! Templates that want more than they get. Each ends with an error, on a small stack and within a limit of work.
+//! Templates that demand more than the limits allow. Each ends with an error, on a small stack and after limited work.
 
 use super::super::*;
 
 const STACK: usize = 256 << 10;
 
-/// Renders on a thread with a small stack, as a component has one. Where there are no threads, here.
+/// Renders on a thread with a small stack, like a component's. Without thread support, renders on this one.
 fn on_small_stack(template: String, variables: Option<String>) -> Result<String> {
     let run = move || {
         let options = ChatOptions {
@@ -23,7 +23,7 @@ fn on_small_stack(template: String, variables: Option<String>) -> Result<String>
     }
 }
 
-/// None of them overflows the stack, panics, or takes more time or memory than the limits allow; most are errors.
+/// No template overflows the stack, panics, or takes more time or memory than the limits allow; most are errors.
 #[test]
 fn hostile_templates_end() {
     let nest = |body: &str, n: usize| {
@@ -178,33 +178,33 @@ fn values_beyond_the_limits_are_named() {
     let nested = "{% set ns = namespace(x=[]) %}\n{% for i in range(60) %}{% set ns.x = [ns.x] %}{% endfor %}";
     assert_eq!(
         found(nested),
-        format!("{expected}lists and maps are nested more than 48 deep in line 2")
+        format!("{expected}lists and maps are nested more than 48 levels deep in line 2")
     );
     let doubled = nested.replace("[ns.x]", "[ns.x, ns.x]");
     assert_eq!(
         found(&doubled),
-        format!("{expected}a value holds too much in line 2")
+        format!("{expected}a value is too large in line 2")
     );
     let own = "{% set ns = namespace() %}{% set ns.x = ns %}";
     assert_eq!(
         found(own),
-        format!("{expected}a namespace, loop or macro is stored in a value in line 1")
+        format!("{expected}a value contains a namespace, loop or macro in line 1")
     );
     assert_eq!(
         found("{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"),
         "invalid argument: chat template: expected a template of at most 1000000 steps, found engine ran out of fuel in line 1"
     );
     let deep = format!("{{{{ {}1{} }}}}", "(".repeat(40), ")".repeat(40));
-    assert!(found(&deep).ends_with("brackets are nested more than 24 deep in line 1"));
+    assert!(found(&deep).ends_with("brackets are nested more than 24 levels deep in line 1"));
     let sum = format!("\n{{{{ 1{} }}}}", "+1".repeat(100_000));
-    assert!(found(&sum).ends_with("an expression has more than 128 operators on end in line 2"));
+    assert!(found(&sum).ends_with("an expression has more than 128 operators in a row in line 2"));
     let elifs = format!("{{% if 0 %}}{}{{% endif %}}", "{% elif 0 %}".repeat(10_000));
-    assert!(found(&elifs).ends_with("statements are nested more than 64 deep in line 1"));
+    assert!(found(&elifs).ends_with("statements are nested more than 64 levels deep in line 1"));
     let macros = "{% macro m() %}{% endmacro %}".repeat(200);
     assert!(found(&macros).ends_with("there are more than 100 macros in line 1"));
 }
 
-/// Broken templates, cut anywhere, are errors or texts and nothing else.
+/// A template cut off anywhere gives an error or a text, never a panic.
 #[test]
 fn cut_templates_do_not_panic() {
     let template = "{%- macro m(a, b='x') -%}{{ a|tojson(indent=2) }}{% raw %}{{{% endraw %}{%- endmacro -%}\

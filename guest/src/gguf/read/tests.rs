@@ -1,4 +1,4 @@
-//! The reader against ggml's own test files, and one file of our own per published class of bug
+//! Tests the reader with ggml's own test files, and with one file of our own per published class of bug
 //! (`../shared/data/malformed/README.md`).
 
 use proptest::prelude::*;
@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::gguf::Writer;
 use crate::test_data::shared;
 
-/// What `gust inspect` makes of a file: a header alone is accepted, data are not if they are cut short.
+/// What `gust inspect` does with a file: it accepts a header alone, but rejects data that is cut short.
 fn verdict(file: &Vec<u8>) -> Result<Gguf> {
     let gguf = Gguf::read(file)?;
     if file.len() as u64 > gguf.data_offset {
@@ -46,7 +46,7 @@ fn ggmls_files_get_ggmls_verdict() {
     }
 }
 
-/// A small sound file: two keys and a tensor of 64 zeros.
+/// A small valid file: two keys and a tensor of 64 zeros.
 fn sound() -> Vec<u8> {
     let mut writer = Writer::default();
     writer
@@ -58,7 +58,7 @@ fn sound() -> Vec<u8> {
     file
 }
 
-/// A header with these counts, and what follows it.
+/// A header with these counts, followed by `rest`.
 fn header(n_tensors: u64, n_kv: u64, rest: &[&[u8]]) -> Vec<u8> {
     let mut file = b"GGUF\x03\0\0\0".to_vec();
     file.extend(n_tensors.to_le_bytes());
@@ -129,7 +129,7 @@ fn a_big_endian_file_is_named_as_such() {
     );
 }
 
-/// CVE-2024-25664, CVE-2024-25666 and their like: a count whose product with a size wraps.
+/// CVE-2024-25664, CVE-2024-25666 and similar: a count whose product with a size wraps.
 #[test]
 fn counts_are_compared_with_the_file() {
     for count in [1, 1 << 32, u64::MAX / 88 + 1, u64::MAX] {
@@ -138,7 +138,7 @@ fn counts_are_compared_with_the_file() {
     }
 }
 
-/// CVE-2024-25665: a length whose sum with 1 wraps. ggml PR #1516: a length of which memory is allocated.
+/// CVE-2024-25665: a length whose sum with 1 wraps. ggml PR #1516: a length that is passed to the allocator.
 #[test]
 fn string_lengths_are_compared_with_the_file() {
     for length in [100u64, 1 << 30, u64::MAX] {
@@ -174,7 +174,7 @@ fn array_counts_are_compared_with_the_file() {
     }
 }
 
-/// GGUF-PY-F001: arrays in arrays, each level a call on the stack.
+/// GGUF-PY-F001: arrays in arrays, with a recursive call per level.
 #[test]
 fn arrays_of_arrays_are_refused_without_descending() {
     let (key, array) = (text("key"), 9u32.to_le_bytes());
@@ -185,7 +185,7 @@ fn arrays_of_arrays_are_refused_without_descending() {
     );
 }
 
-/// llama.cpp #19856: type numbers are indices of tables.
+/// llama.cpp #19856: type numbers used as table indices.
 #[test]
 fn unknown_type_numbers() {
     for ty in [13u32, 255, u32::MAX] {
@@ -203,7 +203,7 @@ fn unknown_type_numbers() {
     }
 }
 
-/// CVE-2024-21802: more dimensions than there is room for.
+/// CVE-2024-21802: more dimensions than fit into the array.
 #[test]
 fn numbers_of_dimensions() {
     for n_dims in [0, 5, 1000] {
@@ -218,7 +218,7 @@ fn numbers_of_dimensions() {
     assert_rejected(header(1, 0, &[&wild]), &["4294967295 dimensions"]);
 }
 
-/// CVE-2026-33298: dimensions whose product wraps to something small.
+/// CVE-2026-33298: dimensions whose product wraps to a small number.
 #[test]
 fn products_of_dimensions_do_not_wrap() {
     for dims in [[1 << 32, 1 << 32], [u64::MAX, 2], [1 << 62, 4]] {
@@ -239,7 +239,7 @@ fn sums_of_sizes_do_not_wrap() {
     assert_rejected(header(5, 0, &[&rows]), &["w1", "2^64"]);
 }
 
-/// CVE-2026-7482 (Bleeding Llama): data behind the end of the file.
+/// CVE-2026-7482 (Bleeding Llama): data past the end of the file.
 #[test]
 fn data_lie_within_the_file() {
     let file = sound();
@@ -251,7 +251,7 @@ fn data_lie_within_the_file() {
     assert_rejected(outside, &["offset of tensor `w`"]);
 }
 
-/// CVE-2025-0317: an alignment of 0 is divided by. ggml PR #26318: an alignment of another type. PR #1516: a huge one.
+/// CVE-2025-0317: division by an alignment of 0. ggml PR #26318: an alignment of a wrong type. PR #1516: a huge one.
 #[test]
 fn alignments() {
     let with = |ty: u32, value: &[u8]| {
@@ -288,7 +288,7 @@ fn names() {
     assert_rejected(header(0, 1, &[&not_text]), &["UTF-8"]);
 }
 
-/// mapfuzz: values of another type than the reader of a key expects.
+/// mapfuzz: values of a different type than the key's reader expects.
 #[test]
 fn typed_getters_refuse_other_types() {
     let mut writer = Writer::default();
@@ -314,7 +314,7 @@ fn typed_getters_refuse_other_types() {
     assert_eq!(m.bool("flag").unwrap(), Some(true));
 }
 
-/// A blob that counts what is asked of it: nothing may be read, and so allocated, beyond the file.
+/// A blob that checks each request: nothing past the end of the file may be read, and so allocated.
 #[test]
 fn reads_no_more_than_the_file() {
     struct Counting(Vec<u8>);
@@ -340,7 +340,7 @@ fn reads_no_more_than_the_file() {
 }
 
 proptest! {
-    /// Whatever the bytes: an error or a checked file, no panic.
+    /// Any bytes give an error or a checked file, never a panic.
     #[test]
     fn survives_any_change(changes in prop::collection::vec((0usize..400, any::<u8>()), 1..20), cut in 0usize..500) {
         let mut file = sound();

@@ -1,4 +1,4 @@
-//! The kernels of attention on vectors; [`crate::kernels::attention`] says what lies where.
+//! The vector kernels for attention; [`crate::kernels::attention`] describes the memory layout.
 
 use core::arch::wasm32::*;
 
@@ -22,7 +22,7 @@ pub(crate) fn widen_f16(raw: &[[u8; 2]], out: &mut [f32]) {
     }
 }
 
-/// Four f16 numbers, their signs extended.
+/// Four f16 numbers, sign-extended.
 #[inline(always)]
 fn widen4(halves: v128) -> v128 {
     let placed = v128_and(i32x4_shl(halves, 13), u32x4_splat(0x8fff_ffff));
@@ -59,7 +59,7 @@ pub(crate) fn scale_i8(raw: &[[u8; LANES]], factors: &[f32], out: &mut [[f32; LA
 
 /// See `multiply` of the scalar kernels.
 ///
-/// Not inlined: the loop wants all registers, eight of them for the sums of a tile of four.
+/// Not inlined: the loop needs all registers, eight of them for the sums of a tile of four.
 #[inline(never)]
 pub(crate) fn multiply<const M: usize>(
     a: &[[Splat<f32>; M]],
@@ -126,7 +126,7 @@ pub(crate) fn softmax_step<const M: usize>(
     let before = running.largest;
     let mut largest = spread(before);
     for scores in scores.as_flattened().as_chunks::<4>().0 {
-        // `pmax(a, b)` is `a < b ? b : a`: it passes over a NaN.
+        // `pmax(a, b)` is `a < b ? b : a`: it ignores a NaN in `b`.
         largest = f32x4_pmax(largest, load4(scores));
     }
     let mut lanes = [0.0; 4];

@@ -14,7 +14,7 @@ use crate::kernels::operand::Operand;
 use crate::kernels::tiles::{BlockTile, TILE, is_narrow};
 use crate::quant::{GROUP, ROWS};
 
-/// `$body` for each group, in so many words and with a constant: shuffles want their lanes to be known.
+/// `$body` for each group, unrolled with a constant index: shuffles need constant lanes.
 macro_rules! each_group {
     (|$g:ident| $body:expr) => {
         each_group!(@ $g, $body, 0 1 2 3 4 5 6 7)
@@ -107,12 +107,12 @@ fn add(
     }
 }
 
-/// The sums of activations, of groups or of their halves, each times a number; in four lanes.
+/// The sums of the activations of groups, or of their halves, each times a number; in four lanes.
 #[inline(always)]
 fn times_sums<F: Groups>(factors: [v128; 2], token: &ActivationBlock) -> v128 {
     if F::HALVES {
         let [first, second] = token.half_sums.as_chunks().0 else {
-            unreachable!("16 are twice 8")
+            unreachable!("16 is twice 8")
         };
         i32x4_add(
             i32x4_dot_i16x8(factors[0], load8(first)),
@@ -123,7 +123,7 @@ fn times_sums<F: Groups>(factors: [v128; 2], token: &ActivationBlock) -> v128 {
     }
 }
 
-/// For each row, sums of scaled products of a block, in four lanes.
+/// For each row, the sums of a block's scaled products, in four lanes.
 #[inline(always)]
 fn products<F: Groups>(
     blocks: [&F::Block; ROWS],
@@ -144,7 +144,7 @@ fn products<F: Groups>(
     sums
 }
 
-/// What the zero points of a block add to its products, in four lanes.
+/// What a block's zero points add to its products, in four lanes.
 #[inline(always)]
 fn zeros<F: Groups>(scales: [v128; 2], token: &ActivationBlock) -> v128 {
     match F::ZERO {
@@ -164,7 +164,7 @@ fn scaled<F: Groups, const G: usize>(
     scales: [v128; 4],
 ) -> v128 {
     if F::SIGNED {
-        // A scale twice, as a pair of 16-bit numbers, has itself in its lower half.
+        // A scale repeated as a pair of 16-bit numbers: the lower half is the scale itself.
         let scale = i32x4_shr(i32x4_shl(pick::<G>(scales), 16), 16);
         i32x4_mul(dot_i8(weights, (low, high)), scale)
     } else if F::HALVES {
@@ -201,12 +201,12 @@ fn pick<const AT: usize>(scales: [v128; 4]) -> v128 {
     }
 }
 
-/// Each 16-bit number twice, so that a pair is a lane of 32 bits: of eight scales, or of sixteen.
+/// Repeats each 16-bit number, so that a pair is a lane of 32 bits, for eight scales or for sixteen.
 #[inline(always)]
 fn twice<F: Groups>([low, high]: [v128; 2]) -> [v128; 4] {
     let first = |v| i16x8_shuffle::<0, 8, 1, 9, 2, 10, 3, 11>(v, v);
     let second = |v| i16x8_shuffle::<4, 12, 5, 13, 6, 14, 7, 15>(v, v);
-    // Or the compiler would make one shuffle of this and the one in `pick`, of a kind that is several instructions.
+    // Otherwise the compiler would merge this shuffle with the one in `pick`, into one that takes several instructions.
     let [a, b] = black_box([first(low), second(low)]);
     let [c, d] = match F::HALVES {
         true => black_box([first(high), second(high)]),
@@ -243,7 +243,7 @@ pub(super) fn add_products<F: Groups, const WORDS: usize, const T: usize>(
             let words = weights.words.as_chunks::<8>().0;
             let groups = words.iter().zip(tile.q.as_chunks::<8>().0);
             for ((words, q), scale) in groups.zip(&weights.scales) {
-                // 16 products of at most 15 * 127 are in each lane.
+                // Each lane sums 16 products of at most 15 * 127.
                 let mut pairs = [i16x8_splat(0); T];
                 add_words!(pairs, T, words, q, dot_i7, i16x8_add: 0 1 2 3 4 5 6 7);
                 each_token!(T, |t| {

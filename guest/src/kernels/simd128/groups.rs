@@ -13,7 +13,7 @@ use crate::quant::{GROUP, ROWS};
 
 /// See `dot_rows` of the scalar kernels: lanes are rows.
 ///
-/// Not inlined: in one function with other formats, the compiler keeps reloading what should stay in registers.
+/// Not inlined: in one function with other formats, the compiler keeps reloading values that should stay in registers.
 #[inline(never)]
 pub(super) fn dot_rows<F>(rows: [&[F::Block]; ROWS], token: &[ActivationGroup]) -> [f32; ROWS]
 where
@@ -55,8 +55,8 @@ fn products<F: Group>(block: &F::Block, q: &[i8; 32]) -> v128 {
     }
 }
 
-/// Products of quants, less those of their zero point, given the sums of activations. All zero points of these formats are
-/// powers of two.
+/// The products of quants, minus those of their zero point, given the sums of activations. All zero points of these
+/// formats are powers of two.
 #[inline(always)]
 fn without_zeros<F: Group>(products: v128, sums: v128) -> v128 {
     match F::ZERO {
@@ -65,7 +65,7 @@ fn without_zeros<F: Group>(products: v128, sums: v128) -> v128 {
     }
 }
 
-/// Adds a block's products: `d` and `sums` are the scales and the sums of activations.
+/// Adds a block's products: `d` and `sums` are the activations' scales and sums.
 #[inline(always)]
 fn add<F: Group>(
     sum: v128,
@@ -118,7 +118,7 @@ pub(super) fn add_products<F: Group, const WORDS: usize, const T: usize>(
         each_token!(T, |t| {
             let (d, sums) = (load4(&tile.d[t]), load(tile.sums[t].as_flattened()));
             let integers = match narrow {
-                // 16 products of at most 15 * 127 are in each lane.
+                // Each lane sums 16 products of at most 15 * 127.
                 true => without_zeros::<F>(i32x4_dot_i16x8(products[t], i16x8_splat(1)), sums),
                 false => products[t],
             };

@@ -1,10 +1,11 @@
 //! The kernels on 128-bit vectors.
 //!
-//! The builds with and without relaxed-simd differ in [`dot_i7`] alone, and give the same bits.
+//! The builds with and without relaxed-simd differ only in [`dot_i7`], and give the same bits.
 //!
-//! What Cranelift makes of the code has shaped it. Within a stretch without branches it computes as late as it can and
-//! loads in order, so that all loads of a long body come first and their values spill; [`settle`] makes it compute before
-//! it goes on. A shuffle is one instruction only for some patterns: interleaving and moves of 32-bit lanes are.
+//! The code is shaped by what Cranelift generates. Within a basic block, Cranelift computes values as late as possible
+//! but keeps loads in order, so all loads of a long body come first and their values spill; [`settle`] forces a value
+//! to be computed before the code continues. A shuffle is a single instruction only for some patterns: interleaving and
+//! moves of 32-bit lanes are.
 
 mod attention;
 mod blocks;
@@ -31,21 +32,21 @@ use crate::quant::{Format, GROUP, ROWS};
 
 /// A format that activations can be multiplied with; see the scalar kernels.
 pub(crate) trait Dot: Operand {
-    /// A block of each of four rows, unpacked as the kernels want them.
+    /// One block of each of four rows, unpacked in the form that the kernels need.
     type Crossed: Copy + 'static;
-    /// Some of them, side by side.
+    /// Several of them, side by side.
     type Strip: AsMut<[Self::Crossed]>;
-    /// Room for [`strip_cols`] columns.
+    /// A strip of [`strip_cols`] columns.
     const EMPTY_STRIP: Self::Strip;
 
-    /// Four rows with one token.
+    /// Multiplies four rows with one token.
     fn dot_rows(rows: [&[Self::Block]; ROWS], token: &[Self::Token]) -> [f32; ROWS];
 
-    /// Unpacks as many blocks of each of four rows as there is room for.
+    /// Unpacks as many blocks of each of four rows as fit into `strip`.
     fn cross(rows: [&[Self::Block]; ROWS], strip: &mut [Self::Crossed]);
 
-    /// Adds the products of some columns of four rows with those of the first `tokens` of tiles to `sums`, `[token][row]`. Of
-    /// the other tokens it adds anything.
+    /// Multiplies some columns of four rows with the same columns of the first `tokens` tokens of tiles, and adds the
+    /// products to `sums`, `[token][row]`. The sums of the other tokens become unspecified.
     fn add_products(
         strip: &[Self::Crossed],
         tiles: &[Self::Tile],
@@ -88,7 +89,7 @@ macro_rules! dot {
 dot!(groups, CrossedGroup, [8, 16]: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, IQ4_NL);
 dot!(blocks, CrossedBlock, [64, 128]: Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_XS);
 
-/// `[f(0), f(1), f(2), f(3)]`, in so many words: in a loop, the compiler would keep arrays of vectors in memory.
+/// `[f(0), f(1), f(2), f(3)]`, written out: in a loop, the compiler would keep arrays of vectors in memory.
 macro_rules! each_lane {
     (|$i:ident| $body:expr) => {
         [
@@ -113,7 +114,7 @@ macro_rules! each_lane {
 }
 use each_lane;
 
-/// `$body` for each number below `$n`, at most 8, in so many words: in a loop, the compiler would keep arrays of vectors in
+/// `$body` for each number below `$n`, at most 8, unrolled: in a loop, the compiler would keep arrays of vectors in
 /// memory.
 macro_rules! up_to {
     ($n:expr, |$i:ident| $body:expr) => {
@@ -128,7 +129,7 @@ macro_rules! up_to {
 }
 use up_to;
 
-/// Likewise for each of the first `$n` tokens of a tile.
+/// The same for each of the first `$n` tokens of a tile.
 macro_rules! each_token {
     ($n:expr, |$t:ident| $body:expr) => {
         up_to!(@ $n, $t, $body, 0 1 2 3)
@@ -136,7 +137,7 @@ macro_rules! each_token {
 }
 use each_token;
 
-/// The sums of the lanes of each of four vectors of integers, a lane each.
+/// The sum of the lanes of each of four integer vectors, one lane per vector.
 #[inline(always)]
 fn sum_each(v: [v128; TILE]) -> v128 {
     let pair = |a, b| {
@@ -150,7 +151,7 @@ fn sum_each(v: [v128; TILE]) -> v128 {
     i32x4_add(i64x2_shuffle::<0, 2>(a, b), i64x2_shuffle::<1, 3>(a, b))
 }
 
-/// Has `v` computed here. It does so by writing it to memory, which costs one instruction and orders all that come after.
+/// Forces `v` to be computed here by writing it to memory, which costs one instruction and orders everything after it.
 #[inline(always)]
 fn settle(v: v128) {
     std::hint::black_box(v);
@@ -186,11 +187,12 @@ fn dot_i8((w0, w1): (v128, v128), (a0, a1): (v128, v128)) -> v128 {
     i32x4_add(dot(w0, a0), dot(w1, a1))
 }
 
-/// Of the f16 numbers in the lower halves of 32-bit lanes: as f32, exact.
+/// Converts the f16 numbers in the lower halves of 32-bit lanes to f32, exactly.
 ///
 /// Equal to `f16_to_f32`, but no step has a subnormal operand: those take a processor a hundred cycles, and the scales
-/// of super-blocks are often subnormal. Moved into place, a normal number lacks 112 in the exponent. For a subnormal one,
-/// `113` in the exponent gives `2^-14` more than the number. Of the two results the right one is always the smaller.
+/// of super-blocks are often subnormal. Moved into place, the exponent of a normal number is too small by 112. For a
+/// subnormal one, an exponent of `113` gives `2^-14` more than the number. The smaller of the two results is always the
+/// right one.
 #[inline(always)]
 fn f16_lanes(halves: v128) -> v128 {
     let placed = i32x4_shr(i32x4_shl(halves, 16), 3);
@@ -199,7 +201,7 @@ fn f16_lanes(halves: v128) -> v128 {
     let doubled = i32x4_add(magnitude, i32x4_splat(113 << 23));
     let subnormal = f32x4_sub(doubled, f32x4_splat(f32::from_bits(113 << 23)));
     let finite = f32x4_pmin(subnormal, normal);
-    // Infinities and NaNs keep their fraction and get f32's highest exponent.
+    // Infinities and NaNs keep their fraction and get f32's largest exponent.
     let special = i32x4_gt(magnitude, i32x4_splat((0x7c00 << 13) - 1));
     let number = v128_or(finite, v128_and(special, u32x4_splat(0x7f80_0000)));
     v128_or(number, v128_and(placed, u32x4_splat(0x8000_0000)))
@@ -212,7 +214,7 @@ fn sum_lanes(v: v128) -> f32 {
     f32x4_extract_lane::<0>(v) + f32x4_extract_lane::<1>(v)
 }
 
-/// The first 16 of some bytes.
+/// Loads the first 16 bytes.
 #[inline(always)]
 fn load<B: Byte>(bytes: &[B]) -> v128 {
     let half = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| bytes[at + i].to_u8()));
@@ -232,7 +234,7 @@ fn load8(numbers: &[i16; 8]) -> v128 {
     i16x8(a, b, c, d, e, f, g, h)
 }
 
-/// A byte of either sign, loaded as it is.
+/// A signed or unsigned byte, loaded unchanged.
 trait Byte: Copy {
     fn to_u8(self) -> u8;
 }

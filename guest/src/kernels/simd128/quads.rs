@@ -1,8 +1,8 @@
 //! Dot products of packed rows (see [`crate::quant::Packed`]): lanes are the rows of a quad.
 //!
-//! A vector has four weights of each of four rows, and is multiplied with four activations in all lanes; sums stay in 16
-//! bits as long as they fit. It goes along several rows of quads at once, block by block, because memory that lies apart
-//! is read faster so.
+//! A vector has four weights of each of four rows, and is multiplied with four activations repeated in all lanes; sums
+//! stay in 16 bits as long as they fit. Several rows of quads are processed at once, block by block, because memory is
+//! read faster from several places at once.
 
 use core::arch::wasm32::*;
 
@@ -15,9 +15,9 @@ use crate::kernels::operand::Operand;
 use crate::kernels::tiles::is_narrow;
 use crate::quant::{GROUP, Packed, Q4_0, Q8_0, ROWS};
 
-/// A format whose packed rows activations can be multiplied with; see the scalar kernels.
+/// A format with packed rows that activations can be multiplied with; see the scalar kernels.
 pub(crate) trait DotQuads: Packed + Dot {
-    /// Some rows of quads with one token: `[row of quads][row]`.
+    /// Multiplies some rows of quads with one token: `[row of quads][row]`.
     fn dot_quads<const N: usize>(
         quads: [&[Self::Quad]; N],
         token: &[Self::Token],
@@ -54,12 +54,12 @@ macro_rules! dot_quads {
 }
 dot_quads!(Q4_0, Q8_0);
 
-/// Four weights of each of four rows, eight times: a group of each row.
+/// Eight vectors with four weights of each of four rows: one group of each row.
 type Words = [v128; GROUP / 4];
 
-/// A packed format in vectors: its weights in nibbles.
+/// A packed format for vectors, whose weights are nibbles.
 trait Nibbles: Packed + Operand<Token = ActivationGroup> {
-    /// Weights are `16^p * plane p`, summed, less [`Nibbles::OFFSET`].
+    /// A weight is the sum of `16^p * plane p`, minus [`Nibbles::OFFSET`].
     const PLANES: usize;
     /// A power of two.
     const OFFSET: i32;
@@ -99,7 +99,7 @@ impl Nibbles for Q8_0 {
     }
 }
 
-/// `sum` and the products of a quad with a token.
+/// `sum` plus the products of a quad with a token.
 #[inline(always)]
 fn add<F: Nibbles>(quad: &F::Quad, token: &ActivationGroup, sum: v128) -> v128 {
     let d = halves(quad.as_ref(), 0);
@@ -126,7 +126,7 @@ fn cross<F: Nibbles, const WORDS: usize>(quad: &F::Quad, out: &mut CrossedGroup<
     } else {
         let high = F::plane(quad, F::PLANES - 1);
         up_to!(GROUP / 4, |k| {
-            // Four weights of each row, as bytes; then in 16 bits, in which a word has two.
+            // Four weights of each row, as bytes; then in 16 bits, where a word has two.
             let unsigned = match F::PLANES {
                 2 => v128_or(low[k], u16x8_shl(high[k], 4)),
                 _ => low[k],
@@ -143,7 +143,7 @@ fn cross<F: Nibbles, const WORDS: usize>(quad: &F::Quad, out: &mut CrossedGroup<
     out.scale = halves(quad.as_ref(), 0);
 }
 
-/// The products of weights below 16 and of activations, summed in pairs of lanes: 16 * 127 * 15 < 2^15.
+/// The products of weights below 16 with activations, summed in pairs of lanes: 16 * 127 * 15 < 2^15.
 #[inline(always)]
 fn nibble_products(words: &Words, q: &[i8; GROUP]) -> v128 {
     let (x, y) = load_group(q);

@@ -1,4 +1,4 @@
-//! Activations to 8 bits.
+//! Quantises activations to 8 bits.
 
 use core::arch::wasm32::*;
 
@@ -37,19 +37,19 @@ pub(crate) fn quantize_blocks(x: &[f32], out: &mut Vec<ActivationBlock>) {
     }
 }
 
-/// The greatest magnitude.
+/// The largest magnitude.
 #[inline(always)]
 fn largest<const N: usize>(x: &[f32; N]) -> f32 {
     let mut largest = f32x4_splat(0.0);
     for x in x.as_chunks::<4>().0 {
-        // `pmax(a, b)` is `a < b ? b : a`: it passes over a NaN, as `f32::max` does.
+        // `pmax(a, b)` is `a < b ? b : a`: it ignores a NaN, like `f32::max`.
         largest = f32x4_pmax(largest, f32x4_abs(load4(x)));
     }
     largest = f32x4_pmax(largest, i32x4_shuffle::<2, 3, 0, 1>(largest, largest));
     f32x4_extract_lane::<0>(largest).max(f32x4_extract_lane::<1>(largest))
 }
 
-/// Quantises a group and gives the sums of its halves.
+/// Quantises a group and returns the sums of its halves.
 #[inline(always)]
 fn halves(x: &[f32; GROUP], inverse: f32, q: &mut [i8; GROUP]) -> [i32; 2] {
     let inverse = f32x4_splat(inverse);

@@ -1,7 +1,8 @@
-//! Rows of weights for the products with tiles: unpacked, and four rows crossed, so that the lanes of a vector are rows.
+//! Rows of weights for products with tiles: unpacked, and four rows crossed (transposed), so that the lanes of a vector
+//! are rows.
 //!
-//! A product with a tile loads vectors, multiplies and adds them, nothing else. Unpacking and crossing take about as long
-//! as a product, and all tiles share them.
+//! A product with a tile only loads, multiplies and adds vectors. Unpacking and crossing take about as long as a
+//! product, and all tiles share the result.
 
 use core::arch::wasm32::*;
 
@@ -12,23 +13,23 @@ use crate::quant::{Format, GROUP, GROUPS, ROWS};
 
 const ZERO: v128 = i32x4(0, 0, 0, 0);
 
-/// A group of four rows, as narrow or wide as [`crate::kernels::tiles::GroupTile`] with as many words.
+/// A group of four rows, narrow or wide like [`crate::kernels::tiles::GroupTile`] with the same number of words.
 #[derive(Clone, Copy)]
 pub(crate) struct CrossedGroup<const WORDS: usize> {
-    /// Quants; of wide groups less their zero point.
+    /// The quants; in wide groups minus their zero point.
     pub(super) words: [v128; WORDS],
     pub(super) scale: v128,
     pub(super) min: v128,
 }
 
-/// A block of eight groups of four rows, likewise.
+/// A block of eight groups of four rows, in the same form.
 #[derive(Clone, Copy)]
 pub(crate) struct CrossedBlock<const WORDS: usize> {
-    /// Quants of narrow blocks; of wide ones less their zero point and times their scale.
+    /// The quants; in wide blocks minus their zero point and times their scale.
     pub(super) words: [v128; WORDS],
-    /// The scale of each group, or of each half of one, twice in 16 bits.
+    /// The scale of each group, or of each half of one, stored twice in 16 bits.
     pub(super) scales: [v128; 2 * GROUPS],
-    /// The minima of groups, or of their halves, two in a word.
+    /// The minima of the groups, or of their halves, two per word.
     pub(super) minima: [v128; GROUPS],
     pub(super) scale: v128,
     pub(super) min: v128,
@@ -108,7 +109,7 @@ impl<const WORDS: usize> CrossedBlock<WORDS> {
     }
 }
 
-/// Four vectors, a row each, to four with a word of each row.
+/// Turns four vectors, one per row, into four with a word of each row.
 #[inline(always)]
 fn cross([a, b, c, d]: [v128; ROWS]) -> [v128; 4] {
     let (ab, cd) = (
@@ -127,7 +128,7 @@ fn cross([a, b, c, d]: [v128; ROWS]) -> [v128; 4] {
     ]
 }
 
-/// Likewise of two vectors of each row.
+/// The same for two vectors per row.
 #[inline(always)]
 fn cross_halves(rows: [(v128, v128); ROWS]) -> [[v128; 4]; 2] {
     [
@@ -136,7 +137,7 @@ fn cross_halves(rows: [(v128, v128); ROWS]) -> [[v128; 4]; 2] {
     ]
 }
 
-/// Likewise of quants in 16 bits, less their zero point. They are crossed as bytes, and then widened.
+/// The same for quants in 16 bits, minus their zero point. They are crossed as bytes, and then widened.
 #[inline(always)]
 fn cross_wide<F: Format>(rows: [(v128, v128); ROWS]) -> [[v128; 4]; 4] {
     let low = |v| match F::SIGNED {
@@ -162,8 +163,8 @@ fn cross_wide<F: Format>(rows: [(v128, v128); ROWS]) -> [[v128; 4]; 4] {
     ]
 }
 
-/// Four vectors, a row each, to four with two pairs of bytes of each row: first those with which one word begins, then
-/// those of the next.
+/// Turns four vectors, one per row, into four with two pairs of bytes of each row: first the pairs that start one word,
+/// then those that start the next.
 #[inline(always)]
 fn cross_pairs([a, b, c, d]: [v128; ROWS]) -> [v128; 4] {
     let low = |a, b| i16x8_shuffle::<0, 8, 1, 9, 2, 10, 3, 11>(a, b);
@@ -177,7 +178,7 @@ fn cross_pairs([a, b, c, d]: [v128; ROWS]) -> [v128; 4] {
     ]
 }
 
-/// Each of eight 16-bit numbers twice.
+/// Repeats each of eight 16-bit numbers.
 #[inline(always)]
 fn twice(v: v128) -> (v128, v128) {
     (
@@ -186,9 +187,9 @@ fn twice(v: v128) -> (v128, v128) {
     )
 }
 
-/// Adds the products of words of four rows with those of `$tokens` tokens to as many sums: words `$k` of the rows and of the
-/// tile. After two words [`super::settle`] has them
-/// computed: more would not fit the registers.
+/// Multiplies words `$k` of four rows with words `$k` of `$tokens` tokens of the tile, and adds the products to one sum
+/// per token. After every two words [`super::settle`] forces them to be computed: more would not fit into the
+/// registers.
 macro_rules! add_words {
     ($sums:ident, $tokens:expr, $words:expr, $q:expr, $dot:ident, $add:ident: $($k:literal)*) => {
         $({

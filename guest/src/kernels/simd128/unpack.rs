@@ -1,4 +1,4 @@
-//! The block formats in vectors: the quants of a group as two vectors of 16 bytes, and the scales.
+//! Unpacks block formats into vectors: the quants of a group as two vectors of 16 bytes, and the scales.
 
 use core::arch::wasm32::*;
 
@@ -10,25 +10,25 @@ use crate::quant::{
 
 /// A format whose blocks are one group.
 pub(crate) trait Group: Format {
-    /// The quants: the first 16 and the second. Equal to [`Format::quants`].
+    /// The quants: the first 16 and the last 16. Equal to [`Format::quants`].
     fn unpack(block: &Self::Block) -> (v128, v128);
 
-    /// Scales and minima of four blocks, a lane each. Equal to [`Format::header`].
+    /// The scales and minima of four blocks, one lane each. Equal to [`Format::header`].
     fn headers(blocks: [&Self::Block; 4]) -> (v128, v128);
 }
 
 /// A format whose blocks are eight groups.
 pub(crate) trait Groups: SuperBlock {
-    /// The quants of group `g`: the first 16 and the second. Equal to [`Format::quants`].
+    /// The quants of group `g`: the first 16 and the last 16. Equal to [`Format::quants`].
     fn unpack(block: &Self::Block, g: usize) -> (v128, v128);
 
-    /// The scales and the scales of minima of four blocks, a lane each. Equal to [`Format::header`].
+    /// The scales, and the scales of the minima, of four blocks, one lane each. Equal to [`Format::header`].
     fn headers(blocks: [&Self::Block; 4]) -> (v128, v128);
 
-    /// The scales as 16-bit numbers: of the eight groups, or of their 16 halves. Equal to [`SuperBlock::codes`].
+    /// The scales of the eight groups, or of their 16 halves, as 16-bit numbers. Equal to [`SuperBlock::codes`].
     fn scale_vectors(block: &Self::Block) -> [v128; 2];
 
-    /// Likewise the minima; zeros where there are none.
+    /// The minima in the same form; zeros if there are none.
     fn min_vectors(_: &Self::Block) -> [v128; 2] {
         [i16x8_splat(0); 2]
     }
@@ -121,7 +121,7 @@ groups!(
     },
     |blocks| (scale_at(108, blocks), f32x4_splat(0.0)),
     |block| {
-        // Eight low nibbles, then eight high ones; then two bits of each from four bytes.
+        // Eight low nibbles, then eight high nibbles; then two bits of each from four bytes.
         let low = u64::from_le_bytes(std::array::from_fn(|i| block[96 + i]));
         let high = word(block, 104);
         let low = bits(u64x2(low, low >> 4), 0, 0xf);
@@ -185,8 +185,8 @@ groups!(
     }
 );
 
-/// Of each byte, the bits of `mask` after a shift to the right. In lanes of 16 bits, for which there is an instruction:
-/// what comes over from the upper byte is masked away.
+/// Shifts each byte right and keeps the bits of `mask`. The shift is done in lanes of 16 bits, which has an
+/// instruction; the mask removes the bits that come from the upper byte.
 #[inline(always)]
 pub(super) fn bits(bytes: v128, shift: u32, mask: u8) -> v128 {
     v128_and(u16x8_shr(bytes, shift), u8x16_splat(mask))
@@ -210,26 +210,26 @@ fn five_bits(qh: &[u8], qs: &[u8]) -> (v128, v128) {
     let (low, high) = nibbles(load(qs));
     let fifth = u32x4_splat(u32::from_le_bytes([qh[0], qh[1], qh[2], qh[3]]));
     let one = u64x2_splat(0x8040_2010_0804_0201);
-    // Byte `i` of the spread has the byte of `qh` that holds weight `i`'s bit; `one` picks the bit.
+    // Byte `i` of the spread is the byte of `qh` that has weight `i`'s bit; `one` selects the bit.
     let add = |spread: v128| v128_and(u8x16_eq(v128_and(spread, one), one), u8x16_splat(16));
     let first = i8x16_shuffle::<0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1>(fifth, fifth);
     let second = i8x16_shuffle::<2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3>(fifth, fifth);
     (v128_or(low, add(first)), v128_or(high, add(second)))
 }
 
-/// Blocks that begin with their scale.
+/// Headers of blocks that start with their scale.
 #[inline(always)]
 fn one_scale<const N: usize>(blocks: [&[u8; N]; 4]) -> (v128, v128) {
     (scale_at(0, blocks), f32x4_splat(0.0))
 }
 
-/// Blocks that begin with their scale and their minimum.
+/// Headers of blocks that start with their scale and their minimum.
 #[inline(always)]
 fn scale_and_min<const N: usize>(blocks: [&[u8; N]; 4]) -> (v128, v128) {
     scale_and_min_at(0, blocks)
 }
 
-/// Blocks with a scale and a minimum at byte `at`.
+/// Headers of blocks with a scale and a minimum at byte `at`.
 #[inline(always)]
 fn scale_and_min_at<const N: usize>(at: usize, blocks: [&[u8; N]; 4]) -> (v128, v128) {
     let [a, b, c, d] = each_lane!(|i| word(blocks[i], at));
@@ -245,7 +245,7 @@ fn scale_at<const N: usize>(at: usize, blocks: [&[u8; N]; 4]) -> v128 {
     f16_lanes(u32x4(a, b, c, d))
 }
 
-/// Q4_K and Q5_K: eight scales of six bits, of which the second four are in two places.
+/// Q4_K and Q5_K: eight scales of six bits, the last four of which are split over two places.
 #[inline(always)]
 fn six_bit_scales(block: &[u8]) -> [v128; 2] {
     let (first, second) = (word(block, 4), word(block, 12));
@@ -255,7 +255,7 @@ fn six_bit_scales(block: &[u8]) -> [v128; 2] {
     )
 }
 
-/// Q4_K and Q5_K: eight minima, likewise.
+/// Q4_K and Q5_K: eight minima, stored in the same way.
 #[inline(always)]
 fn six_bit_mins(block: &[u8]) -> [v128; 2] {
     let (first, second) = (word(block, 8), word(block, 12));

@@ -1,11 +1,11 @@
-//! What works on vectors of numbers: dot products of floats, norms, SwiGLU.
+//! Kernels on vectors of numbers: dot products of floats, norms, SwiGLU.
 
 use core::arch::wasm32::*;
 
 use super::sum_lanes;
 use crate::quant::{BF16, Element, F16, F32};
 
-/// An element of which four are converted at once. Equal to [`Element::to_f32` of the scalar kernels.
+/// An element that is converted four at a time. Equal to [`Element::to_f32`] of the scalar kernels.
 pub(crate) trait Load: Element {
     fn load4(raw: &[Self::Raw; 4]) -> v128;
 }
@@ -24,7 +24,7 @@ impl Load for F16 {
         let halves = widen(raw);
         let magnitude = u32x4_shl(v128_and(halves, u32x4_splat(0x7fff)), 13);
         let finite = f32x4_mul(magnitude, f32x4_splat(f32::from_bits((127 + 112) << 23)));
-        // Infinities and NaNs keep their fraction and get f32's highest exponent.
+        // Infinities and NaNs keep their fraction and get f32's largest exponent.
         let special = i32x4_ge(magnitude, i32x4_splat(0x7c00 << 13));
         let number = v128_or(finite, v128_and(special, u32x4_splat(0x7f80_0000)));
         v128_or(number, u32x4_shl(v128_and(halves, u32x4_splat(0x8000)), 16))
@@ -97,7 +97,7 @@ pub(crate) fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
     }
     let squares = sum_lanes(sums) + x_tail.iter().map(|x| x * x).sum::<f32>();
     let scale = 1.0 / (squares / x.len() as f32 + eps).sqrt();
-    // Element by element: the compiler makes vectors of it, and there is no sum whose order could change.
+    // Element by element: the compiler vectorises it, and there is no sum whose order could change.
     for ((out, x), weight) in out.iter_mut().zip(x).zip(weight) {
         *out = x * scale * weight;
     }
@@ -118,7 +118,7 @@ pub(crate) fn swiglu(gate: &mut [f32], up: &[f32]) {
     }
 }
 
-/// `e^x` within 3 units in the last place for `x` from -87.3 to 88.3; beyond, as at the nearer end.
+/// `e^x` within 3 units in the last place for `x` from -87.3 to 88.3; outside, the value at the nearer end.
 ///
 /// `x = n ln 2 + r` with an integer `n` and `|r| <= ln(2) / 2`; then `e^x = 2^n e^r`, and `e^r` is a polynomial. Source
 /// of its coefficients: the Cephes library, `expf`.
@@ -126,7 +126,7 @@ pub(crate) fn swiglu(gate: &mut [f32], up: &[f32]) {
 pub(super) fn exp(x: v128) -> v128 {
     let x = f32x4_max(f32x4_min(x, f32x4_splat(88.3)), f32x4_splat(-87.3));
     let n = f32x4_nearest(f32x4_mul(x, f32x4_splat(std::f32::consts::LOG2_E)));
-    // ln 2 in two parts, the first with few bits, so that n times it is exact.
+    // ln 2 in two parts, the first with few bits, so that multiplying it by n is exact.
     let r = f32x4_sub(x, f32x4_mul(n, f32x4_splat(0.693_359_4)));
     let r = f32x4_sub(r, f32x4_mul(n, f32x4_splat(-2.121_944_4e-4)));
     let mut p = f32x4_splat(1.987_569_1e-4);
@@ -156,7 +156,7 @@ pub(super) fn exp_one(x: f32) -> f32 {
 mod tests {
     use super::*;
 
-    /// Two million numbers of each sign, evenly over their bits.
+    /// Two million numbers of each sign, spread evenly over their bit patterns.
     #[test]
     fn exp_is_within_3_units_in_the_last_place() {
         let mut worst = 0f64;

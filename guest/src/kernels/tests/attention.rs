@@ -1,4 +1,4 @@
-//! The battery for attention's kernels.
+//! The test suite for the attention kernels.
 
 use super::Random;
 use crate::kernels::attention::LANES;
@@ -10,7 +10,7 @@ pub(super) fn matrix<const N: usize>(random: &mut Random, len: usize) -> Vec<[f3
         .collect()
 }
 
-/// Two 16-bit numbers in one of 32.
+/// Two 16-bit numbers in one 32-bit number.
 pub(super) fn pair([low, high]: [i16; 2]) -> i32 {
     i32::from(high) << 16 | i32::from(low) & 0xffff
 }
@@ -30,7 +30,7 @@ macro_rules! battery {
             #[test]
             fn every_finite_f16_is_widened_exactly() {
                 let raw: Vec<[u8; 2]> = (0..=u16::MAX).map(u16::to_le_bytes).collect();
-                // Beginning at an odd place, so that there is a tail.
+                // An odd length, so that there is a tail.
                 for raw in [&raw[..], &raw[..13]] {
                     let mut out = vec![0.0; raw.len()];
                     kernels::widen_f16(raw, &mut out);
@@ -134,7 +134,7 @@ macro_rules! battery {
                 check_groups::<1>(&mut any);
                 check_groups::<2>(&mut any);
                 check_groups::<4>(&mut any);
-                // The most extreme ones that any bytes of a cache can stand for.
+                // The most extreme values that a cache's bytes can represent.
                 check_groups::<4>(|| ([32767; 2], [-128; 2]));
                 check_groups::<4>(|| ([-32767; 2], [-128; 2]));
                 check_groups::<4>(|| ([-32768; 2], [127; 2]));

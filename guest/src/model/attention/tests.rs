@@ -1,5 +1,5 @@
-//! Attention over a real cache: against f64, and against itself in other batches. Natively the kernels are the scalar ones,
-//! in WebAssembly the others.
+//! Tests attention over a real cache: against f64, and against itself in other batches. Native builds use the scalar
+//! kernels, WebAssembly the SIMD kernels.
 
 use super::*;
 use crate::model::KvCache;
@@ -20,7 +20,7 @@ fn numbers(seed: usize, len: usize) -> Vec<f32> {
         .collect()
 }
 
-/// A cache of one head with as many tokens.
+/// A cache of one head with `n` tokens.
 fn cache(kv_type: KvType, head_dim: usize, n: usize) -> KvCache {
     let mut cache = KvCache::new(kv_type, n + 3, 1, 1, head_dim).unwrap();
     for t in 0..n {
@@ -30,7 +30,7 @@ fn cache(kv_type: KvType, head_dim: usize, n: usize) -> KvCache {
     cache
 }
 
-/// The outputs of the last `n_tokens` tokens' queries, all at once or one token after the other.
+/// The outputs of the last `n_tokens` tokens' queries, in batches of `batch` tokens.
 fn attend(cache: &KvCache, queries: Queries, q: &[f32], batch: usize) -> Vec<f32> {
     let (layout, head) = cache.head(0, 0);
     let mut attention = Attention::default();
@@ -48,7 +48,7 @@ fn attend(cache: &KvCache, queries: Queries, q: &[f32], batch: usize) -> Vec<f32
     out
 }
 
-/// What the cache holds: keys and values, `[tokens, D]` each.
+/// The contents of the cache: keys and values, `[tokens, D]` each.
 fn cached(cache: &KvCache, kv_type: KvType, head_dim: usize) -> [Vec<Vec<f64>>; 2] {
     let mut bytes = Vec::new();
     cache.save_layer(0, &mut bytes);
@@ -69,7 +69,7 @@ fn cached(cache: &KvCache, kv_type: KvType, head_dim: usize) -> [Vec<Vec<f64>>; 
     [keys.to_vec(), values.to_vec()]
 }
 
-/// The exact attention of one query, and the bound that the module states.
+/// The exact attention of one query, and the error bound from the module's documentation.
 fn exact(
     keys: &[Vec<f64>],
     values: &[Vec<f64>],
@@ -180,7 +180,7 @@ fn what_is_not_finite_harms_no_other_token() {
             let mut q = numbers(1, 128);
             let mut cache = cache(kv_type, 32, 40);
             let clean = attend(&cache, queries, &q, 2);
-            // The second token's key, value and first query are lost; the first token does not see them.
+            // The second token's key, value and first query are broken; the first token does not see them.
             q[64] = special;
             let mut lost = numbers(2, 32);
             lost[9] = special;
@@ -210,7 +210,7 @@ fn caches_are_saved_loaded_copied_and_cut() {
             };
             assert_eq!(saved(&loaded), bytes);
             assert_eq!(saved(&full.fork().unwrap()), bytes);
-            // Cut within a block, and grown again, it is as if it had never been longer.
+            // A cache that is truncated within a block and refilled is as if it had never been longer.
             let mut cut = full.fork().unwrap();
             cut.truncate(35);
             assert_eq!(saved(&cut), saved(&cache(kv_type, head_dim, 35)));

@@ -1,11 +1,11 @@
-//! Calls that are aborted in the middle, at every place where that can happen: the session is as it was before.
+//! Tests calls that are aborted at every point where that can happen: the session must be as it was before.
 
 use std::cell::Cell;
 
 use super::*;
 use crate::model::Group;
 
-/// A group of one that is cancelled at the checkpoint to which the number counts down.
+/// A group of one that is cancelled at the checkpoint where the counter reaches zero.
 #[derive(Clone, Default)]
 struct Impatient(Rc<Cell<Option<usize>>>);
 
@@ -33,8 +33,9 @@ impl Group for Impatient {
     }
 }
 
-/// Does `work` with sessions that have been through `before`, cancelled at the first checkpoint, the second, and so on, until
-/// it is done before it is cancelled. Each time it must then do what it does undisturbed. Gives the number of checkpoints.
+/// Runs `work` on sessions prepared by `before`, cancelled at the first checkpoint, then at the second, and so on,
+/// until it finishes before it is cancelled. After each cancellation, `work` must give the same result as without one.
+/// Returns the number of checkpoints.
 fn disturb<T: PartialEq + std::fmt::Debug>(
     before: impl Fn(&mut Session),
     work: impl Fn(&mut Session) -> Result<T>,
@@ -79,7 +80,7 @@ fn disturb<T: PartialEq + std::fmt::Debug>(
             "checkpoint {checkpoints}"
         );
     }
-    unreachable!("it ends some time")
+    unreachable!("it finishes eventually")
 }
 
 fn fed(tokens: u32) -> impl Fn(&mut Session) {

@@ -1,9 +1,9 @@
-//! Speculative decoding changes nothing but the time: sessions that propose tokens against sessions that do not, on models of
-//! random weights, whose texts go in circles often enough for a look-up.
+//! Speculative decoding changes nothing but the speed: compares sessions that propose tokens with sessions that do not,
+//! on models with random weights, whose texts repeat often enough for the lookup.
 
 use super::*;
 
-/// Looks nothing up and has no draft.
+/// No lookup and no draft.
 const PLAIN: SpeculationOptions = SpeculationOptions {
     lookup: Some(0),
     draft: Some(0),
@@ -23,7 +23,7 @@ fn draft(most: u32) -> SpeculationOptions {
     }
 }
 
-/// What is said, whoever the speculation is by.
+/// Options that cover different ways of choosing tokens.
 fn variants() -> Vec<GenerationOptions> {
     let base = GenerationOptions {
         ignore_end: true,
@@ -71,7 +71,7 @@ fn variants() -> Vec<GenerationOptions> {
     variants
 }
 
-/// All that comes after a prompt that says the same thing thrice, up to the end or the end of the context.
+/// Everything generated after a prompt that repeats itself three times, until the answer ends or the context is full.
 fn answer(
     session: &mut Session,
     options: &GenerationOptions,
@@ -97,7 +97,7 @@ fn answer(
     }
 }
 
-/// The tokens proposed and accepted.
+/// The numbers of tokens proposed and accepted.
 fn speculated(session: &Session) -> (u64, u64) {
     let usage = session.usage();
     (usage.drafted, usage.accepted)
@@ -139,7 +139,7 @@ fn the_model_itself_as_its_draft_is_always_right() {
         let expected = answer(&mut plain, &options, PLAIN);
         assert_eq!(answer(&mut session, &options, draft(5)), expected);
         let after = speculated(&session);
-        // What is proposed after the token that ends an answer is chosen by nobody.
+        // Tokens proposed after the one that ends an answer are never chosen.
         let unread = 5 * u64::from(matches!(expected.last(), Some(Ok(_))));
         assert!(
             after.0 - before.0 <= after.1 - before.1 + unread,
@@ -175,7 +175,7 @@ fn another_model_as_draft_changes_no_answer() {
     assert!(accepted < drafted, "{accepted} of {drafted}");
 }
 
-/// Everything that a session can be asked for, in the middle of what is proposed and not yet chosen.
+/// Calls every function of a session while tokens are proposed and not yet chosen.
 #[test]
 fn a_session_can_be_used_in_any_way_in_between() {
     let mut all_accepted = 0;
@@ -258,7 +258,7 @@ fn a_draft_model_has_the_same_vocabulary() {
         (&*what.expected, &*what.found),
         ("`a` as token 53", "`~` as token 53")
     );
-    // It goes on without.
+    // The session continues without a draft model.
     feed_all(&mut session, &prompt(3));
     session.next_token().unwrap();
 }
@@ -275,7 +275,7 @@ fn a_draft_model_of_another_size_is_refused() {
     };
     assert_eq!(
         (&*what.expected, &*what.found),
-        ("that of the model, 64 tokens", "512 tokens")
+        ("the vocabulary of the main model, 64 tokens", "512 tokens")
     );
 }
 
@@ -325,7 +325,7 @@ fn nothing_is_allocated_for_a_token_that_was_proposed() {
             ..options(32)
         })
         .unwrap();
-    // A whole batch, so that everything is as large as it gets.
+    // A full batch, so that every buffer reaches its largest size.
     feed_all(&mut session, &prompt(8).repeat(4));
     session.next_token().unwrap();
     for _ in 0..31 {

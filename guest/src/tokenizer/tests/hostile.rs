@@ -1,4 +1,4 @@
-//! One test per class of broken or hostile vocabulary: each ends in an error that names the key, or in what the
+//! One test per class of broken or hostile vocabulary: each gives an error that names the key, or what the
 //! documentation promises. None panics.
 
 use super::super::vocab::{MAX_TOKEN_LEN, MAX_TOKENS};
@@ -6,7 +6,7 @@ use super::super::*;
 use crate::error::Error;
 use crate::gguf::{Array, Value};
 
-/// A small sound vocabulary, changed by `change`.
+/// A small valid vocabulary, modified by `change`.
 fn load(kind: &str, change: impl FnOnce(&mut Vec<(String, Value)>)) -> Result<Tokenizer> {
     let mut entries: Vec<(String, Value)> = Vec::new();
     set(&mut entries, "model", kind.into());
@@ -108,7 +108,7 @@ fn another_kind_of_tokenizer_is_unsupported() {
     fails("llama", &format!("{expected}none"), |e| remove(e, "model"));
     fails(
         "llama",
-        "invalid model: tokenizer.ggml.model: expected a string in UTF-8, found U32(1)",
+        "invalid model: tokenizer.ggml.model: expected a valid UTF-8 string, found U32(1)",
         |e| {
             set(e, "model", 1.into());
         },
@@ -117,7 +117,7 @@ fn another_kind_of_tokenizer_is_unsupported() {
 
 #[test]
 fn an_unknown_pre_tokenizer_is_unsupported() {
-    let expected = "unsupported: tokenizer.ggml.pre: expected a pre-tokenizer of this engine, such as \
+    let expected = "unsupported: tokenizer.ggml.pre: expected a pre-tokenizer that this engine supports, such as \
                     llama-bpe, qwen2, smollm or gpt-2, found `new-one`";
     fails("gpt2", expected, |e| set(e, "pre", "new-one".into()));
     // Without a name it is llama.cpp's default.
@@ -171,14 +171,14 @@ fn lists_of_another_element_type_are_invalid() {
 fn lists_of_another_length_are_invalid() {
     fails(
         "llama",
-        "invalid model: tokenizer.ggml.scores: expected one for each of 265 tokens, found 264 of them",
+        "invalid model: tokenizer.ggml.scores: expected one for each of 265 tokens, found 264",
         |e| {
             set(e, "scores", Array::f32s([0.0; 264]).into());
         },
     );
     fails(
         "llama",
-        "invalid model: tokenizer.ggml.token_type: expected one for each of 265 tokens, found 266 of them",
+        "invalid model: tokenizer.ggml.token_type: expected one for each of 265 tokens, found 266",
         |e| {
             set(e, "token_type", Array::i32s([1; 266]).into());
         },
@@ -237,7 +237,7 @@ fn numbers_outside_the_vocabulary_count_as_absent() {
     fails(
         "gpt2",
         "invalid model: tokenizer.ggml.add_bos_token: expected false, or a tokenizer.ggml.bos_token_id \
-        within the vocabulary, found true and no such token",
+        within the vocabulary, found true without such a token",
         |e| {
             set(e, "bos_token_id", u32::MAX.into());
             set(e, "add_bos_token", true.into());
@@ -294,7 +294,7 @@ fn texts_must_be_utf_8() {
     for broken in [&b"\xff"[..], b"a\xc3", b"\xed\xa0\x80"] {
         fails(
             "gpt2",
-            "invalid model: tokenizer.ggml.tokens: expected texts in UTF-8, found other bytes in token 2",
+            "invalid model: tokenizer.ggml.tokens: expected tokens in UTF-8, found invalid UTF-8 in token 2",
             |e| {
                 set(
                     e,
@@ -304,10 +304,10 @@ fn texts_must_be_utf_8() {
             },
         );
     }
-    // Two halves of a character are no two texts.
+    // A character may not be split between two texts.
     fails(
         "gpt2",
-        "invalid model: tokenizer.ggml.tokens: expected texts in UTF-8, found other bytes in token 1",
+        "invalid model: tokenizer.ggml.tokens: expected tokens in UTF-8, found invalid UTF-8 in token 1",
         |e| {
             set(
                 e,
@@ -357,7 +357,7 @@ fn absurd_sizes_are_unsupported() {
 fn merges_must_be_pairs() {
     for merge in ["ab", "", " ", "a", " ab"] {
         let expected = format!(
-            "invalid model: tokenizer.ggml.merges: expected two tokens with a space between, found `{merge}` as merge 1"
+            "invalid model: tokenizer.ggml.merges: expected two tokens separated by a space, found `{merge}` as merge 1"
         );
         fails("gpt2", &expected, |e| {
             set(e, "merges", Array::strings(["a b", merge]).into())
@@ -406,7 +406,7 @@ fn no_merge_makes_a_control_token() {
 
 #[test]
 fn missing_bytes_are_unknown_or_left_out() {
-    // Byte-level: left out, as in llama.cpp.
+    // Byte-level: skipped, as in llama.cpp.
     assert_eq!(
         ids(&load("gpt2", |_| {}).expect("a tokenizer"), "aéb"),
         [0, 1]
@@ -423,7 +423,7 @@ fn missing_bytes_are_unknown_or_left_out() {
         set(e, "unknown_token_id", 4.into());
     });
     assert_eq!(ids(&tokenizer.expect("a tokenizer"), "aé"), [2, 3, 4, 4]);
-    // Where the file names none, token 0 is llama.cpp's default for unknown text.
+    // If the file names none, token 0 is llama.cpp's default for unknown text.
     let tokenizer = load("llama", few).expect("a tokenizer");
     assert_eq!(ids(&tokenizer, "é"), [2, 0, 0]);
 }
@@ -449,7 +449,7 @@ fn markers_that_begin_alike_are_told_apart() {
     );
 }
 
-/// A million texts that all begin alike, and a text that begins like all of them.
+/// Many markers that share a beginning, and a text that consists of it.
 #[test]
 fn many_markers_do_not_make_a_text_slow() {
     let n = 200_000;

@@ -1,4 +1,4 @@
-//! Another implementation as the judge: the `tokenizers` crate, with the models' own regular expressions.
+//! Another implementation as the reference: the `tokenizers` crate, with the models' own regular expressions.
 
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -15,7 +15,7 @@ use super::super::*;
 use super::reference::metadata;
 
 const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
-// No `(?i:...)`: by Unicode's rules the long s would be an s.
+// Not `(?i:...)`: by Unicode's rules the long s would match an s.
 const CONTRACTION: &str = "(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])";
 const SPACES: &str = r"\s*[\r\n]+|\s+(?!\S)|\s+";
 const UPPERS: &str = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]";
@@ -129,7 +129,7 @@ proptest! {
     }
 }
 
-/// The crate's model made of the same lists.
+/// The crate's model, built from the same lists.
 fn judge_of_merges(metadata: &Metadata, ignore_merges: bool) -> BPE {
     let strings = |key: &str| -> Vec<String> {
         let array = metadata.strings(key).expect("strings").expect("the key");
@@ -187,7 +187,7 @@ fn merges_give_the_tokens_of_the_tokenizers_crate() {
     }
 }
 
-/// Why its pre-tokenizers are not the engine's: on a long run of spaces they stop without a word.
+/// Why the engine does not use the crate's pre-tokenizers: they silently stop on a long run of spaces.
 #[test]
 fn a_long_run_of_spaces_is_cut_where_the_crate_gives_up() {
     let text = format!("{}x", " ".repeat(1_100_000));
@@ -198,12 +198,12 @@ fn a_long_run_of_spaces_is_cut_where_the_crate_gives_up() {
         assert_eq!(
             judged(&judge(name), &text).len(),
             1,
-            "{name}: the crate has been mended"
+            "{name}: the crate has been fixed"
         );
     }
 }
 
-/// The work of cutting, counted and not timed.
+/// Counts, rather than times, the work of splitting.
 #[test]
 fn cutting_looks_at_a_character_a_bounded_number_of_times() {
     let units = [

@@ -46,7 +46,7 @@ fn all_texts_of_llama_cpp_give_its_tokens() {
         let (input, output) = (text("inp"), text("out"));
         let texts: Vec<_> = input.split("\n__ggml_vocab_test__\n").collect();
         let lines: Vec<_> = output.lines().collect();
-        // The last separator has nothing behind it.
+        // Nothing follows the last separator.
         assert_eq!(texts.len(), lines.len() + 1, "{name}");
         assert!(lines.len() > 40, "{name}");
         for (text, line) in texts.iter().zip(lines) {
@@ -93,7 +93,7 @@ fn the_model_of_stories_gets_its_prompts() {
     assert_eq!(found, ids(&reference["eval"]["tokens"]));
 }
 
-/// What llama.cpp prints for these files as BOS, EOS and EOG, but for Qwen's plain token `</s>`.
+/// llama.cpp's BOS, EOS and EOG for these files, except for Qwen's plain token `</s>`.
 #[test]
 fn the_parts_to_play_are_those_of_llama_cpp() {
     type Parts = (
@@ -185,7 +185,7 @@ fn names_of_control_tokens_count_only_where_asked() {
     assert_eq!(tokenizer.token_bytes(151650), Some(&b"[PAD151650]"[..]));
 }
 
-/// Phi-3's control tokens swallow the white space behind them (llama.cpp's `rstrip`), except three of them.
+/// Phi-3's control tokens swallow the white space after them (llama.cpp's `rstrip`), except three of them.
 #[test]
 fn markers_of_phi_3_swallow_white_space() {
     let Some(tokenizer) = vocabulary("phi-3") else {
@@ -221,7 +221,7 @@ fn a_token_outside_the_vocabulary_is_an_error() {
     );
 }
 
-/// Words one by one give what the whole text gives.
+/// Encoding word by word gives the same tokens as encoding the whole text.
 #[test]
 fn words_may_be_taken_apart() {
     let Some(mut tokenizer) = vocabulary("llama-spm") else {
@@ -245,7 +245,7 @@ fn words_may_be_taken_apart() {
     assert!(all(&tokenizer) == apart);
 }
 
-/// Texts without a boundary. That they end at all is the point; `merge` and `rules` count the work.
+/// Texts without a boundary. The test is that encoding finishes at all; `merge` and `rules` count the work.
 #[test]
 fn a_megabyte_of_anything_becomes_tokens() {
     for name in ["llama-bpe", "llama-spm"] {
@@ -296,7 +296,7 @@ proptest! {
         for name in NAMES {
             let Some(tokenizer) = cached(name) else { return Ok(()) };
             for text in &texts {
-                // SentencePiece's own sign for a space is not told from a space.
+                // SentencePiece's own symbol for a space cannot be distinguished from a space.
                 let text = text.replace('\u{2581}', "_");
                 let tokens = tokenizer.encode(&text, PLAIN).expect("tokens");
                 let control = |id: &u32| tokenizer.token_type(*id) == TokenType::Control;
