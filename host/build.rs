@@ -9,23 +9,42 @@ use std::path::{Path, PathBuf};
 fn main() {
     // Cargo starts build scripts in the folder of their package.
     let workspace = Path::new("..");
+    describe(&workspace.join("Cargo.lock"));
     embed(
         "GUST_ENGINE",
         workspace.join("target/engine/gust-engine.wasm"),
         "the engine component is missing; run `cargo xtask build`, which builds it first",
     );
-    for name in ["filter", "jitter", "log"] {
-        embed(
-            &format!("GUST_{}_COMPONENT", name.to_uppercase()),
-            workspace.join(format!("target/adapters/{name}.wasm")),
-            "a middleware is missing; run `cargo xtask build`, which builds it first",
-        );
+    if env::var_os("CARGO_FEATURE_MIDDLEWARE").is_some() {
+        for name in ["filter", "jitter", "log"] {
+            embed(
+                &format!("GUST_{}_COMPONENT", name.to_uppercase()),
+                workspace.join(format!("target/adapters/{name}.wasm")),
+                "a middleware is missing; run `cargo xtask build`, which builds it first",
+            );
+        }
     }
     embed(
         "GUST_EMBED_MODEL",
         workspace.join("models/gust-stories-q8_0.gguf"),
         "the model that ships is missing; restore it with `git checkout models`",
     );
+}
+
+/// Hands on what [`BuildInfo`](src/build_info.rs) says of the build.
+fn describe(lock: &Path) {
+    println!("cargo::rerun-if-changed={}", lock.display());
+    let text = std::fs::read_to_string(lock).unwrap_or_default();
+    let version = text
+        .split("[[package]]")
+        .find_map(|package| package.trim_start().strip_prefix("name = \"wasmtime\"\n"))
+        .and_then(|rest| rest.strip_prefix("version = \"")?.split('"').next());
+    println!(
+        "cargo::rustc-env=GUST_WASMTIME_VERSION={}",
+        version.unwrap_or("unknown")
+    );
+    let target = env::var("TARGET").unwrap_or_default();
+    println!("cargo::rustc-env=GUST_TARGET={target}");
 }
 
 /// Hands the path in the environment variable `name`, or `default`, to `include_bytes!(env!(name))`.

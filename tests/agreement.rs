@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use gust_tests::{Gust, engine_component, gust, shared};
+use crate::helpers::{Gust, data, engine_component, gust};
 
 const TYPES: [&str; 4] = ["f32", "f16", "q8_0", "q4_0"];
 const TOKENS: &str = "1,403,407,261,378,432,383,286,261,376,298,315";
@@ -12,7 +12,7 @@ const TOKENS: &str = "1,403,407,261,378,432,383,286,261,376,298,315";
 #[test]
 fn mapped_and_copied_weights_agree() {
     for ty in TYPES {
-        let Some(model) = stories(ty) else { return };
+        let model = stories(ty);
         agree(&model, &[], &["--no-mmap"]);
     }
 }
@@ -21,7 +21,7 @@ fn mapped_and_copied_weights_agree() {
 #[test]
 fn any_number_of_threads_agrees() {
     for ty in TYPES {
-        let Some(model) = stories(ty) else { return };
+        let model = stories(ty);
         for threads in ["2", "3", "4", "11"] {
             agree(&model, &["--threads", "1"], &["--threads", threads]);
         }
@@ -35,7 +35,7 @@ fn relaxed_and_plain_simd_agree() {
     let relaxed = engine_component("gust-engine.wasm");
     let (baseline, relaxed) = (baseline.to_string_lossy(), relaxed.to_string_lossy());
     for ty in TYPES {
-        let Some(model) = stories(ty) else { return };
+        let model = stories(ty);
         agree(
             &model,
             &["--component", &relaxed],
@@ -59,7 +59,7 @@ fn the_shipped_model_is_the_same_in_both_engines() {
 /// The file of the shipped model and the one inside the program are the same model.
 #[test]
 fn the_shipped_model_is_the_file_in_models() {
-    let file = gust_tests::workspace().join("models/gust-stories-q8_0.gguf");
+    let file = crate::helpers::workspace().join("models/gust-stories-q8_0.gguf");
     let story = || gust(["run", "-n", "100", "--seed", "7", "Once upon a time"]);
     assert_eq!(story().model(file).run().success(), story().run().success());
 }
@@ -91,7 +91,7 @@ fn a_drawn_seed_can_be_used_again() {
 /// A long prompt is read in chunks; the result does not depend on where they end.
 #[test]
 fn logits_do_not_depend_on_how_the_prompt_is_read() {
-    let Some(model) = stories("q8_0") else { return };
+    let model = stories("q8_0");
     let long: Vec<String> = (0..300)
         .map(|index| (3 + index * 7 % 500).to_string())
         .collect();
@@ -133,6 +133,6 @@ fn agree(model: &PathBuf, one: &[&str], other: &[&str]) {
     );
 }
 
-fn stories(ty: &str) -> Option<PathBuf> {
-    shared(&format!("models/stories260K-{ty}.gguf"))
+fn stories(ty: &str) -> PathBuf {
+    data(&format!("models/stories260K-{ty}.gguf"))
 }

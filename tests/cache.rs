@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use gust_tests::{Gust, Parrot, ParrotFile, gust};
+use crate::helpers::{Gust, Parrot, ParrotFile, gust};
 
 #[test]
 fn an_entry_is_made_once_and_used_again() {

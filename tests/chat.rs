@@ -1,6 +1,6 @@
 //! `gust chat`, driven through a pipe: each line is a turn.
 
-use gust_tests::{Parrot, ParrotFile, gust};
+use crate::helpers::{Parrot, ParrotFile, gust};
 use serde_json::{Value, json};
 
 /// Every message on its own line, and the header of an answer.

@@ -4,7 +4,9 @@
 use std::io::{Read, Write};
 use std::process::Stdio;
 
-use gust_tests::{Parrot, find, gust, masked, phrase, workspace};
+use sha2::{Digest, Sha256};
+
+use crate::helpers::{Parrot, engine_component, find, gust, masked, phrase, workspace};
 
 /// All commands that take a model.
 const WITH_MODEL: [&str; 7] = [
@@ -16,6 +18,26 @@ const WITH_MODEL: [&str; 7] = [
     "perplexity",
     "bench",
 ];
+
+#[test]
+fn the_version_names_what_the_build_is_made_of() {
+    let plain = gust(["--version"]).run().success();
+    assert_eq!(plain, format!("gust {}\n", env!("CARGO_PKG_VERSION")));
+    let verbose = gust(["--version", "--verbose"]).run().success();
+    let (first, rest) = verbose.split_once('\n').expect("several lines");
+    assert_eq!(format!("{first}\n"), plain);
+    let engine = std::fs::read(engine_component("gust-engine.wasm")).expect("the engine");
+    let digest = Sha256::digest(&engine);
+    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let lock = std::fs::read_to_string(workspace().join("Cargo.lock")).expect("Cargo.lock");
+    let wasmtime = rest.lines().find_map(|line| line.strip_prefix("wasmtime"));
+    let wasmtime = wasmtime.expect("Wasmtime's version").trim();
+    assert!(lock.contains(&format!("name = \"wasmtime\"\nversion = \"{wasmtime}\"\n")));
+    for word in [&digest, &engine.len().to_string(), "filter, jitter, log"] {
+        assert!(rest.contains(word), "expected `{word}`: {rest}");
+    }
+    gust(["--verbose"]).run().fails(2, &["required"]);
+}
 
 #[test]
 fn the_listing_of_tokens_can_be_read_by_line() {

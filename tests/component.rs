@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use gust_tests::{engine_component, stock};
+use crate::helpers::{engine_component, stock};
 use wasmparser::{ComponentExternalKind, Parser, Payload, Validator, WasmFeatures};
 
 const RELAXED: &str = "gust-engine.wasm";

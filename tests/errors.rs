@@ -1,7 +1,7 @@
 //! Errors in a model, a text or the command line are reported with a message, a hint and an exit code, and nothing goes
 //! to stdout.
 
-use gust_tests::{Parrot, gust, workspace};
+use crate::helpers::{Parrot, gust, workspace};
 
 /// All commands that take a model, with the other arguments that they need.
 const WITH_MODEL: [&[&str]; 7] = [

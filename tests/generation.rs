@@ -1,7 +1,7 @@
 //! What `gust run` prints: characters that span tokens, stop texts, ends, JSON. The model repeats a single text, so
 //! that every byte is known.
 
-use gust_tests::{Parrot, ParrotFile, gust};
+use crate::helpers::{Parrot, ParrotFile, gust};
 use serde_json::{Value, json};
 
 /// Four bytes, three, two and one; no byte occurs twice.

@@ -1,10 +1,10 @@
 //! Hostile files and prompts. The files are a valid model with bytes changed at random, the same ones in every run.
 //! Whatever they contain, the program accepts them, refuses them, or reaches a limit; it never panics or traps (which
-//! [`gust_tests::Ended`] checks).
+//! [`crate::helpers::Ended`] checks).
 
 use std::thread;
 
-use gust_tests::{Parrot, Random, gust, shared};
+use crate::helpers::{Parrot, Random, data, gust};
 
 /// Files per test; each is given to one command.
 const FILES: usize = 160;
@@ -19,9 +19,7 @@ fn changed_parrots_do_no_harm() {
 
 #[test]
 fn changed_quantised_stories_do_no_harm() {
-    let Some(path) = shared("models/stories260K-q4_0.gguf") else {
-        return;
-    };
+    let path = data("models/stories260K-q4_0.gguf");
     let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{error}"));
     attack(&bytes, 2);
 }

@@ -2,8 +2,8 @@
 
 use std::thread;
 
-use gust_tests::gust;
-use gust_tests::stock::{MODEL, Stock, compiled, composed};
+use crate::helpers::gust;
+use crate::helpers::stock::{MODEL, Stock, compiled, composed};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper::{Request, Response};

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::Stdio;
 
-use gust_tests::{Parrot, gust};
+use crate::helpers::{Parrot, gust};
 
 #[test]
 fn a_full_context_ends_the_run_after_what_was_said() {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use gust_tests::{Ended, gust, workspace};
+use crate::helpers::{Ended, gust, workspace};
 use serde_json::Value;
 use tempfile::TempDir;
 

@@ -6,9 +6,7 @@
 //! luckier; the largest error over all 8 cases of 512 logits is not. So the bound for every case is llama.cpp's largest
 //! error.
 
-use std::path::PathBuf;
-
-use gust_tests::{Gust, gust, shared, shared_json};
+use crate::helpers::{Gust, data, data_json, gust};
 use serde_json::Value;
 
 /// In F32 only the sums are rounded, and their order is free.
@@ -20,9 +18,7 @@ const QUANTISED: [&str; 2] = ["q8_0", "q4_0"];
 
 #[test]
 fn f32_gives_the_200_greedy_tokens_of_the_reference() {
-    let Some(reference) = shared_json("models/ref/stories260K.json") else {
-        return;
-    };
+    let reference = data_json("models/ref/stories260K.json");
     for case in list(&reference["cases"]) {
         // One of the eight ends before it reaches 200 tokens.
         let expected = tokens(&case["greedy_tokens"]);
@@ -34,9 +30,7 @@ fn f32_gives_the_200_greedy_tokens_of_the_reference() {
 
 #[test]
 fn f32_gives_the_text_of_the_reference() {
-    let Some(reference) = shared_json("models/ref/stories260K.json") else {
-        return;
-    };
+    let reference = data_json("models/ref/stories260K.json");
     for case in list(&reference["cases"]) {
         let text = |value: &Value| value.as_str().map(str::to_owned).unwrap_or_default();
         let (prompt, expected) = (text(&case["prompt"]), text(&case["greedy_text"]));
@@ -52,9 +46,7 @@ fn f32_gives_the_text_of_the_reference() {
 
 #[test]
 fn f32_gives_the_logits_of_the_reference() {
-    let Some(reference) = shared_json("models/ref/stories260K-f32.json") else {
-        return;
-    };
+    let reference = data_json("models/ref/stories260K-f32.json");
     for case in list(&reference["cases"]) {
         let gap = deviation(
             &logits("f32", &case["prompt_tokens"]),
@@ -67,9 +59,7 @@ fn f32_gives_the_logits_of_the_reference() {
 /// F16 weights are exact in gust (it does not round activations to F16, as llama.cpp does).
 #[test]
 fn f16_gives_the_logits_of_the_reference() {
-    let Some(reference) = shared_json("models/ref/stories260K-f16.json") else {
-        return;
-    };
+    let reference = data_json("models/ref/stories260K-f16.json");
     for case in list(&reference["cases"]) {
         let found = logits("f16", &case["prompt_tokens"]);
         let gap = deviation(&found, &case["exact_logits_after_prompt"]);
@@ -81,9 +71,7 @@ fn f16_gives_the_logits_of_the_reference() {
 #[test]
 fn quantised_logits_are_within_llamacpps_distance_from_exact() {
     for model in QUANTISED {
-        let Some(reference) = shared_json(&format!("models/ref/stories260K-{model}.json")) else {
-            return;
-        };
+        let reference = data_json(&format!("models/ref/stories260K-{model}.json"));
         let bound = largest_gap(&reference);
         for case in list(&reference["cases"]) {
             let found = logits(model, &case["prompt_tokens"]);
@@ -98,9 +86,7 @@ fn quantised_logits_are_within_llamacpps_distance_from_exact() {
 #[test]
 fn quantised_greedy_tokens_are_exact_where_the_margin_is_clear() {
     for model in ["f16", QUANTISED[0], QUANTISED[1]] {
-        let Some(reference) = shared_json(&format!("models/ref/stories260K-{model}.json")) else {
-            return;
-        };
+        let reference = data_json(&format!("models/ref/stories260K-{model}.json"));
         let gap = largest_gap(&reference);
         let mut compared = 0;
         for case in list(&reference["cases"]) {
@@ -126,9 +112,7 @@ fn quantised_greedy_tokens_are_exact_where_the_margin_is_clear() {
 #[test]
 fn mean_nll_is_within_a_hundredth_of_exact() {
     for model in ["f32", "f16", QUANTISED[0], QUANTISED[1]] {
-        let Some(reference) = shared_json(&format!("models/ref/stories260K-{model}.json")) else {
-            return;
-        };
+        let reference = data_json(&format!("models/ref/stories260K-{model}.json"));
         let eval = &reference["eval"];
         let report = command("perplexity", model)
             .args([
@@ -153,9 +137,7 @@ fn mean_nll_is_within_a_hundredth_of_exact() {
 /// The text of the evaluation yields its tokens, and therefore the same perplexity.
 #[test]
 fn perplexity_of_the_text_is_that_of_its_tokens() {
-    let Some(reference) = shared_json("models/ref/stories260K.json") else {
-        return;
-    };
+    let reference = data_json("models/ref/stories260K.json");
     let text = reference["eval"]["text"].as_str().unwrap_or_default();
     let report = command("perplexity", "f32")
         .args(["--json", "--kv-type", "f32"])
@@ -171,8 +153,7 @@ fn perplexity_of_the_text_is_that_of_its_tokens() {
 
 /// `gust COMMAND` with stories260K in this type.
 fn command(command: &str, ty: &str) -> Gust {
-    let model: Option<PathBuf> = shared(&format!("models/stories260K-{ty}.gguf"));
-    gust([command]).model(model.unwrap_or_default())
+    gust([command]).model(data(&format!("models/stories260K-{ty}.gguf")))
 }
 
 /// Greedy, and past the end of a story.

@@ -1,6 +1,6 @@
 //! The model that ships: its text, to the letter, and what the commands say about it.
 
-use gust_tests::{golden, gust};
+use crate::helpers::{golden, gust};
 
 /// Greedy: the bits are the same on every machine.
 #[test]

@@ -1,6 +1,6 @@
 //! Speculative decoding: the same text as without it, token by token and number by number.
 
-use gust_tests::{Gust, Parrot, gust, shared, workspace};
+use crate::helpers::{Gust, Parrot, data, gust, workspace};
 use serde_json::Value;
 
 /// Something to repeat.
@@ -75,9 +75,7 @@ fn penalties_stops_and_ends_are_kept() {
 
 #[test]
 fn the_reference_model_says_the_same() {
-    let Some(model) = shared("models/stories260K-q8_0.gguf") else {
-        return;
-    };
+    let model = data("models/stories260K-q8_0.gguf");
     for temperature in ["0", "1"] {
         let run = || {
             let run = gust(["run", "--json", "-n", "300", "-t", temperature, "-s", "1"]);

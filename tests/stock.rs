@@ -5,13 +5,13 @@ mod bindings {
     wasmtime::component::bindgen!({ path: "../wit", world: "llm" });
 }
 
+use crate::helpers::stock::{MODEL, Stock, compiled, composed};
+use crate::helpers::{find, golden, gust, masked, phrase};
 use bindings::Llm;
 use bindings::exports::gust::llm::engine::{
     ChatMessage, ChatOptions, Event, FinishReason, GenerationOptions, Guest, LoadOptions,
     SessionOptions, TokenizeOptions,
 };
-use gust_tests::stock::{MODEL, Stock, compiled, composed};
-use gust_tests::{find, golden, gust, masked, phrase};
 use wasmtime::Store;
 use wasmtime::component::ResourceAny;
 use wasmtime_wasi::p2::bindings::sync::Command;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use gust_tests::{gust, shared};
+use crate::helpers::{gust, shared};
 use serde_json::{Value, json};
 
 /// Separates two texts in a `.inp` file.

@@ -1,18 +1,24 @@
-//! Test data that lives next to the project and is not part of it.
+//! Test data: what comes with the project, in `tests/data`, and what others do not let us publish, beside the project.
 
 use std::path::PathBuf;
 
-/// A file in `../shared/data`. If that folder is missing, prints a note and returns `None`; in CI it must exist.
+/// A file of `tests/data`.
+pub(crate) fn data(path: &str) -> Vec<u8> {
+    read(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data"), path)
+}
+
+/// A file of `../shared/data`, beside the checkout. `None`, after saying so, where that folder is missing; `cargo xtask
+/// test` says in its summary what was not tested.
 pub(crate) fn shared(path: &str) -> Option<Vec<u8>> {
-    let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data"));
-    if !folder.is_dir() {
-        assert!(
-            std::env::var_os("CI").is_none(),
-            "no shared data, and CI is set"
-        );
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data");
+    if !PathBuf::from(folder).is_dir() {
         eprintln!("skipped: no shared data");
         return None;
     }
-    let file = folder.join(path);
-    Some(std::fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display())))
+    Some(read(folder, path))
+}
+
+fn read(folder: &str, path: &str) -> Vec<u8> {
+    let file = PathBuf::from(folder).join(path);
+    std::fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
 }

@@ -12,7 +12,7 @@ use crate::weights::Blob;
 use crate::{Error, LoadOptions, Model, Packed, Scope, Source, cache, threads};
 
 /// The engine that is built with this library.
-const EMBEDDED: &[u8] = include_bytes!(env!("GUST_ENGINE"));
+pub(crate) const EMBEDDED: &[u8] = include_bytes!(env!("GUST_ENGINE"));
 
 /// A compiled engine component. Cheap to clone; clones share the compiled code.
 #[derive(Clone)]

@@ -78,6 +78,9 @@ pub enum Error {
     /// The component cannot be used: it is not a component, has another world, or does not compile.
     #[error("unusable component: {0}")]
     Component(String),
+    /// The library was built without the feature `middleware`. Carries the name of the middleware that was asked for.
+    #[error("cannot put {0} around the engine: this build of gust has no middleware")]
+    NoMiddleware(String),
     /// The engine asked for more memory than [`Limits::memory`](crate::Limits::memory) allows. If it could not continue
     /// without that memory, the model and its sessions are lost.
     #[error("memory limit reached: the engine may use at most {limit} bytes")]
@@ -120,6 +123,9 @@ impl Error {
             Error::ContextFull { .. } => "raise the context length, or truncate the session",
             Error::Component(_) => {
                 "a component must export `gust:llm/engine@0.1.0` and import no more than the engine does"
+            }
+            Error::NoMiddleware(_) => {
+                "`cargo xtask build` builds gust with middleware; in a crate, turn the feature `middleware` on"
             }
             Error::MemoryLimit { .. } => {
                 "raise the memory limit, or use a smaller context or model"

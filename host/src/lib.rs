@@ -34,6 +34,7 @@
 //! faults on.
 
 mod bindings;
+mod build_info;
 mod cache;
 mod cancel;
 mod collective;
@@ -61,6 +62,7 @@ mod utf8;
 mod wasi;
 mod weights;
 
+pub use build_info::BuildInfo;
 pub use cancel::CancelHandle;
 pub use engine::{Engine, EngineBuilder};
 pub use error::{Error, Mismatch};

@@ -4,8 +4,6 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use gust_compose::{Part, plug};
-
 use crate::Error;
 
 /// A component that imports `gust:llm/engine` and exports it too.
@@ -50,6 +48,7 @@ impl Middleware {
         }
     }
 
+    #[cfg(feature = "middleware")]
     fn bytes(&self) -> Result<Cow<'static, [u8]>, Error> {
         Ok(match self {
             Middleware::Filter => include_bytes!(env!("GUST_FILTER_COMPONENT")).into(),
@@ -66,25 +65,35 @@ impl Middleware {
     }
 }
 
-/// One component of the engine and what is around it, the first the innermost.
+/// Composes the engine and its middleware, the innermost first, into one component.
 pub(crate) fn around(
     engine: Cow<'static, [u8]>,
     middleware: &[Middleware],
 ) -> Result<Cow<'static, [u8]>, Error> {
-    middleware.iter().try_fold(engine, |inner, middleware| {
-        let around = Part {
-            name: &middleware.name(),
-            bytes: &middleware.bytes()?,
-        };
-        let inner = Part {
-            name: "engine",
-            bytes: &inner,
-        };
-        let composed = plug(around, &[inner]);
-        Ok(composed
-            .map_err(|error| Error::Component(error.to_string()))?
-            .into())
-    })
+    middleware.iter().try_fold(engine, wrap)
+}
+
+#[cfg(feature = "middleware")]
+fn wrap(inner: Cow<'static, [u8]>, middleware: &Middleware) -> Result<Cow<'static, [u8]>, Error> {
+    use gust_compose::{Part, plug};
+
+    let around = Part {
+        name: &middleware.name(),
+        bytes: &middleware.bytes()?,
+    };
+    let inner = Part {
+        name: "engine",
+        bytes: &inner,
+    };
+    let composed = plug(around, &[inner]);
+    Ok(composed
+        .map_err(|error| Error::Component(error.to_string()))?
+        .into())
+}
+
+#[cfg(not(feature = "middleware"))]
+fn wrap(_: Cow<'static, [u8]>, middleware: &Middleware) -> Result<Cow<'static, [u8]>, Error> {
+    Err(Error::NoMiddleware(middleware.name().into_owned()))
 }
 
 /// What a component has around it besides the model: nothing for an engine alone.

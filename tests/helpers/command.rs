@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::workspace::workspace;
 
 /// `gust ARGS`, with nothing on stdin.
-pub fn gust<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Gust {
+pub(crate) fn gust<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Gust {
     let binary = binary();
     let mut command = Command::new(&binary);
     // The tests have their own cache: the user's cache is neither used nor changed.
@@ -30,31 +30,31 @@ pub fn gust<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Gust {
 
 /// A command that is about to run.
 #[derive(Debug)]
-pub struct Gust {
+pub(crate) struct Gust {
     command: Command,
     stdin: Vec<u8>,
 }
 
 impl Gust {
     /// Adds arguments.
-    pub fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
+    pub(crate) fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
         self.command.args(args);
         self
     }
 
     /// Adds `-m MODEL`.
-    pub fn model(self, path: impl AsRef<Path>) -> Self {
+    pub(crate) fn model(self, path: impl AsRef<Path>) -> Self {
         self.args([OsStr::new("-m"), path.as_ref().as_os_str()])
     }
 
     /// Sets an environment variable.
-    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+    pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.command.env(name, value);
         self
     }
 
     /// Sets what it reads from stdin.
-    pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.stdin = bytes.into();
         self
     }
@@ -65,7 +65,7 @@ impl Gust {
     /// # Panics
     ///
     /// If it cannot be started.
-    pub fn start(&mut self, stdin: Stdio) -> Child {
+    pub(crate) fn start(&mut self, stdin: Stdio) -> Child {
         let line = format!("{:?}", self.command);
         self.command
             .stdin(stdin)
@@ -80,7 +80,7 @@ impl Gust {
     /// # Panics
     ///
     /// If it cannot be started.
-    pub fn run(mut self) -> Ended {
+    pub(crate) fn run(mut self) -> Ended {
         let line = format!("{:?}", self.command);
         let mut child = self.start(Stdio::piped());
         // Written from a separate thread: a command that writes while it reads must not block on a full pipe.
@@ -100,14 +100,14 @@ impl Gust {
 
 /// A command that has ended.
 #[derive(Debug)]
-pub struct Ended {
+pub(crate) struct Ended {
     line: String,
     /// The exit code; `None` if a signal ended it.
-    pub code: Option<i32>,
+    pub(crate) code: Option<i32>,
     /// What it wrote to stdout.
-    pub stdout: Vec<u8>,
+    pub(crate) stdout: Vec<u8>,
     /// What it wrote to stderr.
-    pub stderr: String,
+    pub(crate) stderr: String,
 }
 
 impl Ended {
@@ -132,7 +132,7 @@ impl Ended {
     ///
     /// If it failed, or stdout is not UTF-8.
     #[track_caller]
-    pub fn success(self) -> String {
+    pub(crate) fn success(self) -> String {
         assert_eq!(self.code, Some(0), "{}\n{}", self.line, self.stderr);
         String::from_utf8(self.stdout).unwrap_or_else(|error| panic!("{}: {error}", self.line))
     }
@@ -143,7 +143,7 @@ impl Ended {
     ///
     /// If it failed, or stdout is no JSON.
     #[track_caller]
-    pub fn json(self) -> Value {
+    pub(crate) fn json(self) -> Value {
         let line = self.line.clone();
         serde_json::from_str(&self.success()).unwrap_or_else(|error| panic!("{line}: {error}"))
     }
@@ -154,7 +154,7 @@ impl Ended {
     ///
     /// If it failed, or a line is no JSON.
     #[track_caller]
-    pub fn json_lines(self) -> Vec<Value> {
+    pub(crate) fn json_lines(self) -> Vec<Value> {
         let line = self.line.clone();
         let parse =
             |text| serde_json::from_str(text).unwrap_or_else(|error| panic!("{line}: {error}"));
@@ -168,7 +168,7 @@ impl Ended {
     ///
     /// If not.
     #[track_caller]
-    pub fn fails(self, code: i32, words: &[&str]) {
+    pub(crate) fn fails(self, code: i32, words: &[&str]) {
         assert_eq!(self.code, Some(code), "{self:#?}");
         assert!(self.stdout.is_empty(), "{self:#?}");
         self.says(words);
@@ -180,7 +180,7 @@ impl Ended {
     ///
     /// If not.
     #[track_caller]
-    pub fn says(&self, words: &[&str]) {
+    pub(crate) fn says(&self, words: &[&str]) {
         let error = self
             .stderr
             .lines()

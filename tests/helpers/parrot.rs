@@ -25,22 +25,22 @@ const SCALE: f32 = 0.25;
 
 /// What a parrot says.
 #[derive(Debug, Clone)]
-pub struct Parrot {
+pub(crate) struct Parrot {
     /// The text. No byte may occur in it twice, so that the byte after each one is certain.
-    pub text: String,
+    pub(crate) text: String,
     /// Whether it ends after the text, or starts over.
-    pub ends: bool,
+    pub(crate) ends: bool,
     /// The context length in tokens.
-    pub context_length: u32,
+    pub(crate) context_length: u32,
     /// E, a multiple of 32 and wide enough that no two rows of random signs look alike.
-    pub width: usize,
+    pub(crate) width: usize,
     /// A chat template, if it has one.
-    pub chat_template: Option<String>,
+    pub(crate) chat_template: Option<String>,
 }
 
 impl Parrot {
     /// A model that repeats `text`.
-    pub fn new(text: &str) -> Self {
+    pub(crate) fn new(text: &str) -> Self {
         Parrot {
             text: text.to_owned(),
             ends: false,
@@ -55,7 +55,7 @@ impl Parrot {
     /// # Panics
     ///
     /// If a byte occurs twice in the text, or the file cannot be written.
-    pub fn file(&self) -> ParrotFile {
+    pub(crate) fn file(&self) -> ParrotFile {
         let file = tempfile::Builder::new()
             .suffix(".gguf")
             .tempfile()
@@ -69,7 +69,7 @@ impl Parrot {
     /// # Panics
     ///
     /// If a byte occurs twice in the text.
-    pub fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut writer = Writer::default();
         self.metadata(&mut writer);
         let width = self.width;
@@ -190,7 +190,7 @@ fn token(byte: u8) -> usize {
 
 /// A parrot's file.
 #[derive(Debug)]
-pub struct ParrotFile(NamedTempFile);
+pub(crate) struct ParrotFile(NamedTempFile);
 
 impl AsRef<Path> for ParrotFile {
     fn as_ref(&self) -> &Path {

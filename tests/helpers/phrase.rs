@@ -5,7 +5,7 @@
 /// # Panics
 ///
 /// If there are no such words.
-pub fn phrase(story: &str, prompt: &str) -> String {
+pub(crate) fn phrase(story: &str, prompt: &str) -> String {
     let told = story.strip_prefix(prompt).unwrap_or(story);
     let words: Vec<_> = told.split_whitespace().skip(5).collect();
     let is_word = |word: &&str| word.len() > 2 && word.bytes().all(|b| b.is_ascii_alphabetic());
@@ -15,7 +15,7 @@ pub fn phrase(story: &str, prompt: &str) -> String {
 }
 
 /// `story` with `mask` in place of `phrase`, ignoring case.
-pub fn masked(story: &str, phrase: &str, mask: &str) -> String {
+pub(crate) fn masked(story: &str, phrase: &str, mask: &str) -> String {
     let (mut rest, mut masked) = (story, String::new());
     while let Some(at) = find(rest, phrase) {
         masked += &rest[..at];
@@ -26,7 +26,7 @@ pub fn masked(story: &str, phrase: &str, mask: &str) -> String {
 }
 
 /// Where `phrase` begins in `story`, ignoring case.
-pub fn find(story: &str, phrase: &str) -> Option<usize> {
+pub(crate) fn find(story: &str, phrase: &str) -> Option<usize> {
     story
         .to_ascii_lowercase()
         .find(&phrase.to_ascii_lowercase())

@@ -16,7 +16,7 @@ const OUTPUT: usize = 1 << 20;
 /// # Panics
 ///
 /// If it has not been built.
-pub fn built(path: &str) -> Vec<u8> {
+pub(crate) fn built(path: &str) -> Vec<u8> {
     let path = workspace().join("target").join(path);
     std::fs::read(&path).unwrap_or_else(|error| {
         panic!(
@@ -31,7 +31,7 @@ pub fn built(path: &str) -> Vec<u8> {
 /// # Panics
 ///
 /// If they do not fit together.
-pub fn composed(middlewares: &[&str], front_end: Option<&str>) -> Vec<u8> {
+pub(crate) fn composed(middlewares: &[&str], front_end: Option<&str>) -> Vec<u8> {
     let mut component = built("components/gust-solo.wasm");
     for name in middlewares.iter().copied().chain(front_end) {
         let bytes = built(&format!("adapters/{name}.wasm"));
@@ -49,12 +49,12 @@ pub fn composed(middlewares: &[&str], front_end: Option<&str>) -> Vec<u8> {
 }
 
 /// What a stock host keeps for an instance.
-pub struct Stock {
+pub(crate) struct Stock {
     wasi: WasiCtx,
     /// What handles stand for.
-    pub table: ResourceTable,
+    pub(crate) table: ResourceTable,
     /// What it wrote to stdout and to stderr.
-    pub output: [MemoryOutputPipe; 2],
+    pub(crate) output: [MemoryOutputPipe; 2],
 }
 
 impl Stock {
@@ -63,7 +63,7 @@ impl Stock {
     /// # Panics
     ///
     /// If the folder is missing.
-    pub fn new(args: &[&str], variables: &[(&str, &str)]) -> Self {
+    pub(crate) fn new(args: &[&str], variables: &[(&str, &str)]) -> Self {
         let output = [OUTPUT, OUTPUT].map(MemoryOutputPipe::new);
         let models = workspace().join("models");
         let mut wasi = WasiCtxBuilder::new();
@@ -82,7 +82,7 @@ impl Stock {
     }
 
     /// What it wrote to stdout (0) or to stderr (1) so far.
-    pub fn written(&self, stream: usize) -> String {
+    pub(crate) fn written(&self, stream: usize) -> String {
         String::from_utf8_lossy(&self.output[stream].contents()).into_owned()
     }
 }
@@ -101,7 +101,7 @@ impl WasiView for Stock {
 /// # Panics
 ///
 /// If it cannot be compiled.
-pub fn compiled<T: WasiView + 'static>(bytes: &[u8]) -> (Component, Linker<T>) {
+pub(crate) fn compiled<T: WasiView + 'static>(bytes: &[u8]) -> (Component, Linker<T>) {
     let engine = Engine::default();
     let component = Component::from_binary(&engine, bytes)
         .unwrap_or_else(|error| panic!("the component: {error:#}"));
@@ -112,4 +112,4 @@ pub fn compiled<T: WasiView + 'static>(bytes: &[u8]) -> (Component, Linker<T>) {
 }
 
 /// The model that ships, as a component sees it.
-pub const MODEL: &str = "models/gust-stories-q8_0.gguf";
+pub(crate) const MODEL: &str = "models/gust-stories-q8_0.gguf";

@@ -1,11 +1,11 @@
-//! Where things are: the workspace, what was built in it, the shared data, the golden files.
+//! Where things are: the workspace, what was built in it, the test data, the golden files.
 
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
 /// The root of the workspace.
-pub fn workspace() -> &'static Path {
+pub(crate) fn workspace() -> &'static Path {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.parent().unwrap_or(here)
 }
@@ -15,7 +15,7 @@ pub fn workspace() -> &'static Path {
 /// # Panics
 ///
 /// If it has not been built.
-pub fn engine_component(file: &str) -> PathBuf {
+pub(crate) fn engine_component(file: &str) -> PathBuf {
     let path = workspace().join("target/engine").join(file);
     assert!(
         path.is_file(),
@@ -25,42 +25,40 @@ pub fn engine_component(file: &str) -> PathBuf {
     path
 }
 
-/// A file or folder of the shared test data, which is not part of the project. If the data are missing, it says so and
-/// returns `None`, and the test ends; in CI they must be there.
+/// A file or folder of the test data that come with the project.
+pub(crate) fn data(path: &str) -> PathBuf {
+    workspace().join("tests/data").join(path)
+}
+
+/// A JSON file of the test data that come with the project.
 ///
 /// # Panics
 ///
-/// If the data are missing and the environment variable `CI` is set.
-pub fn shared(path: &str) -> Option<PathBuf> {
+/// If it is missing, or no JSON.
+pub(crate) fn data_json(path: &str) -> Value {
+    let path = data(path);
+    let text = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// A file or folder of `../shared/data`, beside the checkout: what others do not let us publish, and what is too big. Where
+/// it is missing this says so and gives nothing, and the test ends; `cargo xtask test` says in its summary what was not
+/// tested.
+pub(crate) fn shared(path: &str) -> Option<PathBuf> {
     let data = workspace().join("../shared/data");
     if data.is_dir() {
         return Some(data.join(path));
     }
-    let in_ci = std::env::var_os("CI").is_some_and(|value| !value.is_empty());
-    assert!(!in_ci, "{} is missing in CI", data.display());
     println!("skipped: no shared data");
     None
 }
 
-/// A JSON file of the shared test data.
-///
-/// # Panics
-///
-/// As [`shared`], and if the file is not JSON.
-pub fn shared_json(path: &str) -> Option<Value> {
-    let path = shared(path)?;
-    let text = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    Some(
-        serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display())),
-    )
-}
-
-/// Compares with a file in `tests/golden`, or writes it if `BLESS=1` is set.
+/// Compares with a file in `tests/golden`, or writes it where `BLESS=1` is set.
 ///
 /// # Panics
 ///
 /// If they differ, or there is no such file.
-pub fn golden(name: &str, found: &str) {
+pub(crate) fn golden(name: &str, found: &str) {
     let path = workspace().join("tests/golden").join(name);
     if std::env::var_os("BLESS").is_some_and(|value| value == "1") {
         let folder = path.parent().unwrap_or(&path);
@@ -70,14 +68,14 @@ pub fn golden(name: &str, found: &str) {
     }
     let expected = std::fs::read_to_string(&path).unwrap_or_else(|error| {
         panic!(
-            "{}: {error}; set BLESS=1 to create it from the current output",
+            "{}: {error}; BLESS=1 writes it from what is found",
             path.display()
         )
     });
     assert_eq!(
         expected,
         found,
-        "{} differs (left is the file); if the change is intended, set BLESS=1 to update it",
+        "{} differs (left); if the change is meant, BLESS=1 writes it anew",
         path.display()
     );
 }

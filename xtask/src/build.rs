@@ -1,13 +1,15 @@
-//! The build: two engines for WebAssembly and the adapters, then the host with the first of the engines inside. The core
-//! modules, for hosts without components, are built apart: few want them.
+//! The build: the engine for WebAssembly, then the host with the engine inside. A first story needs no more
+//! ([`story`]); the whole ([`all`]) has a second engine, for hosts without relaxed-simd, the adapters, and what they are
+//! composed to. The core modules, for hosts without components, are built only when asked for.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
-use crate::process::{WORKSPACE, binary, cargo, root, run, target};
+use crate::debug_info;
+use crate::process::{WHOLE, WORKSPACE, binary, cargo, root, run, target};
 use crate::setup::{self, CORE, WASM};
 
 /// A build of the engine. Both give the same tokens.
@@ -47,10 +49,33 @@ const ADAPTERS: [&str; 9] = [
     "example-shout",
 ];
 
+/// What [`host`] composes, among others.
+const COMPOSED: [&str; 2] = ["gust.wasm", "gust-http.wasm"];
+
+fn composed(name: &str) -> PathBuf {
+    target().join("components").join(name)
+}
+
 /// Selects the adapters for a cargo call.
 pub(crate) fn adapter_packages() -> impl Iterator<Item = String> {
     let of = |name| ["--package".to_owned(), format!("gust-{name}")];
     ADAPTERS.into_iter().flat_map(of)
+}
+
+/// Sets up and builds what a story needs: one engine, and the host without middleware. Where everything has been built
+/// before, it is kept up to date instead, so that `target/release/gust` does not lose what it had.
+pub(crate) fn story() -> Result<()> {
+    let everything = COMPOSED.iter().all(|name| composed(name).is_file());
+    if everything {
+        return all();
+    }
+    setup::check()?;
+    let [relaxed, ..] = &FLAVORS;
+    engine(relaxed, "", relaxed.file)?;
+    run(&mut cargo(
+        &[&["build"], &WORKSPACE[..], &["--bin", "gust"]].concat(),
+    ))?;
+    debug_info::split(&binary("gust"))
 }
 
 /// Sets up and builds everything that is shipped.
@@ -99,7 +124,7 @@ pub(crate) fn core_modules() -> Result<()> {
             .env("CARGO_ENCODED_RUSTFLAGS", wasm_flags(flavor.features));
         run(&mut command)?;
         let built = target().join(CORE).join("engine/gust-command.wasm");
-        copy_if_changed(&built, &target().join("components").join(flavor.core))?;
+        copy_if_changed(&built, &composed(flavor.core))?;
     }
     Ok(())
 }
@@ -114,8 +139,9 @@ pub(crate) fn kernels() -> Result<PathBuf> {
 /// components together, and compiles the engine into the user's cache, so that the first run starts at once.
 pub(crate) fn host(more: &[&str]) -> Result<()> {
     let programs = ["--bin", "gust", "--bin", "compose"];
-    let selection = [&["build"], &WORKSPACE[..], &programs, more].concat();
+    let selection = [&["build"], &WORKSPACE[..], &WHOLE, &programs, more].concat();
     run(&mut cargo(&selection))?;
+    debug_info::split(&binary("gust"))?;
     run(Command::new(binary("compose")).stdout(Stdio::null()))?;
     let warm_up = Command::new(binary("gust"))
         .arg("inspect")
@@ -135,6 +161,21 @@ pub(crate) fn rustc() -> Command {
     let mut command = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
     command.current_dir(root());
     command
+}
+
+/// The folder of the compiler that cargo uses.
+pub(crate) fn sysroot() -> Result<String> {
+    let output = rustc()
+        .args(["--print", "sysroot"])
+        .output()
+        .context("cannot start rustc")?;
+    if !output.status.success() {
+        bail!(
+            "`rustc --print sysroot` failed: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 /// The flags of rustc for an engine with these target features, in the form of `CARGO_ENCODED_RUSTFLAGS`: it goes

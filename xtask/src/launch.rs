@@ -9,7 +9,13 @@ use crate::build::{self, FLAVORS};
 use crate::process::{WORKSPACE, binary, cargo, run, target};
 use crate::setup;
 
-/// Builds, then runs the command `gust`.
+/// Builds what a story needs, then runs `gust run`.
+pub(crate) fn story(args: Vec<OsString>) -> Result<ExitCode> {
+    build::story()?;
+    replace(Command::new(binary("gust")).arg("run").args(args))
+}
+
+/// Builds everything, then runs the command `gust`.
 pub(crate) fn gust(args: Vec<OsString>) -> Result<ExitCode> {
     build::all()?;
     replace(Command::new(binary("gust")).args(args))

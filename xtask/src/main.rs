@@ -5,6 +5,7 @@
 //! programs with. All of its own words go to stderr; stdout belongs to the program that is run.
 
 mod build;
+mod debug_info;
 mod launch;
 mod lint;
 mod process;
@@ -20,13 +21,13 @@ Builds, runs and tests gust.
 Usage: cargo xtask COMMAND [ARGS]
 
 Commands:
-  run [ARGS]      builds, then `gust run ARGS`: cargo xtask run \"Once upon a time\"
+  run [ARGS]      builds what a story needs, then `gust run ARGS`: cargo xtask run \"Once upon a time\"
   test            sets up, builds, runs every test: native, in WebAssembly, end to end
-  build           builds both engines, the adapters and the host: target/release/gust
+  build           builds everything: both engines, the adapters, the host: target/release/gust
   compose [ARGS]  puts engine and adapters together; see `cargo xtask compose --help`
   core            builds the program as a core module, for hosts without components
   hosts [ARGS]    runs the shipped model in every host and compares the tokens; see `cargo xtask hosts --help`
-  gust [ARGS]     builds, then `gust ARGS`: cargo xtask gust inspect
+  gust [ARGS]     builds everything, then `gust ARGS`: cargo xtask gust inspect
   lint            formatting, clippy (native and WebAssembly) and documentation, warnings as errors
   setup           adds the Rust target wasm32-wasip2 if it is missing, looks for a C compiler
   bench [ARGS]    measures gust and its peers; with --kernels, the kernels alone; see `cargo xtask bench --help`
@@ -36,7 +37,8 @@ Commands:
   help            prints this
 
 Built are:
-  target/release/gust                      the command, with the engine inside
+  target/release/gust                      the command, with the engine inside; after `run` alone, without middleware
+  target/release/gust.debug                its debug information, for profilers
   target/engine/gust-engine.wasm           the engine, for hosts with relaxed-simd
   target/engine/gust-engine-baseline.wasm  the engine, for hosts with simd128 only
   target/adapters/*.wasm                   what can be put around, under and above an engine
@@ -67,7 +69,7 @@ fn main() -> ExitCode {
         };
     }
     let result = match command.to_str() {
-        Some("run") => launch::gust([vec!["run".into()], args].concat()),
+        Some("run") => launch::story(args),
         Some("gust") => launch::gust(args),
         Some("synth") => launch::synth(args),
         Some("bench") => launch::bench(args),

@@ -2,15 +2,18 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-/// Selects all packages for a native cargo call; a call that wants fewer targets says so behind it.
+/// Selects all packages for a native cargo call; a call that wants fewer targets adds which.
 ///
 /// Cargo unites the features of what is selected. Were it one package here and another there, Wasmtime would be
 /// compiled again for each set of features.
 pub(crate) const WORKSPACE: [&str; 4] = ["--release", "--workspace", "--features", "xtask/tools"];
+
+/// What [`WORKSPACE`] leaves out, because a first story does not need it: the host's middleware.
+pub(crate) const WHOLE: [&str; 2] = ["--features", "gust/middleware"];
 
 /// The workspace's root.
 pub(crate) fn root() -> &'static Path {
@@ -58,9 +61,15 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 
 /// Does `work` under a headline, and says how long it took.
 pub(crate) fn step<T>(title: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    Ok(timed(title, work)?.0)
+}
+
+/// [`step`] that gives the time as well.
+pub(crate) fn timed<T>(title: &str, work: impl FnOnce() -> Result<T>) -> Result<(T, Duration)> {
     eprintln!("\n== {title}");
     let start = Instant::now();
     let result = work();
-    eprintln!("== {title}: {:.1} s", start.elapsed().as_secs_f64());
-    result
+    let time = start.elapsed();
+    eprintln!("== {title}: {:.1} s", time.as_secs_f64());
+    Ok((result?, time))
 }

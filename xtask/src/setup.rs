@@ -4,7 +4,9 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
+
+use crate::build::sysroot;
 
 /// The target that the engine is built for.
 pub(crate) const WASM: &str = "wasm32-wasip2";
@@ -72,19 +74,4 @@ fn has_target(target: &str) -> Result<bool> {
         .join(target)
         .join("lib");
     Ok(libraries.is_dir())
-}
-
-/// The folder of the compiler that cargo uses.
-fn sysroot() -> Result<String> {
-    let output = super::build::rustc()
-        .args(["--print", "sysroot"])
-        .output()
-        .context("cannot start rustc")?;
-    if !output.status.success() {
-        bail!(
-            "`rustc --print sysroot` failed: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }

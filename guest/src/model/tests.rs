@@ -1,4 +1,4 @@
-//! Tests the forward pass against the float64 reference in `../shared/data/models/ref`, and against itself in a group.
+//! Tests the forward pass against the float64 reference in `tests/data/models/ref`, and against itself in a group.
 
 use std::rc::Rc;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::gguf::Gguf;
-use crate::test_data::shared;
+use crate::test_data::data;
 use crate::test_model::{self, Shape};
 
 fn load(file: &Vec<u8>, group: Rc<dyn Group>) -> Transformer {
@@ -61,11 +61,8 @@ fn mean_nll(logits: &[Vec<f32>], tokens: &[u32]) -> f64 {
 
 #[test]
 fn stories260k_in_f32_matches_the_reference() {
-    let Some(file) = shared("models/stories260K-f32.gguf") else {
-        return;
-    };
-    let reference: Value =
-        serde_json::from_slice(&shared("models/ref/stories260K.json").unwrap()).unwrap();
+    let file = data("models/stories260K-f32.gguf");
+    let reference: Value = serde_json::from_slice(&data("models/ref/stories260K.json")).unwrap();
     let mut model = load(&file, Rc::new(Solo));
     for case in reference["cases"].as_array().unwrap() {
         let prompt = tokens(&case["prompt_tokens"]);
@@ -88,10 +85,8 @@ fn stories260k_in_f32_matches_the_reference() {
 #[test]
 fn stories260k_in_fewer_bits_is_as_close_as_llama_cpp() {
     for name in ["f16", "q8_0", "q4_0"] {
-        let Some(file) = shared(&format!("models/stories260K-{name}.gguf")) else {
-            return;
-        };
-        let reference = shared(&format!("models/ref/stories260K-{name}.json")).unwrap();
+        let file = data(&format!("models/stories260K-{name}.gguf"));
+        let reference = data(&format!("models/ref/stories260K-{name}.json"));
         let reference: Value = serde_json::from_slice(&reference).unwrap();
         let mut model = load(&file, Rc::new(Solo));
         let (mut worst, mut allowed) = (0f64, 0f64);

@@ -1,4 +1,4 @@
-//! Tests dequantisation against ggml (`../shared/data/quant`) and gguf-py (`testdata`, written by `generate.py`).
+//! Tests dequantisation against ggml (`tests/data/quant`) and gguf-py (`testdata`, written by `generate.py`).
 
 use super::*;
 
@@ -43,12 +43,8 @@ fn equals_ggml() {
         TensorType::Q6_K,
     ] {
         let name = ty.name();
-        let Some(bytes) = crate::test_data::shared(&format!("quant/{name}.bin")) else {
-            return;
-        };
-        let Some(expected) = crate::test_data::shared(&format!("quant/{name}.expected.f32")) else {
-            return;
-        };
+        let bytes = crate::test_data::data(&format!("quant/{name}.bin"));
+        let expected = crate::test_data::data(&format!("quant/{name}.expected.f32"));
         assert_matches(ty, &bytes, &expected);
     }
 }

@@ -1,10 +1,10 @@
-//! Tests the chain against llama.cpp's own cases (`../shared/data/sampler`), and what must hold for any logits.
+//! Tests the chain against llama.cpp's own cases (`tests/data/sampler`), and what must hold for any logits.
 
 use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
-use crate::test_data::shared;
+use crate::test_data::data;
 
 fn numbers(value: &Value) -> Vec<f32> {
     value
@@ -17,9 +17,7 @@ fn numbers(value: &Value) -> Vec<f32> {
 
 #[test]
 fn equals_llama_cpp() {
-    let Some(file) = shared("sampler/llamacpp_cases.json") else {
-        return;
-    };
+    let file = data("sampler/llamacpp_cases.json");
     let file: Value = serde_json::from_slice(&file).unwrap();
     let mut checked = 0;
     for case in file["cases"].as_array().unwrap() {

@@ -137,6 +137,7 @@ impl Failure {
                 | gust::Error::InvalidModel(_)
                 | gust::Error::Unsupported(_)
                 | gust::Error::Component(_)
+                | gust::Error::NoMiddleware(_)
                 | gust::Error::FileChanged => MODEL,
                 gust::Error::OutOfMemory { .. }
                 | gust::Error::PromptTooLong { .. }

@@ -21,6 +21,7 @@ mod run;
 mod signals;
 mod tokenize;
 mod units;
+mod version;
 
 use std::process::ExitCode;
 
@@ -30,10 +31,21 @@ use failure::Failure;
 
 /// Run language models in a WebAssembly sandbox.
 #[derive(Debug, Parser)]
-#[command(name = "gust", version, about, long_about = LONG_ABOUT, after_help = AFTER_HELP, after_long_help = AFTER_LONG_HELP)]
+#[command(name = "gust", version, disable_version_flag = true, about, long_about = LONG_ABOUT, after_help = AFTER_HELP, after_long_help = AFTER_LONG_HELP)]
+#[command(
+    arg_required_else_help = true,
+    subcommand_negates_reqs = true,
+    args_conflicts_with_subcommands = true
+)]
 struct Cli {
+    /// Print the version; with --verbose, also what this build is made of
+    #[arg(short = 'V', long, required = true)]
+    version: bool,
+    /// With --version: the engine and its hash, Wasmtime's version, and what is built in
+    #[arg(long, requires = "version")]
+    verbose: bool,
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -85,7 +97,11 @@ Environment:
 pub(super) fn main() -> ExitCode {
     let cli = Cli::parse();
     signals::install();
-    match dispatch(&cli.command) {
+    let done = match &cli.command {
+        Some(command) => dispatch(command),
+        None => version::version(cli.verbose),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }

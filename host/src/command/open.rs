@@ -8,6 +8,7 @@ use gust::{Engine, Limits, LoadOptions, Mapping, Model, Scope};
 
 use super::args::ModelArgs;
 use super::failure::Failure;
+use super::output::note;
 use super::progress::Progress;
 
 /// A loaded model, and how long loading took.
@@ -40,6 +41,7 @@ pub(super) fn open_with_draft(
     }
     if args.profile {
         builder = builder.perf_map();
+        missing_symbols();
     }
     for middleware in &args.with {
         builder = builder.with(middleware.clone());
@@ -101,3 +103,33 @@ fn variables(args: &ModelArgs) -> Result<Vec<(String, String)>, Failure> {
     }
     Ok(variables)
 }
+
+/// Prints a note if perf will not find the names of gust's own functions. Those of the engine come from the perf map.
+#[cfg(target_os = "linux")]
+fn missing_symbols() {
+    let Ok(program) = std::env::current_exe() else {
+        return;
+    };
+    let mut debug = program.clone();
+    debug.as_mut_os_string().push(".debug");
+    if is_stripped(&program) && !debug.is_file() {
+        note(&format!(
+            "note: {} is missing, so perf will show addresses instead of the names of gust's own functions\n\
+             hint: `cargo xtask build` writes it next to the program",
+            debug.display()
+        ));
+    }
+}
+
+/// Whether the program refers to a file that has its symbols, as `cargo xtask build` makes it do. A build by cargo alone
+/// contains its symbols.
+#[cfg(target_os = "linux")]
+fn is_stripped(program: &std::path::Path) -> bool {
+    // The names of an ELF file's sections are at its end.
+    let bytes = std::fs::read(program).unwrap_or_default();
+    let end = &bytes[bytes.len().saturating_sub(8192)..];
+    end.windows(14).any(|name| name == b".gnu_debuglink")
+}
+
+#[cfg(not(target_os = "linux"))]
+fn missing_symbols() {}

@@ -1,7 +1,7 @@
 //! Published templates, with Jinja2's output as the expected value.
 
 use super::super::*;
-use crate::test_data::shared;
+use crate::test_data::data;
 
 fn get(value: &Value, key: &str) -> Value {
     value.get_attr(key).expect("a map")
@@ -14,9 +14,8 @@ fn text(value: &Value, key: &str) -> String {
         .to_string()
 }
 
-fn file(name: &str) -> Option<Value> {
-    let bytes = shared(&format!("templates/{name}"))?;
-    Some(serde_json::from_slice(&bytes).expect("JSON"))
+fn file(name: &str) -> Value {
+    serde_json::from_slice(&data(&format!("templates/{name}"))).expect("JSON")
 }
 
 fn items(value: &Value) -> Vec<Value> {
@@ -25,9 +24,7 @@ fn items(value: &Value) -> Vec<Value> {
 
 #[test]
 fn the_cases_of_llama_cpp_give_what_jinja2_gives() {
-    let Some(file) = file("chat_template_cases.json") else {
-        return;
-    };
+    let file = file("chat_template_cases.json");
     let messages = |list: Value| {
         let message = |item: Value| Message {
             role: text(&item, "role"),
@@ -67,9 +64,7 @@ fn the_cases_of_llama_cpp_give_what_jinja2_gives() {
 
 #[test]
 fn the_cases_of_hugging_face_give_what_jinja2_gives() {
-    let Some(file) = file("hfjs_e2e_cases.json") else {
-        return;
-    };
+    let file = file("hfjs_e2e_cases.json");
     let mut failed = Vec::new();
     let cases = items(&file);
     assert!(cases.len() > 20);
@@ -208,9 +203,7 @@ fn hugging_face_s_generation_blocks_are_read_over() {
 /// A long conversation is not an attack.
 #[test]
 fn a_conversation_of_a_thousand_turns_is_within_the_limits() {
-    let Some(file) = file("hfjs_e2e_cases.json") else {
-        return;
-    };
+    let file = file("hfjs_e2e_cases.json");
     let messages: Vec<Message> = (0..1_000)
         .map(|i| Message {
             role: ["user", "assistant"][i % 2].into(),

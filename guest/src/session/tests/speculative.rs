@@ -265,9 +265,7 @@ fn a_draft_model_has_the_same_vocabulary() {
 
 #[test]
 fn a_draft_model_of_another_size_is_refused() {
-    let Some(file) = crate::test_data::shared("models/stories260K-q8_0.gguf") else {
-        return;
-    };
+    let file = crate::test_data::data("models/stories260K-q8_0.gguf");
     let other = Model::load(&file, Scope::Full, Mapping::Copy, Rc::new(Solo)).unwrap();
     let error = session().set_draft_model(Rc::new(other)).unwrap_err();
     let Error::InvalidArgument(what) = error else {

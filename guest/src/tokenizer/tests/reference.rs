@@ -5,19 +5,21 @@ use proptest::strategy::ValueTree;
 
 use super::super::*;
 use crate::gguf::{Gguf, Metadata};
-use crate::test_data::shared;
+use crate::test_data::{data, shared};
 
 pub(super) fn metadata(path: &str) -> Option<Metadata> {
     let bytes = shared(path)?;
     Some(Gguf::read(&bytes).expect("a sound file").metadata)
 }
 
-fn tokenizer(path: &str) -> Option<Tokenizer> {
-    Some(Tokenizer::from_metadata(&metadata(path)?).expect("a tokenizer"))
+fn vocabulary(name: &str) -> Option<Tokenizer> {
+    let metadata = metadata(&format!("vocab/ggml-vocab-{name}.gguf"))?;
+    Some(Tokenizer::from_metadata(&metadata).expect("a tokenizer"))
 }
 
-fn vocabulary(name: &str) -> Option<Tokenizer> {
-    tokenizer(&format!("vocab/ggml-vocab-{name}.gguf"))
+fn stories() -> Tokenizer {
+    let model = Gguf::read(&data("models/stories260K-f32.gguf")).expect("a sound file");
+    Tokenizer::from_metadata(&model.metadata).expect("a tokenizer")
 }
 
 const PLAIN: EncodeOptions = EncodeOptions {
@@ -62,10 +64,8 @@ fn all_texts_of_llama_cpp_give_its_tokens() {
 
 #[test]
 fn the_model_of_stories_gets_its_prompts() {
-    let Some(tokenizer) = tokenizer("models/stories260K-f32.gguf") else {
-        return;
-    };
-    let reference = shared("models/ref/stories260K.json").expect("the reference");
+    let tokenizer = stories();
+    let reference = data("models/ref/stories260K.json");
     let reference: serde_json::Value = serde_json::from_slice(&reference).expect("JSON");
     let ids = |value: &serde_json::Value| -> Vec<u32> {
         let ids = value.as_array().expect("a list").iter();
@@ -206,9 +206,7 @@ fn markers_of_phi_3_swallow_white_space() {
 
 #[test]
 fn a_token_outside_the_vocabulary_is_an_error() {
-    let Some(tokenizer) = tokenizer("models/stories260K-f32.gguf") else {
-        return;
-    };
+    let tokenizer = stories();
     assert_eq!(tokenizer.vocab_size(), 512);
     assert_eq!(tokenizer.token_bytes(512), None);
     assert_eq!(tokenizer.name(u32::MAX), None);

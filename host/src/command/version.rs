@@ -1,0 +1,28 @@
+//! `gust --version`, and with `--verbose` what this build is made of.
+
+use gust::BuildInfo;
+
+use super::failure::Failure;
+use super::output::{Output, table};
+
+pub(super) fn version(verbose: bool) -> Result<(), Failure> {
+    let build = BuildInfo::current();
+    let mut output = Output::new();
+    output.line(&format!("gust {}", build.version))?;
+    if verbose {
+        let middleware = match build.middleware {
+            [] => "none".to_owned(),
+            names => names.join(", "),
+        };
+        let rows = [
+            ("engine", format!("{} bytes", build.engine_bytes)),
+            ("engine sha256", build.engine_sha256),
+            ("wasmtime", build.wasmtime.to_owned()),
+            ("middleware", middleware),
+            ("target", build.target.to_owned()),
+        ];
+        let rows = rows.map(|(name, value)| vec![name.to_owned(), value]);
+        output.text(&table(&rows))?;
+    }
+    output.flush()
+}
