@@ -7,6 +7,6 @@
 wasmtime::component::bindgen!({
     path: "../wit",
     world: "llm",
-    with: { "gust:llm/weights.blob": crate::weights::Blob },
+    with: { "gust:llm/weights.blob": crate::blob::Blob },
     imports: { default: trappable },
 });

@@ -1,21 +1,15 @@
-//! The `collective` import: the group of instances that compute one model, each on its own thread.
+//! Behind the `collective` import: the group of instances that compute one model, each on its own thread.
 //!
 //! [`Group::all_gather`] is a barrier. A member that arrives spins for a moment, because the others usually arrive
 //! within that time, and then sleeps. It cannot hang: a member that ends a call, well or not, [leaves](Group::leave),
 //! and a member that waits for one that has left is told to leave too. Whether a call is cancelled is decided by the
 //! parts of a gather, so that all members are told at the same gather and are in the same state afterwards.
-//!
-//! An instance also passes through here while it computes, so that an overdue call can be ended (see
-//! [`deadline`](crate::deadline)).
 
 use std::hint::spin_loop;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
-
-use crate::bindings::gust::llm::collective::{CollectiveError, Host};
-use crate::state::State;
 
 /// How long a waiting member stays awake: longer than members with the same work are usually apart, and longer than a
 /// caller takes between two tokens. A sleeping thread takes about half as long to wake.
@@ -227,50 +221,5 @@ pub(crate) struct Member {
     pub(crate) rank: usize,
 }
 
-impl Host for State {
-    fn rank(&mut self) -> wasmtime::Result<u32> {
-        Ok(self.member.rank as u32)
-    }
-
-    fn size(&mut self) -> wasmtime::Result<u32> {
-        Ok(self.member.group.size() as u32)
-    }
-
-    fn all_gather(&mut self, part: Vec<u8>) -> wasmtime::Result<Result<Vec<u8>, CollectiveError>> {
-        self.in_time()?;
-        let cancelled = self.is_cancelled();
-        let Member { group, rank } = &self.member;
-        Ok(group
-            .all_gather(*rank, part, cancelled)
-            .map_err(|leave| self.leave(leave)))
-    }
-
-    fn checkpoint(&mut self) -> wasmtime::Result<Result<(), CollectiveError>> {
-        self.in_time()?;
-        // Several members might see it in different places, so they are told at a gather.
-        if self.member.group.size() == 1 && self.is_cancelled() {
-            return Ok(Err(self.leave(Leave::Cancelled)));
-        }
-        Ok(Ok(()))
-    }
-}
-
-impl State {
-    fn is_cancelled(&self) -> bool {
-        self.cancel
-            .as_ref()
-            .is_some_and(|cancel| cancel.is_cancelled())
-    }
-
-    fn leave(&mut self, leave: Leave) -> CollectiveError {
-        CollectiveError::Aborted(match leave {
-            Leave::Cancelled => {
-                self.was_cancelled = true;
-                "cancelled".to_owned()
-            }
-            Leave::Aborted(reason) => reason,
-        })
-    }
-}
 #[cfg(test)]
 mod tests;

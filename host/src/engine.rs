@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::{fmt, fs};
 
+use crate::blob::Blob;
 use crate::ensemble::Ensemble;
-use crate::middleware::{self, Middleware, Surroundings};
+use crate::middleware::{self, Middleware};
 use crate::program::{Interruption, Profiling, Program};
-use crate::weights::Blob;
+use crate::state::Surroundings;
 use crate::{Error, LoadOptions, Model, Packed, Scope, Source, cache, threads};
 
 /// The engine that is built with this library.

@@ -15,11 +15,13 @@ use wasmtime::Store;
 use wasmtime::component::ResourceAny;
 
 use crate::bindings::exports::gust::llm::engine::{self as wit, Guest};
+use crate::blob::Blob;
 use crate::collective::{Group, Member};
+use crate::exports::Exports;
 use crate::instance::Instance;
 use crate::program::Program;
+use crate::progress::LoadProgress;
 use crate::state::{MemoryBudget, State};
-use crate::weights::{Blob, LoadProgress};
 use crate::{CancelHandle, Error, LoadOptions};
 use worker::{Others, Outcome, Worker};
 
@@ -94,13 +96,13 @@ impl Ensemble {
     pub(crate) fn ask<T>(
         &self,
         of: &Handle,
-        call: impl FnOnce(&Guest, &mut Store<State>, ResourceAny) -> Answer<T>,
+        call: impl FnOnce(&Exports, &mut Store<State>, ResourceAny) -> Answer<T>,
     ) -> Result<T, Error> {
         let mut stage = self.enter()?;
         stage.group.begin(1);
         let answer = stage
             .lead
-            .call(None, |engine, store| call(engine, store, of.0[0]));
+            .call(None, |exports, store| call(exports, store, of.0[0]));
         answer.unwrap_or_else(|reason| Err(stage.end(reason)))
     }
 
@@ -262,7 +264,7 @@ impl Stage {
         } = self;
         group.begin(1 + workers.len());
         if workers.is_empty() {
-            return vec![lead.call(cancel, |engine, store| call(0, engine, store))];
+            return vec![lead.call(cancel, |exports, store| call(0, exports.engine(), store))];
         }
         let call = Arc::new(call);
         let mut others = Others::new(group);
@@ -272,7 +274,7 @@ impl Stage {
                 call(rank, engine, store)
             });
         }
-        let outcome = lead.call(cancel, |engine, store| call(0, engine, store));
+        let outcome = lead.call(cancel, |exports, store| call(0, exports.engine(), store));
         others.join(outcome)
     }
 

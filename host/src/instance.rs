@@ -8,12 +8,14 @@ use std::time::Instant;
 
 use wasmtime::{Store, Trap};
 
-use crate::bindings::Llm;
-use crate::bindings::exports::gust::llm::engine::{self as wit, Guest};
+use crate::bindings::exports::gust::llm::engine as wit;
+use crate::blob::Blob;
+use crate::collective::{Group, Member};
+use crate::exports::Exports;
 use crate::program::Program;
-use crate::state::State;
-use crate::trace::Trace;
-use crate::{CancelHandle, Error, Limits, deadline, memory, packing};
+use crate::progress::LoadProgress;
+use crate::state::{MemoryBudget, State};
+use crate::{CancelHandle, Error, Limits, deadline, memory};
 
 /// What Rust writes after a panic's message, and what is not possible in here.
 const BACKTRACE_NOTE: &str =
@@ -23,7 +25,7 @@ const BACKTRACE_NOTE: &str =
 pub(crate) struct Instance {
     // Before the program, so that it is dropped first.
     store: Store<State>,
-    exports: Llm,
+    exports: Exports,
     program: Arc<Program>,
     limits: Limits,
 }
@@ -46,9 +48,7 @@ impl Instance {
             })
         });
         let instance = instance?;
-        store.data_mut().trace = Trace::of(&mut store, &instance);
-        store.data_mut().packing = packing::Functions::of(&mut store, &instance);
-        let exports = program.exports.load(&mut store, &instance);
+        let exports = Exports::of(&mut store, &instance, &program.exports);
         let exports = exports.map_err(|error| Error::Component(format!("{error:#}")))?;
         store.data_mut().regions = regions;
         Ok(Instance {
@@ -59,12 +59,24 @@ impl Instance {
         })
     }
 
+    /// Makes an instance that computes alone and has no limits.
+    pub(crate) fn alone(program: &Arc<Program>, model: Blob) -> Result<Instance, Error> {
+        let member = Member {
+            group: Group::new(1),
+            rank: 0,
+        };
+        let memory = MemoryBudget::new(None, 1);
+        let progress = LoadProgress::new(None).of(0);
+        let state = State::new(model, None, progress, memory, member, &program.surroundings);
+        Instance::new(program.clone(), state, Limits::default())
+    }
+
     /// Calls the engine; the call can be cancelled. The inner result is the engine's answer or error; the outer error
     /// is why the instance ended.
     pub(crate) fn call<T>(
         &mut self,
         cancel: Option<&CancelHandle>,
-        call: impl FnOnce(&Guest, &mut Store<State>) -> wasmtime::Result<Result<T, wit::Error>>,
+        call: impl FnOnce(&Exports, &mut Store<State>) -> wasmtime::Result<Result<T, wit::Error>>,
     ) -> Result<Result<T, Error>, Error> {
         let Instance {
             store,
@@ -75,9 +87,7 @@ impl Instance {
         let state = store.data_mut();
         state.cancel = cancel.cloned();
         state.was_cancelled = false;
-        let answer = run(store, program, *limits, |store| {
-            call(exports.gust_llm_engine(), store)
-        })?;
+        let answer = run(store, program, *limits, |store| call(exports, store))?;
         Ok(answer.map_err(|error| match error {
             wit::Error::OutOfMemory(shortage) => memory_breach(store.data(), *limits)
                 .unwrap_or_else(|| wit::Error::OutOfMemory(shortage).into()),

@@ -34,6 +34,7 @@
 //! faults on.
 
 mod bindings;
+mod blob;
 mod build_info;
 mod cache;
 mod cancel;
@@ -44,8 +45,11 @@ mod engine;
 mod ensemble;
 mod error;
 mod event;
+mod exports;
+mod imports;
 mod info;
 mod instance;
+mod last_words;
 #[cfg_attr(not(target_os = "linux"), path = "memory_copied.rs")]
 mod memory;
 mod middleware;
@@ -53,14 +57,12 @@ mod model;
 mod options;
 mod packing;
 mod program;
+mod progress;
 mod session;
 mod source;
 mod state;
 mod threads;
-mod trace;
 mod utf8;
-mod wasi;
-mod weights;
 
 pub use build_info::BuildInfo;
 pub use cancel::CancelHandle;

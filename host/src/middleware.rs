@@ -95,12 +95,3 @@ fn wrap(inner: Cow<'static, [u8]>, middleware: &Middleware) -> Result<Cow<'stati
 fn wrap(_: Cow<'static, [u8]>, middleware: &Middleware) -> Result<Cow<'static, [u8]>, Error> {
     Err(Error::NoMiddleware(middleware.name().into_owned()))
 }
-
-/// What a component has around it besides the model: nothing for an engine alone.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Surroundings {
-    /// Environment variables.
-    pub(crate) variables: Vec<(String, String)>,
-    /// Whether what it writes to stderr is passed on, and it may wait.
-    pub(crate) for_middleware: bool,
-}

@@ -8,11 +8,12 @@ use wasmtime::component::ResourceAny;
 
 use crate::bindings::exports::gust::llm::engine as wit;
 use crate::ensemble::{Answer, Ensemble, Handle};
+use crate::exports::Trace;
+use crate::imports::weights;
 use crate::state::State;
-use crate::trace::Trace;
 use crate::{
     ChatMessage, ChatOptions, Error, LoadOptions, MetadataEntry, ModelInfo, OperatorTime, Session,
-    SessionOptions, SpecialTokens, TensorEntry, TokenizeOptions, weights,
+    SessionOptions, SpecialTokens, TensorEntry, TokenizeOptions,
 };
 
 /// A loaded model, in its own instances of the engine. Clones share the same model; sessions keep it alive.
@@ -194,8 +195,8 @@ impl Model {
         let Shared {
             ensemble, handle, ..
         } = &*self.0;
-        let answer = ensemble.ask(handle, |_, store, _| {
-            let trace = store.data().trace;
+        let answer = ensemble.ask(handle, |exports, store, _| {
+            let trace = exports.trace;
             trace.map(|trace| call(trace, store)).transpose().map(Ok)
         })?;
         answer.ok_or_else(|| {
@@ -220,8 +221,8 @@ impl Model {
         let Shared {
             ensemble, handle, ..
         } = &*self.0;
-        ensemble.ask(handle, |engine, store, model| {
-            call(engine.model(), store, model)
+        ensemble.ask(handle, |exports, store, model| {
+            call(exports.engine().model(), store, model)
         })
     }
 }

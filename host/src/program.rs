@@ -4,14 +4,13 @@ use std::path::Path;
 #[cfg(target_os = "linux")]
 use std::sync::Arc;
 
-use wasmtime::component::{HasSelf, InstancePre, Linker};
+use wasmtime::component::InstancePre;
 use wasmtime::{Config, OptLevel, ProfilingStrategy};
 
-use crate::bindings::{LlmIndices, gust::llm};
+use crate::bindings::LlmIndices;
 use crate::deadline::Ticker;
-use crate::middleware::Surroundings;
-use crate::state::State;
-use crate::{Error, cache, wasi, weights};
+use crate::state::{State, Surroundings};
+use crate::{Error, cache, imports};
 
 /// A component that instances can be made of.
 pub(crate) struct Program {
@@ -63,8 +62,8 @@ impl Program {
         let is_collective = component_type
             .imports(&engine)
             .any(|(name, _)| name.starts_with("gust:llm/collective@"));
-        let component =
-            link(&engine, surroundings).and_then(|linker| linker.instantiate_pre(&compiled));
+        let component = imports::linker(&engine, surroundings)
+            .and_then(|linker| linker.instantiate_pre(&compiled));
         let component = component.map_err(unusable)?;
         let exports = LlmIndices::new(&component).map_err(unusable)?;
         let ticker = match interruption {
@@ -115,14 +114,4 @@ fn config(interruption: Interruption, profiling: Profiling) -> Config {
         // Wasmtime's copy-on-write initialisation needs Wasmtime's own memories.
         .memory_init_cow(false);
     config
-}
-
-/// What a component may import.
-fn link(engine: &wasmtime::Engine, surroundings: &Surroundings) -> wasmtime::Result<Linker<State>> {
-    let mut linker = Linker::new(engine);
-    wasi::add_to_linker(&mut linker, surroundings)?;
-    llm::weights::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
-    weights::add_open(&mut linker)?;
-    llm::collective::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
-    Ok(linker)
 }

@@ -9,13 +9,11 @@ use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::CancelHandle;
+use crate::blob::Blob;
 use crate::collective::Member;
+use crate::last_words::LastWords;
 use crate::memory::Region;
-use crate::middleware::Surroundings;
-use crate::packing;
-use crate::trace::Trace;
-use crate::wasi::{self, LastWords};
-use crate::weights::{Blob, LoadProgress};
+use crate::progress::LoadProgress;
 
 /// Bytes that 32-bit addresses reach: the limit of a memory if none is set.
 const ADDRESSABLE: u64 = 1 << 32;
@@ -37,10 +35,6 @@ pub(crate) struct State {
     pub(crate) regions: Vec<Weak<Region>>,
     /// The one of them whose owner is opening a blob.
     pub(crate) opener: Weak<Region>,
-    /// The engine's functions for tracing, if it has them.
-    pub(crate) trace: Option<Trace>,
-    /// The engine's functions for packing, if it has them.
-    pub(crate) packing: Option<packing::Functions>,
     /// The memory that it may use, and has asked for.
     pub(crate) memory: MemoryBudget,
     /// Its place among the instances that compute together.
@@ -53,6 +47,7 @@ pub(crate) struct State {
     pub(crate) was_cancelled: bool,
     /// Standard error of the component.
     pub(crate) last_words: LastWords,
+    /// A separate WASI context for this instance.
     wasi: WasiCtx,
 }
 
@@ -67,6 +62,10 @@ impl State {
     ) -> Self {
         // The members of a group write the same output; only one of them is passed on.
         let last_words = LastWords::new(surroundings.for_middleware && member.rank == 0);
+        let wasi = WasiCtx::builder()
+            .stderr(last_words.clone())
+            .envs(&surroundings.variables)
+            .build();
         State {
             table: ResourceTable::new(),
             model,
@@ -74,14 +73,12 @@ impl State {
             progress,
             regions: Vec::new(),
             opener: Weak::new(),
-            trace: None,
-            packing: None,
             memory,
             member,
             deadline: None,
             cancel: None,
             was_cancelled: false,
-            wasi: wasi::context(&last_words, surroundings),
+            wasi,
             last_words,
         }
     }
@@ -91,6 +88,15 @@ impl State {
         let mut regions = self.regions.iter().filter_map(Weak::upgrade);
         regions.any(|region| region.file_was_cut())
     }
+}
+
+/// What a component has around it besides the model: nothing for an engine alone.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Surroundings {
+    /// Environment variables.
+    pub(crate) variables: Vec<(String, String)>,
+    /// Whether what it writes to stderr is passed on, and it may wait.
+    pub(crate) for_middleware: bool,
 }
 
 impl WasiView for State {

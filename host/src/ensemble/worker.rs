@@ -11,6 +11,7 @@ use wasmtime::Store;
 use super::Answer;
 use crate::bindings::exports::gust::llm::engine::Guest;
 use crate::collective::{Group, stay_awake};
+use crate::exports::Exports;
 use crate::instance::Instance;
 use crate::state::State;
 use crate::{CancelHandle, Error};
@@ -93,6 +94,8 @@ impl<'a, T: Send + 'static> Others<'a, T> {
         let (rank, cancel) = (worker.rank, cancel.cloned());
         let (group, sender) = (self.group.clone(), self.sender.clone());
         let job = move |instance: &mut Instance| {
+            let call =
+                move |exports: &Exports, store: &mut Store<State>| call(exports.engine(), store);
             let outcome = catch_unwind(AssertUnwindSafe(|| instance.call(cancel.as_ref(), call)));
             let outcome = outcome.unwrap_or_else(|_| Err(Error::Trap("the host panicked".into())));
             leave(&group, rank, &outcome);

@@ -27,7 +27,7 @@ struct Lap {
 }
 
 impl Trace {
-    pub(crate) fn of(store: &mut Store<State>, instance: &Instance) -> Option<Trace> {
+    pub(super) fn of(store: &mut Store<State>, instance: &Instance) -> Option<Trace> {
         let interface = instance.get_export_index(&mut *store, None, INTERFACE)?;
         let mut function = |name| instance.get_export_index(&mut *store, Some(&interface), name);
         let (start, stop) = (function("start")?, function("stop")?);

@@ -1,0 +1,42 @@
+//! What an instance exports: the engine's functions, and those of the optional interfaces.
+
+mod packing;
+mod trace;
+
+use wasmtime::Store;
+use wasmtime::component::Instance;
+
+use crate::bindings::exports::gust::llm::engine::Guest;
+use crate::bindings::{Llm, LlmIndices};
+use crate::state::State;
+pub(crate) use packing::Packing;
+pub(crate) use trace::Trace;
+
+/// The exports of one instance.
+pub(crate) struct Exports {
+    llm: Llm,
+    /// The engine's functions for tracing, if it has them.
+    pub(crate) trace: Option<Trace>,
+    /// The engine's functions for packing, if it has them.
+    pub(crate) packing: Option<Packing>,
+}
+
+impl Exports {
+    /// Finds the exports of `instance`. `indices` says where they are.
+    pub(crate) fn of(
+        store: &mut Store<State>,
+        instance: &Instance,
+        indices: &LlmIndices,
+    ) -> wasmtime::Result<Exports> {
+        Ok(Exports {
+            trace: Trace::of(store, instance),
+            packing: Packing::of(store, instance),
+            llm: indices.load(store, instance)?,
+        })
+    }
+
+    /// The functions of `gust:llm/engine`.
+    pub(crate) fn engine(&self) -> &Guest {
+        self.llm.gust_llm_engine()
+    }
+}

@@ -1,0 +1,54 @@
+//! The `collective` import: a member's way to the others of its group.
+//!
+//! An instance also passes through here while it computes, so that an overdue call can be ended (see
+//! [`deadline`](crate::deadline)).
+
+use crate::bindings::gust::llm::collective::{CollectiveError, Host};
+use crate::collective::{Leave, Member};
+use crate::state::State;
+
+impl Host for State {
+    fn rank(&mut self) -> wasmtime::Result<u32> {
+        Ok(self.member.rank as u32)
+    }
+
+    fn size(&mut self) -> wasmtime::Result<u32> {
+        Ok(self.member.group.size() as u32)
+    }
+
+    fn all_gather(&mut self, part: Vec<u8>) -> wasmtime::Result<Result<Vec<u8>, CollectiveError>> {
+        self.in_time()?;
+        let cancelled = self.is_cancelled();
+        let Member { group, rank } = &self.member;
+        Ok(group
+            .all_gather(*rank, part, cancelled)
+            .map_err(|leave| self.leave(leave)))
+    }
+
+    fn checkpoint(&mut self) -> wasmtime::Result<Result<(), CollectiveError>> {
+        self.in_time()?;
+        // Several members might see it in different places, so they are told at a gather.
+        if self.member.group.size() == 1 && self.is_cancelled() {
+            return Ok(Err(self.leave(Leave::Cancelled)));
+        }
+        Ok(Ok(()))
+    }
+}
+
+impl State {
+    fn is_cancelled(&self) -> bool {
+        self.cancel
+            .as_ref()
+            .is_some_and(|cancel| cancel.is_cancelled())
+    }
+
+    fn leave(&mut self, leave: Leave) -> CollectiveError {
+        CollectiveError::Aborted(match leave {
+            Leave::Cancelled => {
+                self.was_cancelled = true;
+                "cancelled".to_owned()
+            }
+            Leave::Aborted(reason) => reason,
+        })
+    }
+}

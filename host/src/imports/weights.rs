@@ -1,0 +1,113 @@
+//! The `weights` import: gives the engine the bytes of the models that its instance was made for.
+//!
+//! The engine is told the name [`NAME`], and [`DRAFT`] if there is a draft model, whatever the files are called, and
+//! nothing else has a name. Every range is checked before it is used: the engine is not trusted.
+
+use std::sync::Weak;
+
+use wasmtime::StoreContextMut;
+use wasmtime::component::{Linker, Resource, WasmStr};
+
+use crate::bindings::gust::llm::weights::{Host, HostBlob, WeightsError};
+use crate::blob::{Blob, ReadError};
+use crate::memory::{MapError, Region};
+use crate::state::State;
+
+/// What the engine calls the model.
+pub(crate) const NAME: &str = "model";
+/// What the engine calls the model that proposes tokens.
+pub(crate) const DRAFT: &str = "draft";
+
+/// Defines `open` so that the blob knows whose it is.
+///
+/// A composed component has a memory for each of its parts, and `map-pages` takes an address in the caller's memory. A
+/// call does not say who the caller is, but its string does: it lies in the caller's memory. A part that passes its
+/// blob to another also lends it its own memory, and nothing else.
+pub(crate) fn add_open(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    let open = |mut store: StoreContextMut<'_, State>, (name,): (WasmStr,)| {
+        let name = name.to_str(&store)?;
+        let state = store.data();
+        let holds = |region: &&Weak<Region>| {
+            let region = region.upgrade();
+            !name.is_empty() && region.is_some_and(|region| region.holds(name.as_ptr()))
+        };
+        let region = state.regions.iter().find(holds).cloned();
+        let name = name.into_owned();
+        let state = store.data_mut();
+        state.opener = region.unwrap_or_default();
+        Ok((Host::open(state, name)?,))
+    };
+    linker.allow_shadowing(true);
+    let mut weights = linker.instance("gust:llm/weights@0.1.0")?;
+    weights.func_wrap("open", open)?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+impl Host for State {
+    fn open(&mut self, name: String) -> wasmtime::Result<Result<Resource<Blob>, WeightsError>> {
+        let blob = match (&*name, &self.draft) {
+            (NAME, _) => self.model.clone(),
+            (DRAFT, Some(draft)) => draft.clone(),
+            _ => return Ok(Err(WeightsError::NotFound(name))),
+        };
+        let opener = std::mem::take(&mut self.opener);
+        Ok(Ok(self.table.push(blob.opened_from(opener))?))
+    }
+}
+
+impl State {
+    /// Bytes of all models.
+    fn total(&self) -> u64 {
+        self.model.size() + self.draft.as_ref().map_or(0, Blob::size)
+    }
+}
+
+impl HostBlob for State {
+    fn size(&mut self, blob: Resource<Blob>) -> wasmtime::Result<u64> {
+        Ok(self.table.get(&blob)?.size())
+    }
+
+    fn read(
+        &mut self,
+        blob: Resource<Blob>,
+        offset: u64,
+        length: u32,
+    ) -> wasmtime::Result<Result<Vec<u8>, WeightsError>> {
+        self.in_time()?;
+        let blob = self.table.get(&blob)?;
+        let bytes = blob.read(offset, length);
+        if bytes.is_ok() {
+            self.progress.add(u64::from(length), self.total());
+        }
+        Ok(bytes.map_err(|error| match error {
+            ReadError::OutOfRange(size) => WeightsError::OutOfRange(size),
+            ReadError::Io(reason) => WeightsError::Io(reason),
+        }))
+    }
+
+    fn map_pages(
+        &mut self,
+        blob: Resource<Blob>,
+        offset: u64,
+        length: u64,
+        address: u64,
+    ) -> wasmtime::Result<Result<(), WeightsError>> {
+        self.in_time()?;
+        let blob = self.table.get(&blob)?;
+        let mapped = blob.map_pages(offset, length, address);
+        if mapped.is_ok() {
+            self.progress.add(length, self.total());
+        }
+        Ok(mapped.map_err(|error| match error {
+            MapError::OutOfRange(size) => WeightsError::OutOfRange(size),
+            MapError::Unsupported => WeightsError::Unsupported,
+            MapError::Io(reason) => WeightsError::Io(reason),
+        }))
+    }
+
+    fn drop(&mut self, blob: Resource<Blob>) -> wasmtime::Result<()> {
+        self.table.delete(blob)?;
+        Ok(())
+    }
+}
