@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::{fmt, fs};
 
 use crate::blob::Blob;
-use crate::ensemble::Ensemble;
+use crate::group::Group;
 use crate::middleware::{self, Middleware};
 use crate::program::{Interruption, Profiling, Program};
 use crate::state::Surroundings;
@@ -94,8 +94,8 @@ impl Engine {
         } else {
             1
         };
-        let ensemble = Ensemble::new(&program, &blob, options, size)?;
-        Model::load(ensemble, options, threads)
+        let group = Group::new(&program, &blob, options, size)?;
+        Model::load(group, options, threads)
     }
 
     /// Repacks a model file into the engine's own layout, with which it computes faster: write the result to a file,

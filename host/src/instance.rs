@@ -10,8 +10,8 @@ use wasmtime::{Store, Trap};
 
 use crate::bindings::exports::gust::llm::engine as wit;
 use crate::blob::Blob;
-use crate::collective::{Group, Member};
 use crate::exports::Exports;
+use crate::meeting::{Meeting, Member};
 use crate::program::Program;
 use crate::progress::LoadProgress;
 use crate::state::{MemoryBudget, State};
@@ -62,7 +62,7 @@ impl Instance {
     /// Makes an instance that computes alone and has no limits.
     pub(crate) fn alone(program: &Arc<Program>, model: Blob) -> Result<Instance, Error> {
         let member = Member {
-            group: Group::new(1),
+            meeting: Meeting::new(1),
             rank: 0,
         };
         let memory = MemoryBudget::new(None, 1);

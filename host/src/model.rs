@@ -7,8 +7,8 @@ use wasmtime::Store;
 use wasmtime::component::ResourceAny;
 
 use crate::bindings::exports::gust::llm::engine as wit;
-use crate::ensemble::{Answer, Ensemble, Handle};
 use crate::exports::Trace;
+use crate::group::{Answer, Group, Handle};
 use crate::imports::weights;
 use crate::state::State;
 use crate::{
@@ -32,7 +32,7 @@ use crate::{
 pub struct Model(Arc<Shared>);
 
 struct Shared {
-    ensemble: Arc<Ensemble>,
+    group: Arc<Group>,
     handle: Handle,
     /// The model that proposes tokens to the sessions of this one.
     draft: Option<Handle>,
@@ -42,30 +42,30 @@ struct Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        self.ensemble.discard(&self.handle);
+        self.group.discard(&self.handle);
         if let Some(draft) = &self.draft {
-            self.ensemble.discard(draft);
+            self.group.discard(draft);
         }
     }
 }
 
 impl Model {
     pub(crate) fn load(
-        ensemble: Arc<Ensemble>,
+        group: Arc<Group>,
         options: &LoadOptions,
         threads: usize,
     ) -> Result<Model, Error> {
         let load = |name: &'static str| {
             let options = wit::LoadOptions::from(options);
-            ensemble.make(move |_, engine, store| engine.call_load_model(store, name, options))
+            group.make(move |_, engine, store| engine.call_load_model(store, name, options))
         };
         let loaded = load(weights::NAME).and_then(|model| {
             let draft = options.draft.as_ref().map(|_| load(weights::DRAFT));
             Ok((model, draft.transpose()?))
         });
-        ensemble.loaded();
+        group.loaded();
         let (handle, draft) = loaded?;
-        let infos = ensemble.call_each(&handle, None, |engine, store, model| {
+        let infos = group.call_each(&handle, None, |engine, store, model| {
             engine.model().call_info(store, model).map(Ok)
         })?;
         let mapped_bytes = infos.iter().map(|info| info.mapped_bytes).sum();
@@ -77,7 +77,7 @@ impl Model {
             ..info.into()
         };
         Ok(Model(Arc::new(Shared {
-            ensemble,
+            group,
             handle,
             draft,
             info,
@@ -156,12 +156,12 @@ impl Model {
     pub fn session(&self, options: &SessionOptions) -> Result<Session, Error> {
         let options = wit::SessionOptions::from(options);
         let Shared {
-            ensemble,
+            group,
             handle,
             draft,
             ..
         } = &*self.0;
-        let session = ensemble.make_of(handle, move |engine, store, model| {
+        let session = group.make_of(handle, move |engine, store, model| {
             engine.model().call_new_session(store, model, options)
         })?;
         let session = Session::new(self.clone(), session);
@@ -192,10 +192,8 @@ impl Model {
         &self,
         call: impl FnOnce(Trace, &mut Store<State>) -> wasmtime::Result<T>,
     ) -> Result<T, Error> {
-        let Shared {
-            ensemble, handle, ..
-        } = &*self.0;
-        let answer = ensemble.ask(handle, |exports, store, _| {
+        let Shared { group, handle, .. } = &*self.0;
+        let answer = group.ask(handle, |exports, store, _| {
             let trace = exports.trace;
             trace.map(|trace| call(trace, store)).transpose().map(Ok)
         })?;
@@ -207,21 +205,19 @@ impl Model {
 
     /// Bytes of linear memory that the instances have, mapped weights included.
     pub fn linear_memory_bytes(&self) -> u64 {
-        self.0.ensemble.memory_used()
+        self.0.group.memory_used()
     }
 
-    pub(crate) fn ensemble(&self) -> &Ensemble {
-        &self.0.ensemble
+    pub(crate) fn group(&self) -> &Group {
+        &self.0.group
     }
 
     fn ask<T>(
         &self,
         call: impl FnOnce(wit::GuestModel<'_>, &mut Store<State>, ResourceAny) -> Answer<T>,
     ) -> Result<T, Error> {
-        let Shared {
-            ensemble, handle, ..
-        } = &*self.0;
-        ensemble.ask(handle, |exports, store, model| {
+        let Shared { group, handle, .. } = &*self.0;
+        group.ask(handle, |exports, store, model| {
             call(exports.engine().model(), store, model)
         })
     }

@@ -7,7 +7,7 @@ use wasmtime::Store;
 use wasmtime::component::ResourceAny;
 
 use crate::bindings::exports::gust::llm::engine as wit;
-use crate::ensemble::{Answer, Handle};
+use crate::group::{Answer, Handle};
 use crate::state::State;
 use crate::{
     CancelHandle, Error, Event, FinishReason, GenerationOptions, Model, Token, Usage, Utf8Stream,
@@ -36,7 +36,7 @@ pub struct Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.model.ensemble().discard(&self.handle);
+        self.model.group().discard(&self.handle);
     }
 }
 
@@ -52,8 +52,8 @@ impl Session {
 
     /// Lets another model in the same instances propose tokens.
     pub(crate) fn set_draft_model(&self, draft: &Handle) -> Result<(), Error> {
-        let ensemble = self.model.ensemble();
-        ensemble.call_with(&self.handle, draft, |engine, store, session, draft| {
+        let group = self.model.group();
+        group.call_with(&self.handle, draft, |engine, store, session, draft| {
             engine.session().call_set_draft_model(store, session, draft)
         })
     }
@@ -213,8 +213,8 @@ impl Session {
     /// # Errors
     /// [`Error::OutOfMemory`] or [`Error::MemoryLimit`].
     pub fn fork(&self) -> Result<Session, Error> {
-        let ensemble = self.model.ensemble();
-        let copy = ensemble.make_of(&self.handle, |engine, store, session| {
+        let group = self.model.group();
+        let copy = group.make_of(&self.handle, |engine, store, session| {
             engine.session().call_fork(store, session)
         })?;
         let mut copy = Session::new(self.model.clone(), copy);
@@ -249,7 +249,7 @@ impl Session {
     pub fn usage(&self) -> Result<Usage, Error> {
         let usages =
             self.model
-                .ensemble()
+                .group()
                 .call_each(&self.handle, None, |engine, store, session| {
                     engine.session().call_usage(store, session).map(Ok)
                 })?;
@@ -303,8 +303,8 @@ impl Session {
         + Sync
         + 'static,
     ) -> Result<T, Error> {
-        let ensemble = self.model.ensemble();
-        ensemble.call(&self.handle, cancel, move |engine, store, session| {
+        let group = self.model.group();
+        group.call(&self.handle, cancel, move |engine, store, session| {
             call(engine.session(), store, session)
         })
     }

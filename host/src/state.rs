@@ -10,8 +10,8 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::CancelHandle;
 use crate::blob::Blob;
-use crate::collective::Member;
 use crate::last_words::LastWords;
+use crate::meeting::Member;
 use crate::memory::Region;
 use crate::progress::LoadProgress;
 

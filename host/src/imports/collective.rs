@@ -4,7 +4,7 @@
 //! [`deadline`](crate::deadline)).
 
 use crate::bindings::gust::llm::collective::{CollectiveError, Host};
-use crate::collective::{Leave, Member};
+use crate::meeting::{Leave, Member};
 use crate::state::State;
 
 impl Host for State {
@@ -13,14 +13,14 @@ impl Host for State {
     }
 
     fn size(&mut self) -> wasmtime::Result<u32> {
-        Ok(self.member.group.size() as u32)
+        Ok(self.member.meeting.size() as u32)
     }
 
     fn all_gather(&mut self, part: Vec<u8>) -> wasmtime::Result<Result<Vec<u8>, CollectiveError>> {
         self.in_time()?;
         let cancelled = self.is_cancelled();
-        let Member { group, rank } = &self.member;
-        Ok(group
+        let Member { meeting, rank } = &self.member;
+        Ok(meeting
             .all_gather(*rank, part, cancelled)
             .map_err(|leave| self.leave(leave)))
     }
@@ -28,7 +28,7 @@ impl Host for State {
     fn checkpoint(&mut self) -> wasmtime::Result<Result<(), CollectiveError>> {
         self.in_time()?;
         // Several members might see it in different places, so they are told at a gather.
-        if self.member.group.size() == 1 && self.is_cancelled() {
+        if self.member.meeting.size() == 1 && self.is_cancelled() {
             return Ok(Err(self.leave(Leave::Cancelled)));
         }
         Ok(Ok(()))

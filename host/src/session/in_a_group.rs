@@ -112,10 +112,10 @@ fn members_that_go_apart_cannot_go_on() {
 #[test]
 fn a_session_that_one_member_cannot_make_is_no_session() {
     let model = model(3);
-    let ensemble = model.ensemble();
+    let group = model.group();
     for rank in 0..3 {
         let handle = &session(&model).handle;
-        let made = ensemble.make_of(handle, move |engine, store, session| {
+        let made = group.make_of(handle, move |engine, store, session| {
             match store.data().member.rank == rank {
                 true => Ok(Err(out_of_memory())),
                 false => engine.session().call_fork(store, session),

@@ -1,4 +1,4 @@
-//! The threads of an ensemble: each has one instance, and waits for the next call into it.
+//! The threads of a group: each has one instance, and waits for the next call into it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -10,9 +10,9 @@ use wasmtime::Store;
 
 use super::Answer;
 use crate::bindings::exports::gust::llm::engine::Guest;
-use crate::collective::{Group, stay_awake};
 use crate::exports::Exports;
 use crate::instance::Instance;
+use crate::meeting::{Meeting, stay_awake};
 use crate::state::State;
 use crate::{CancelHandle, Error};
 
@@ -69,16 +69,16 @@ impl Drop for Worker {
 /// The calls into all members but the lead. If it is dropped early, because the lead's call panics, it makes the others
 /// leave and waits for them, so that no member is inside a call when the next one begins.
 pub(super) struct Others<'a, T> {
-    group: &'a Arc<Group>,
+    meeting: &'a Arc<Meeting>,
     outcomes: Receiver<(usize, Outcome<T>)>,
     sender: Option<Sender<(usize, Outcome<T>)>>,
 }
 
 impl<'a, T: Send + 'static> Others<'a, T> {
-    pub(super) fn new(group: &'a Arc<Group>) -> Self {
+    pub(super) fn new(meeting: &'a Arc<Meeting>) -> Self {
         let (sender, outcomes) = channel();
         Self {
-            group,
+            meeting,
             outcomes,
             sender: Some(sender),
         }
@@ -92,13 +92,13 @@ impl<'a, T: Send + 'static> Others<'a, T> {
         call: impl Fn(&Guest, &mut Store<State>) -> Answer<T> + Send + 'static,
     ) {
         let (rank, cancel) = (worker.rank, cancel.cloned());
-        let (group, sender) = (self.group.clone(), self.sender.clone());
+        let (meeting, sender) = (self.meeting.clone(), self.sender.clone());
         let job = move |instance: &mut Instance| {
             let call =
                 move |exports: &Exports, store: &mut Store<State>| call(exports.engine(), store);
             let outcome = catch_unwind(AssertUnwindSafe(|| instance.call(cancel.as_ref(), call)));
             let outcome = outcome.unwrap_or_else(|_| Err(Error::Trap("the host panicked".into())));
-            leave(&group, rank, &outcome);
+            leave(&meeting, rank, &outcome);
             // No one receives this after the lead has panicked.
             let _ = sender.map(|sender| sender.send((rank, outcome)));
         };
@@ -107,19 +107,19 @@ impl<'a, T: Send + 'static> Others<'a, T> {
             .as_ref()
             .map(|jobs| jobs.send(Box::new(job)).is_ok());
         if given != Some(true) {
-            self.group
+            self.meeting
                 .leave(rank, Some("its thread is gone".to_owned()));
         }
     }
 
     /// Waits until all have ended, and returns the outcomes of all members in order.
     pub(super) fn join(mut self, lead: Outcome<T>) -> Vec<Outcome<T>> {
-        leave(self.group, 0, &lead);
+        leave(self.meeting, 0, &lead);
         drop(self.sender.take());
-        let gone = || Err(Error::Trap("a thread of the ensemble is gone".into()));
-        let mut all: Vec<_> = (0..self.group.size()).map(|_| gone()).collect();
+        let gone = || Err(Error::Trap("a thread of the group is gone".into()));
+        let mut all: Vec<_> = (0..self.meeting.size()).map(|_| gone()).collect();
         all[0] = lead;
-        while let Ok((rank, outcome)) = receive(&self.outcomes, self.group.patience()) {
+        while let Ok((rank, outcome)) = receive(&self.outcomes, self.meeting.patience()) {
             all[rank] = outcome;
         }
         all
@@ -130,17 +130,18 @@ impl<T> Drop for Others<'_, T> {
     fn drop(&mut self) {
         drop(self.sender.take());
         // Has no effect if the lead has already left.
-        self.group.leave(0, Some("the caller panicked".to_owned()));
+        self.meeting
+            .leave(0, Some("the caller panicked".to_owned()));
         while self.outcomes.recv().is_ok() {}
     }
 }
 
-fn leave<T>(group: &Group, rank: usize, outcome: &Outcome<T>) {
+fn leave<T>(meeting: &Meeting, rank: usize, outcome: &Outcome<T>) {
     let failure = match outcome {
         Ok(Ok(_)) => None,
         Ok(Err(error)) | Err(error) => Some(error.to_string()),
     };
-    group.leave(rank, failure);
+    meeting.leave(rank, failure);
 }
 
 /// Waits for the next message, first awake for a while and then asleep.

@@ -1,7 +1,7 @@
-//! Behind the `collective` import: the group of instances that compute one model, each on its own thread.
+//! Where the instances of a group meet, each on its own thread: what is behind the `collective` import.
 //!
-//! [`Group::all_gather`] is a barrier. A member that arrives spins for a moment, because the others usually arrive
-//! within that time, and then sleeps. It cannot hang: a member that ends a call, well or not, [leaves](Group::leave),
+//! [`Meeting::all_gather`] is a barrier. A member that arrives spins for a moment, because the others usually arrive
+//! within that time, and then sleeps. It cannot hang: a member that ends a call, well or not, [leaves](Meeting::leave),
 //! and a member that waits for one that has left is told to leave too. Whether a call is cancelled is decided by the
 //! parts of a gather, so that all members are told at the same gather and are in the same state afterwards.
 
@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 /// caller takes between two tokens. A sleeping thread takes about half as long to wake.
 const PATIENCE: Duration = Duration::from_micros(100);
 
-/// Instances that compute together.
-pub(crate) struct Group {
+/// Where instances that compute together meet.
+pub(crate) struct Meeting {
     seats: Box<[Seat]>,
     /// Zero if there are more members than processors: the members that are behind need the processor that would spin.
     patience: Duration,
@@ -56,11 +56,11 @@ pub(crate) enum Leave {
     Aborted(String),
 }
 
-impl Group {
-    /// A group of `size` members, at least one.
-    pub(crate) fn new(size: usize) -> Arc<Group> {
+impl Meeting {
+    /// A meeting of `size` members, at least one.
+    pub(crate) fn new(size: usize) -> Arc<Meeting> {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        Arc::new(Group {
+        Arc::new(Meeting {
             seats: (0..size).map(|_| Seat::default()).collect(),
             patience: if size <= processors {
                 PATIENCE
@@ -217,7 +217,7 @@ pub(crate) fn stay_awake(patience: Duration, mut over: impl FnMut() -> bool) -> 
 
 /// An instance's place in a group.
 pub(crate) struct Member {
-    pub(crate) group: Arc<Group>,
+    pub(crate) meeting: Arc<Meeting>,
     pub(crate) rank: usize,
 }
 

@@ -1,10 +1,10 @@
-//! An ensemble: the instances of the engine that compute one model together, and how calls go into them.
+//! A group: the instances of the engine that compute one model together, and how calls go into them.
 //!
 //! All members run the same program on the same input, each on its own thread, and meet in `collective`. The first one,
-//! the *lead*, runs on the caller's thread; the others have [`Worker`]s. An ensemble of one has no workers, and a call
+//! the *lead*, runs on the caller's thread; the others have [`Worker`]s. A group of one has no workers, and a call
 //! into it is just a call.
 //!
-//! Models and sessions share their ensemble through a lock. An ensemble that has ended answers every call with the
+//! Models and sessions share their group through a lock. A group that has ended answers every call with the
 //! reason.
 
 mod worker;
@@ -16,9 +16,9 @@ use wasmtime::component::ResourceAny;
 
 use crate::bindings::exports::gust::llm::engine::{self as wit, Guest};
 use crate::blob::Blob;
-use crate::collective::{Group, Member};
 use crate::exports::Exports;
 use crate::instance::Instance;
+use crate::meeting::{Meeting, Member};
 use crate::program::Program;
 use crate::progress::LoadProgress;
 use crate::state::{MemoryBudget, State};
@@ -26,7 +26,7 @@ use crate::{CancelHandle, Error, LoadOptions};
 use worker::{Others, Outcome, Worker};
 
 /// Instances that compute one model together.
-pub(crate) struct Ensemble {
+pub(crate) struct Group {
     stage: Mutex<Stage>,
     /// For each member, the resources that are no longer used. The next call drops them, so that dropping a session
     /// never waits.
@@ -38,7 +38,7 @@ pub(crate) struct Ensemble {
 struct Stage {
     lead: Instance,
     workers: Vec<Worker>,
-    group: Arc<Group>,
+    meeting: Arc<Meeting>,
     /// Why it can no longer be called.
     ended: Option<Error>,
 }
@@ -50,7 +50,7 @@ pub(crate) struct Handle(Arc<[ResourceAny]>);
 /// What a call into an instance returns.
 pub(crate) type Answer<T> = wasmtime::Result<Result<T, wit::Error>>;
 
-impl Ensemble {
+impl Group {
     /// Creates `size` instances that can load `model`, and the draft model of `options`.
     ///
     /// # Errors
@@ -60,14 +60,14 @@ impl Ensemble {
         model: &Blob,
         options: &LoadOptions,
         size: usize,
-    ) -> Result<Arc<Ensemble>, Error> {
+    ) -> Result<Arc<Group>, Error> {
         let draft = options.draft.clone().map(Blob::open).transpose()?;
-        let group = Group::new(size);
+        let meeting = Meeting::new(size);
         let memory = MemoryBudget::new(options.limits.memory, size);
         let progress = LoadProgress::new(options.progress.clone());
         let instance = |rank| {
             let member = Member {
-                group: group.clone(),
+                meeting: meeting.clone(),
                 rank,
             };
             let (model, draft) = (model.clone(), draft.clone());
@@ -79,12 +79,12 @@ impl Ensemble {
         let stage = Stage {
             lead: instance(0)?,
             workers: (1..size)
-                .map(|rank| Worker::new(rank, instance(rank)?, group.patience()))
+                .map(|rank| Worker::new(rank, instance(rank)?, meeting.patience()))
                 .collect::<Result<_, Error>>()?,
-            group: group.clone(),
+            meeting: meeting.clone(),
             ended: None,
         };
-        Ok(Arc::new(Ensemble {
+        Ok(Arc::new(Group {
             stage: Mutex::new(stage),
             dropped: Mutex::new(vec![Vec::new(); size]),
             memory,
@@ -99,7 +99,7 @@ impl Ensemble {
         call: impl FnOnce(&Exports, &mut Store<State>, ResourceAny) -> Answer<T>,
     ) -> Result<T, Error> {
         let mut stage = self.enter()?;
-        stage.group.begin(1);
+        stage.meeting.begin(1);
         let answer = stage
             .lead
             .call(None, |exports, store| call(exports, store, of.0[0]));
@@ -153,7 +153,7 @@ impl Ensemble {
     ) -> Result<Vec<T>, Error> {
         let mut stage = self.enter()?;
         let answers = self.perform(&mut stage, cancel, call)?;
-        agreed(answers, &stage.group).map_err(|refusal| match refusal.done.is_empty() {
+        agreed(answers, &stage.meeting).map_err(|refusal| match refusal.done.is_empty() {
             true => refusal.error,
             // Some members succeeded and others did not: they cannot continue together.
             false => stage.end(refusal.error),
@@ -167,7 +167,7 @@ impl Ensemble {
     ) -> Result<Handle, Error> {
         let mut stage = self.enter()?;
         let answers = self.perform(&mut stage, None, call)?;
-        agreed(answers, &stage.group)
+        agreed(answers, &stage.meeting)
             .map(|resources| Handle(resources.into()))
             .map_err(|refusal| {
                 let mut dropped = lock(&self.dropped);
@@ -216,7 +216,7 @@ impl Ensemble {
         }
     }
 
-    /// Runs the same call in all members. An error is the end of the ensemble.
+    /// Runs the same call in all members. An error is the end of the group.
     fn perform<T: Send + 'static>(
         &self,
         stage: &mut Stage,
@@ -232,7 +232,7 @@ impl Ensemble {
         });
         let mut lost = None;
         let mut answers = Vec::with_capacity(outcomes.len());
-        let cause = stage.group.first_failed();
+        let cause = stage.meeting.first_failed();
         for (rank, outcome) in outcomes.into_iter().enumerate() {
             match outcome {
                 Ok(answer) => answers.push(answer),
@@ -259,15 +259,15 @@ impl Stage {
         let Stage {
             lead,
             workers,
-            group,
+            meeting,
             ..
         } = self;
-        group.begin(1 + workers.len());
+        meeting.begin(1 + workers.len());
         if workers.is_empty() {
             return vec![lead.call(cancel, |exports, store| call(0, exports.engine(), store))];
         }
         let call = Arc::new(call);
-        let mut others = Others::new(group);
+        let mut others = Others::new(meeting);
         for worker in workers {
             let (call, rank) = (call.clone(), worker.rank());
             others.give(worker, cancel, move |engine, store| {
@@ -291,8 +291,8 @@ struct Refusal<T> {
 }
 
 /// The answers of all members, if they all succeeded; if one fails, the whole call fails.
-fn agreed<T>(answers: Vec<Result<T, Error>>, group: &Group) -> Result<Vec<T>, Refusal<T>> {
-    let cause = group.first_failed();
+fn agreed<T>(answers: Vec<Result<T, Error>>, meeting: &Meeting) -> Result<Vec<T>, Refusal<T>> {
+    let cause = meeting.first_failed();
     let (mut done, mut error) = (Vec::with_capacity(answers.len()), None);
     for (rank, answer) in answers.into_iter().enumerate() {
         match answer {

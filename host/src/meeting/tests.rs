@@ -4,14 +4,14 @@ use std::thread;
 
 use super::*;
 
-/// Runs `member` on a thread for each rank of a new group, and collects what they return.
-fn together<T: Send>(size: usize, member: impl Fn(&Group, usize) -> T + Sync) -> Vec<T> {
-    let group = Group::new(size);
-    group.begin(size);
+/// Runs `member` on a thread for each rank of a new meeting, and collects what they return.
+fn together<T: Send>(size: usize, member: impl Fn(&Meeting, usize) -> T + Sync) -> Vec<T> {
+    let meeting = Meeting::new(size);
+    meeting.begin(size);
     thread::scope(|scope| {
-        let (group, member) = (&group, &member);
+        let (meeting, member) = (&meeting, &member);
         let threads: Vec<_> = (0..size)
-            .map(|rank| scope.spawn(move || member(group, rank)))
+            .map(|rank| scope.spawn(move || member(meeting, rank)))
             .collect();
         let results = threads.into_iter().map(|thread| thread.join());
         results.map(|result| result.expect("no panic")).collect()
@@ -33,17 +33,17 @@ fn aborted(result: Result<Vec<u8>, Leave>) -> String {
 #[test]
 fn all_get_the_parts_of_all_in_order() {
     for size in [1, 2, 3, 7] {
-        together(size, |group, rank| {
+        together(size, |meeting, rank| {
             for turn in 0..500 {
                 if turn == 250 && rank + 1 == size {
                     // The others fall asleep.
                     thread::sleep(10 * PATIENCE);
                 }
-                let all = group.all_gather(rank, part(rank, turn), false);
+                let all = meeting.all_gather(rank, part(rank, turn), false);
                 let expected: Vec<u8> = (0..size).flat_map(|rank| part(rank, turn)).collect();
                 assert_eq!(all, Ok(expected));
             }
-            group.leave(rank, None);
+            meeting.leave(rank, None);
         });
     }
 }
@@ -51,17 +51,17 @@ fn all_get_the_parts_of_all_in_order() {
 #[test]
 fn one_that_fails_releases_the_others_with_its_reason() {
     for late in [Duration::ZERO, 10 * PATIENCE] {
-        let reasons = together(4, |group, rank| {
-            assert!(group.all_gather(rank, part(rank, 0), false).is_ok());
+        let reasons = together(4, |meeting, rank| {
+            assert!(meeting.all_gather(rank, part(rank, 0), false).is_ok());
             if rank == 2 {
                 thread::sleep(late);
-                group.leave(rank, Some("it burnt".to_owned()));
+                meeting.leave(rank, Some("it burnt".to_owned()));
                 return None;
             }
-            let reason = aborted(group.all_gather(rank, part(rank, 1), false));
-            assert_eq!(group.first_failed(), Some(2));
+            let reason = aborted(meeting.all_gather(rank, part(rank, 1), false));
+            assert_eq!(meeting.first_failed(), Some(2));
             // A member that was told to leave does not get in again, even if all others are still there.
-            aborted(group.all_gather(rank, part(rank, 2), false));
+            aborted(meeting.all_gather(rank, part(rank, 2), false));
             Some(reason)
         });
         let released: Vec<_> = reasons.into_iter().flatten().collect();
@@ -74,26 +74,26 @@ fn one_that_fails_releases_the_others_with_its_reason() {
 
 #[test]
 fn nobody_waits_for_one_that_is_done() {
-    together(3, |group, rank| {
+    together(3, |meeting, rank| {
         if rank != 0 {
-            aborted(group.all_gather(rank, Vec::new(), false));
+            aborted(meeting.all_gather(rank, Vec::new(), false));
         }
-        group.leave(rank, None);
+        meeting.leave(rank, None);
     });
-    let group = Group::new(3);
-    group.begin(1);
-    aborted(group.all_gather(0, Vec::new(), false));
-    group.begin(3);
-    assert_eq!(group.first_failed(), None);
+    let meeting = Meeting::new(3);
+    meeting.begin(1);
+    aborted(meeting.all_gather(0, Vec::new(), false));
+    meeting.begin(3);
+    assert_eq!(meeting.first_failed(), None);
 }
 
 #[test]
 fn cancelling_is_told_to_all_at_the_same_gather() {
     for sees_it in 0..3 {
-        together(3, |group, rank| {
+        together(3, |meeting, rank| {
             for turn in 0..10 {
                 let cancelled = turn >= 5 && (rank == sees_it || turn > 5);
-                let told = group.all_gather(rank, part(rank, turn), cancelled);
+                let told = meeting.all_gather(rank, part(rank, turn), cancelled);
                 assert_eq!(told == Err(Leave::Cancelled), turn >= 5, "turn {turn}");
             }
         });
@@ -102,19 +102,19 @@ fn cancelling_is_told_to_all_at_the_same_gather() {
 
 #[test]
 fn a_group_can_be_called_again_after_a_failure() {
-    let group = Group::new(2);
+    let meeting = Meeting::new(2);
     for round in 0..100 {
-        group.begin(2);
+        meeting.begin(2);
         thread::scope(|scope| {
             for rank in 0..2 {
-                let group = &group;
+                let meeting = &meeting;
                 scope.spawn(move || {
-                    let all = group.all_gather(rank, vec![rank as u8], false);
+                    let all = meeting.all_gather(rank, vec![rank as u8], false);
                     assert_eq!(all, Ok(vec![0, 1]));
                     if rank == round % 2 {
-                        group.leave(rank, Some("failed".to_owned()));
+                        meeting.leave(rank, Some("failed".to_owned()));
                     } else {
-                        aborted(group.all_gather(rank, vec![9], false));
+                        aborted(meeting.all_gather(rank, vec![9], false));
                     }
                 });
             }
