@@ -5,12 +5,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::{fmt, fs};
 
-use crate::blob::Blob;
-use crate::group::Group;
 use crate::middleware::{self, Middleware};
-use crate::program::{Interruption, Profiling, Program};
-use crate::state::Surroundings;
-use crate::{Error, LoadOptions, Model, Packed, Scope, Source, cache, threads};
+use crate::runtime::{self, Blob, Group, Interruption, Profiling, Program, Surroundings};
+use crate::{Error, LoadOptions, Model, Packed, Scope, Source, threads};
 
 /// The engine that is built with this library.
 pub(crate) const EMBEDDED: &[u8] = include_bytes!(env!("GUST_ENGINE"));
@@ -58,7 +55,7 @@ impl Engine {
             component: Component::Bytes(Cow::Borrowed(EMBEDDED)),
             middleware: Vec::new(),
             variables: Vec::new(),
-            cache_dir: cache::default_dir(),
+            cache_dir: runtime::default_cache_dir(),
             profiling: Profiling::default(),
             on_compile: None,
         }

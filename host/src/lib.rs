@@ -33,52 +33,29 @@
 //! handler, so that a file truncated while in use is an [error](Error::FileChanged). The handler passes all other
 //! faults on.
 
-mod bindings;
-mod blob;
 mod build_info;
-mod cache;
-mod cancel;
-mod convert;
-mod deadline;
 mod engine;
-mod error;
-mod event;
-mod exports;
-mod group;
-mod imports;
-mod info;
-mod instance;
-mod last_words;
-mod meeting;
-#[cfg_attr(not(target_os = "linux"), path = "memory_copied.rs")]
-mod memory;
 mod middleware;
 mod model;
-mod options;
 mod packing;
-mod program;
-mod progress;
+mod runtime;
 mod session;
-mod source;
-mod state;
 mod threads;
+mod types;
 mod utf8;
 
 pub use build_info::BuildInfo;
-pub use cancel::CancelHandle;
 pub use engine::{Engine, EngineBuilder};
-pub use error::{Error, Mismatch};
-pub use event::{Candidate, Event, FinishReason, Token};
-pub use info::{MetadataEntry, ModelInfo, OperatorTime, TensorEntry, Usage};
 pub use middleware::Middleware;
 pub use model::Model;
-pub use options::{
-    ChatMessage, ChatOptions, GenerationOptions, KvType, Limits, LoadOptions, Mapping, Progress,
-    ProgressFn, Scope, SessionOptions, SpecialTokens, TokenizeOptions,
-};
 pub use packing::Packed;
 pub use session::{Session, Text, Tokens};
-pub use source::Source;
+pub use types::{
+    CancelHandle, Candidate, ChatMessage, ChatOptions, Error, Event, FinishReason,
+    GenerationOptions, KvType, Limits, LoadOptions, Mapping, MetadataEntry, Mismatch, ModelInfo,
+    OperatorTime, Progress, ProgressFn, Scope, SessionOptions, Source, SpecialTokens, TensorEntry,
+    Token, TokenizeOptions, Usage,
+};
 pub use utf8::Utf8Stream;
 
 /// The model that ships with gust: a GGUF file embedded in the program.

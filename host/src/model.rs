@@ -6,11 +6,7 @@ use std::sync::Arc;
 use wasmtime::Store;
 use wasmtime::component::ResourceAny;
 
-use crate::bindings::exports::gust::llm::engine as wit;
-use crate::exports::Trace;
-use crate::group::{Answer, Group, Handle};
-use crate::imports::weights;
-use crate::state::State;
+use crate::runtime::{Answer, Group, Handle, State, Trace, weights, wit};
 use crate::{
     ChatMessage, ChatOptions, Error, LoadOptions, MetadataEntry, ModelInfo, OperatorTime, Session,
     SessionOptions, SpecialTokens, TensorEntry, TokenizeOptions,

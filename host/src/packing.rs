@@ -5,12 +5,7 @@ use std::sync::Arc;
 use wasmtime::component::ResourceAny;
 
 use crate::Error;
-use crate::bindings::exports::gust::llm::engine as wit;
-use crate::blob::Blob;
-use crate::exports::{Exports, Packing};
-use crate::imports::weights;
-use crate::instance::Instance;
-use crate::program::Program;
+use crate::runtime::{Blob, Exports, Instance, Packing, Program, weights, wit};
 
 /// A model file as it would be packed: the matrices for which the engine has a faster layout are in that layout, and
 /// everything else is unchanged. Made by [`Engine::pack`](crate::Engine::pack).

@@ -6,9 +6,7 @@ use std::sync::Arc;
 use wasmtime::Store;
 use wasmtime::component::ResourceAny;
 
-use crate::bindings::exports::gust::llm::engine as wit;
-use crate::group::{Answer, Handle};
-use crate::state::State;
+use crate::runtime::{Answer, Handle, State, wit};
 use crate::{
     CancelHandle, Error, Event, FinishReason, GenerationOptions, Model, Token, Usage, Utf8Stream,
 };

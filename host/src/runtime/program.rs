@@ -7,10 +7,12 @@ use std::sync::Arc;
 use wasmtime::component::InstancePre;
 use wasmtime::{Config, OptLevel, ProfilingStrategy};
 
-use crate::bindings::LlmIndices;
-use crate::deadline::Ticker;
-use crate::state::{State, Surroundings};
-use crate::{Error, cache, imports};
+use crate::runtime::bindings::LlmIndices;
+use crate::runtime::cache;
+use crate::runtime::deadline::Ticker;
+use crate::runtime::imports;
+use crate::runtime::state::{State, Surroundings};
+use crate::types::Error;
 
 /// A component that instances can be made of.
 pub(crate) struct Program {
@@ -25,7 +27,7 @@ pub(crate) struct Program {
     pub(crate) ticker: Option<Ticker>,
 }
 
-/// Where the calls of a program can be ended (see [`deadline`](crate::deadline)).
+/// Where the calls of a program can be ended (see [`deadline`](crate::runtime::deadline)).
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Interruption {
     /// When the program calls an import.
@@ -110,7 +112,7 @@ fn config(interruption: Interruption, profiling: Profiling) -> Config {
         .wasm_backtrace_max_frames(None);
     #[cfg(target_os = "linux")]
     config
-        .with_host_memory(Arc::new(crate::memory::Creator))
+        .with_host_memory(Arc::new(crate::runtime::memory::Creator))
         // Wasmtime's copy-on-write initialisation needs Wasmtime's own memories.
         .memory_init_cow(false);
     config

@@ -1,13 +1,14 @@
 //! The bytes of a model.
 //!
-//! Files are read at an offset (`pread`), so that blobs share no state, or mapped (see [`memory`](crate::memory)).
+//! Files are read at an offset (`pread`), so that blobs share no state, or mapped (see
+//! [`memory`](crate::runtime::memory)).
 
 use std::fs::File;
 use std::io;
 use std::sync::{Arc, Weak};
 
-use crate::memory::{MapError, Region};
-use crate::{Error, Source};
+use crate::runtime::memory::{MapError, Region};
+use crate::types::{Error, Source};
 
 /// A source that was found and opened: the bytes behind a `blob` handle.
 #[derive(Clone)]

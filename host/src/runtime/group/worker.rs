@@ -9,12 +9,12 @@ use std::time::Duration;
 use wasmtime::Store;
 
 use super::Answer;
-use crate::bindings::exports::gust::llm::engine::Guest;
-use crate::exports::Exports;
-use crate::instance::Instance;
-use crate::meeting::{Meeting, stay_awake};
-use crate::state::State;
-use crate::{CancelHandle, Error};
+use crate::runtime::bindings::exports::gust::llm::engine::Guest;
+use crate::runtime::exports::Exports;
+use crate::runtime::instance::Instance;
+use crate::runtime::meeting::{Meeting, stay_awake};
+use crate::runtime::state::State;
+use crate::types::{CancelHandle, Error};
 
 /// The outcome of a call, as [`Instance::call`] returns it.
 pub(super) type Outcome<T> = Result<Result<T, Error>, Error>;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use crate::{Progress, ProgressFn};
+use crate::types::{Progress, ProgressFn};
 
 /// Counts the bytes that the instances of a model have taken while they load, and reports to the caller. Clones share
 /// one count.

@@ -6,8 +6,8 @@ pub(crate) mod weights;
 
 use wasmtime::component::{HasSelf, Linker};
 
-use crate::bindings::gust::llm;
-use crate::state::{State, Surroundings};
+use crate::runtime::bindings::gust::llm;
+use crate::runtime::state::{State, Surroundings};
 
 /// What a component may import.
 pub(crate) fn linker(

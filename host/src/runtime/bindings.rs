@@ -7,6 +7,6 @@
 wasmtime::component::bindgen!({
     path: "../wit",
     world: "llm",
-    with: { "gust:llm/weights.blob": crate::blob::Blob },
+    with: { "gust:llm/weights.blob": crate::runtime::blob::Blob },
     imports: { default: trappable },
 });

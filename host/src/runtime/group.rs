@@ -14,15 +14,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use wasmtime::Store;
 use wasmtime::component::ResourceAny;
 
-use crate::bindings::exports::gust::llm::engine::{self as wit, Guest};
-use crate::blob::Blob;
-use crate::exports::Exports;
-use crate::instance::Instance;
-use crate::meeting::{Meeting, Member};
-use crate::program::Program;
-use crate::progress::LoadProgress;
-use crate::state::{MemoryBudget, State};
-use crate::{CancelHandle, Error, LoadOptions};
+use crate::runtime::bindings::exports::gust::llm::engine::{self as wit, Guest};
+use crate::runtime::blob::Blob;
+use crate::runtime::exports::Exports;
+use crate::runtime::instance::Instance;
+use crate::runtime::meeting::{Meeting, Member};
+use crate::runtime::program::Program;
+use crate::runtime::progress::LoadProgress;
+use crate::runtime::state::{MemoryBudget, State};
+use crate::types::{CancelHandle, Error, LoadOptions};
 use worker::{Others, Outcome, Worker};
 
 /// Instances that compute one model together.

@@ -8,12 +8,12 @@ use wasmtime::ResourceLimiter;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
-use crate::CancelHandle;
-use crate::blob::Blob;
-use crate::last_words::LastWords;
-use crate::meeting::Member;
-use crate::memory::Region;
-use crate::progress::LoadProgress;
+use crate::runtime::blob::Blob;
+use crate::runtime::last_words::LastWords;
+use crate::runtime::meeting::Member;
+use crate::runtime::memory::Region;
+use crate::runtime::progress::LoadProgress;
+use crate::types::CancelHandle;
 
 /// Bytes that 32-bit addresses reach: the limit of a memory if none is set.
 const ADDRESSABLE: u64 = 1 << 32;

@@ -6,9 +6,9 @@ mod trace;
 use wasmtime::Store;
 use wasmtime::component::Instance;
 
-use crate::bindings::exports::gust::llm::engine::Guest;
-use crate::bindings::{Llm, LlmIndices};
-use crate::state::State;
+use crate::runtime::bindings::exports::gust::llm::engine::Guest;
+use crate::runtime::bindings::{Llm, LlmIndices};
+use crate::runtime::state::State;
 pub(crate) use packing::Packing;
 pub(crate) use trace::Trace;
 

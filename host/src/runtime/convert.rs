@@ -1,7 +1,7 @@
 //! Conversions between the types generated from `wit/` and the public ones.
 
-use crate::bindings::exports::gust::llm::engine as wit;
-use crate::{
+use crate::runtime::bindings::exports::gust::llm::engine as wit;
+use crate::types::{
     Candidate, ChatMessage, ChatOptions, Error, Event, FinishReason, GenerationOptions, KvType,
     LoadOptions, Mapping, MetadataEntry, Mismatch, ModelInfo, Scope, SessionOptions, TensorEntry,
     Token, TokenizeOptions, Usage,

@@ -5,8 +5,8 @@ use std::time::Duration;
 use wasmtime::component::{ComponentType, Instance, Lift, TypedFunc};
 use wasmtime::{AsContextMut, Store};
 
-use crate::OperatorTime;
-use crate::state::State;
+use crate::runtime::state::State;
+use crate::types::OperatorTime;
 
 /// An optional export of an engine.
 const INTERFACE: &str = "gust:llm/trace@0.1.0";

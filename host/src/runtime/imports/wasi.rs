@@ -20,7 +20,7 @@ use wasmtime_wasi::p2::bindings::{self, sync};
 use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
 use wasmtime_wasi::random::WasiRandom;
 
-use crate::state::{State, Surroundings};
+use crate::runtime::state::{State, Surroundings};
 
 /// Defines what a component may import of WASI.
 pub(crate) fn add_to_linker(

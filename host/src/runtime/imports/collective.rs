@@ -1,11 +1,11 @@
 //! The `collective` import: a member's way to the others of its group.
 //!
 //! An instance also passes through here while it computes, so that an overdue call can be ended (see
-//! [`deadline`](crate::deadline)).
+//! [`deadline`](crate::runtime::deadline)).
 
-use crate::bindings::gust::llm::collective::{CollectiveError, Host};
-use crate::meeting::{Leave, Member};
-use crate::state::State;
+use crate::runtime::bindings::gust::llm::collective::{CollectiveError, Host};
+use crate::runtime::meeting::{Leave, Member};
+use crate::runtime::state::State;
 
 impl Host for State {
     fn rank(&mut self) -> wasmtime::Result<u32> {

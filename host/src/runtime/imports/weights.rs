@@ -8,10 +8,10 @@ use std::sync::Weak;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource, WasmStr};
 
-use crate::bindings::gust::llm::weights::{Host, HostBlob, WeightsError};
-use crate::blob::{Blob, ReadError};
-use crate::memory::{MapError, Region};
-use crate::state::State;
+use crate::runtime::bindings::gust::llm::weights::{Host, HostBlob, WeightsError};
+use crate::runtime::blob::{Blob, ReadError};
+use crate::runtime::memory::{MapError, Region};
+use crate::runtime::state::State;
 
 /// What the engine calls the model.
 pub(crate) const NAME: &str = "model";

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::Source;
+use super::Source;
 
 /// How a model is loaded.
 #[derive(Clone, Default)]

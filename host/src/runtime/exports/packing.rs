@@ -3,8 +3,8 @@
 use wasmtime::component::{Instance, ResourceAny, TypedFunc};
 use wasmtime::{AsContextMut, Store};
 
-use crate::bindings::exports::gust::llm::engine::Error;
-use crate::state::State;
+use crate::runtime::bindings::exports::gust::llm::engine::Error;
+use crate::runtime::state::State;
 
 /// The result type of the engine's functions.
 type Answer<T> = (Result<T, Error>,);

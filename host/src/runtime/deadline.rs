@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use wasmtime::{Store, Trap, UpdateDeadline};
 
-use crate::state::State;
+use crate::runtime::state::State;
 
 /// How late the end of a call may be noticed.
 const TICK: Duration = Duration::from_millis(5);

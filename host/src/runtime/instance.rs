@@ -8,14 +8,16 @@ use std::time::Instant;
 
 use wasmtime::{Store, Trap};
 
-use crate::bindings::exports::gust::llm::engine as wit;
-use crate::blob::Blob;
-use crate::exports::Exports;
-use crate::meeting::{Meeting, Member};
-use crate::program::Program;
-use crate::progress::LoadProgress;
-use crate::state::{MemoryBudget, State};
-use crate::{CancelHandle, Error, Limits, deadline, memory};
+use crate::runtime::bindings::exports::gust::llm::engine as wit;
+use crate::runtime::blob::Blob;
+use crate::runtime::deadline;
+use crate::runtime::exports::Exports;
+use crate::runtime::meeting::{Meeting, Member};
+use crate::runtime::memory;
+use crate::runtime::program::Program;
+use crate::runtime::progress::LoadProgress;
+use crate::runtime::state::{MemoryBudget, State};
+use crate::types::{CancelHandle, Error, Limits};
 
 /// What Rust writes after a panic's message, and what is not possible in here.
 const BACKTRACE_NOTE: &str =

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::Error;
+use super::Error;
 
 /// Stops what a session is doing, from any thread or a signal handler's thread.
 ///
