@@ -8,6 +8,8 @@
 //! 3. an instance: its [`state`], the [`deadline`] of its calls, its [`imports`] and its [`exports`], the [`program`]
 //!    that it runs, the [`instance`] itself;
 //! 4. a [`group`] of instances that compute one model together.
+//!
+//! `tests/layers.rs` holds the order.
 
 mod bindings;
 mod blob;
