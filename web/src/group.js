@@ -1,266 +1,173 @@
-// The `collective` import: the group of instances that compute one model, each in its own worker.
+// A group: the instances of the engine that compute one model together, and how they are called.
 //
-// They synchronise through one SharedArrayBuffer. `allGather` is a barrier: a member that arrives spins for a moment,
-// because the others are usually closer behind than that, and then sleeps. It cannot hang: a member that ends a call,
-// successfully or not, leaves, and a member that waits for one that has left must leave too. Cancellation travels with
-// the parts of a gather, so all members learn of it at the same gather and are in the same state afterwards.
-//
-// The buffer starts with 32-bit words: those of the group, then SEAT words for each member, on separate cache lines.
-// After them, each member has space for its parts of the last two gathers. Two are enough: a member that brings its
-// next part has read all parts of the previous gather, and so has every member that lets that gather end.
+// Each member lives in a worker. All execute the same calls with the same arguments, and synchronise in the meeting
+// (meeting.js); the result of the first member, the lead, is used. Only the lead executes calls that need no weights.
+// Calls are executed one at a time, in the order in which they were made. A group that has ended rejects every call
+// with the reason.
 
-/** The words of the group. */
-const CANCEL = 0;
-const FAILED = 1; // 1 + the rank of the first member of this call that failed
-const NEWS = 2; // counts the events that sleepers wait for
-const SLEEPERS = 3; // members that sleep or are about to sleep
+import { GustError } from "./error.js";
+import { CANCELLED_CALL, Meeting } from "./meeting.js";
 
-/** The words of a member. */
-const SEAT = 32;
-const ARRIVED = 0; // how many barriers of this call it has reached
-const GONE = 1;
-const LENGTH = 2; // bytes of its part, for each of the two places
-const CANCELLED = 4; // whether it had seen that the call is cancelled, for each of the two places
-
-/** Bytes of a part that are gathered at once; a longer part takes several turns. */
-const ROOM = 1 << 18;
-
-/** How long a waiting member spins, in milliseconds: longer than members with the same work are usually apart. */
-const PATIENCE = 0.1;
-
-/** Why a member must leave a call, in jco's form for errors of imports: with a payload. */
-class Leave extends Error {
-  constructor(reason) {
-    super(reason);
-    this.payload = { tag: "aborted", val: reason };
-  }
-}
-
-/** The reason that `allGather` and `checkpoint` give if the call was cancelled. */
-export const CANCELLED_CALL = "cancelled";
-
-/** The shared state of instances that compute together. */
 export class Group {
-  /** A buffer for `size` members. */
-  static buffer(size) {
-    return new SharedArrayBuffer(4 * SEAT * (1 + size) + 2 * ROOM * size);
-  }
-
-  /** The group in a buffer. `processors` is how many members can run at the same time. */
-  constructor(buffer, size, processors) {
-    this.size = size;
-    this.words = new Int32Array(buffer, 0, SEAT * (1 + size));
-    this.bytes = new Uint8Array(buffer, 4 * SEAT * (1 + size));
-    // No spinning with more members than processors: a member that is behind needs the processor.
-    this.patience = size <= processors ? PATIENCE : 0;
-  }
-
-  /** Begins a call of the first `called` members. No member may be in a call. */
-  begin(called) {
-    Atomics.store(this.words, CANCEL, 0);
-    Atomics.store(this.words, FAILED, 0);
-    for (let rank = 0; rank < this.size; rank++) {
-      Atomics.store(this.words, seat(rank) + ARRIVED, 0);
-      Atomics.store(this.words, seat(rank) + GONE, rank < called ? 0 : 1);
-    }
-  }
-
-  /** Makes all members leave their current call. */
-  cancel() {
-    Atomics.store(this.words, CANCEL, 1);
-  }
-
-  isCancelled() {
-    return Atomics.load(this.words, CANCEL) === 1;
-  }
-
-  /** Ends the call of one member, which may have failed. Has no effect if it has already left. */
-  leave(rank, hasFailed) {
-    if (this.isGone(rank)) {
-      return;
-    }
-    if (hasFailed) {
-      Atomics.compareExchange(this.words, FAILED, 0, 1 + rank);
-    }
-    Atomics.store(this.words, seat(rank) + GONE, 1);
-    this.wake();
-  }
-
-  isGone(rank) {
-    return Atomics.load(this.words, seat(rank) + GONE) === 1;
-  }
-
-  /** The rank of the member that failed first in this call, the cause of any later failures; -1 if none failed. */
-  firstFailed() {
-    return Atomics.load(this.words, FAILED) - 1;
-  }
-
-  /** The lengths of the parts at a place. */
-  lengths(place) {
-    return Array.from({ length: this.size }, (_, rank) => Atomics.load(this.words, seat(rank) + LENGTH + place));
-  }
-
-  /** Copies the members' parts at a place into `gathered`: from each part, the bytes from `done` on. */
-  collect(gathered, lengths, place, done) {
-    let start = 0;
-    for (let rank = 0; rank < this.size; rank++) {
-      const length = Math.min(lengths[rank] - done, ROOM);
-      if (length > 0) {
-        const from = room(rank, place);
-        gathered.set(this.bytes.subarray(from, from + length), start + done);
-      }
-      start += lengths[rank];
-    }
-  }
-
-  wake() {
-    if (Atomics.load(this.words, SLEEPERS) > 0) {
-      Atomics.add(this.words, NEWS, 1);
-      Atomics.notify(this.words, NEWS);
-    }
-  }
-
-  /** Waits until `over` holds. Other members make it true and then call `wake`. */
-  wait(over) {
-    if (stayAwake(this.patience, over)) {
-      return;
-    }
-    // This order is the opposite of `wake`'s: either the waker sees the sleeper, or the sleeper sees the waker's
-    // change.
-    Atomics.add(this.words, SLEEPERS, 1);
-    for (;;) {
-      const news = Atomics.load(this.words, NEWS);
-      if (over()) {
-        Atomics.sub(this.words, SLEEPERS, 1);
-        return;
-      }
-      Atomics.wait(this.words, NEWS, news);
-    }
-  }
-}
-
-/** A member's place in a group: the functions of `gust:llm/collective`. */
-export class Member {
-  constructor(group, rank) {
-    this.group = group;
-    this.number = rank;
-  }
-
-  rank() {
-    return this.number;
-  }
-
-  size() {
-    return this.group.size;
-  }
+  #members;
+  #meeting;
+  #queue = Promise.resolve();
+  #dropped = [];
+  #nextResource = 1;
+  #ended;
+  #workersEnded;
 
   /**
-   * Brings a part, waits for the other members' parts, and returns all of them concatenated in order of rank, in the
-   * array that `allocate` creates for their total length. `part` is not read any more after calling `allocate`.
+   * Starts `size` members. `host` creates the workers, `modules` are the engine's, `sources` are what `weights` finds
+   * by name. `onRead` receives the number of bytes that the lead has read.
    */
-  allGather(part, allocate) {
-    const { group, number } = this;
-    const isCancelled = group.isCancelled();
-    const rest = part.length > ROOM ? part.slice() : part;
-    let place = this.#bring(rest, 0, isCancelled);
-    const lengths = group.lengths(place);
-    const gathered = allocate(lengths.reduce((sum, length) => sum + length, 0));
-    const longest = Math.max(...lengths);
-    for (let done = 0; ; ) {
-      group.collect(gathered, lengths, place, done);
-      done += ROOM;
-      if (done >= longest) {
-        return gathered;
-      }
-      place = this.#bring(rest, done, isCancelled);
+  static async start({ host, size, modules, sources, onRead, signal }) {
+    const group = new Group(host, size, onRead);
+    const onAbort = () => group.#end(signal.reason);
+    signal?.addEventListener("abort", onAbort);
+    try {
+      const meeting = group.#meeting && { buffer: group.#meeting.words.buffer, size, processors: host.processors() };
+      await group.#run(group.#members, (rank) => ({ rank, meeting, modules, sources }));
+    } catch (error) {
+      await group.close();
+      throw error;
+    } finally {
+      signal?.removeEventListener("abort", onAbort);
     }
+    return group;
   }
 
-  /** Asks whether to continue. Several members could see a cancellation at different points, so they use gathers. */
-  checkpoint() {
-    if (this.group.size === 1 && this.group.isCancelled()) {
-      throw new Leave(CANCELLED_CALL);
-    }
-  }
-
-  /** Shows the others the part from byte `done` on, and waits for theirs. Returns the place of the parts. */
-  #bring(part, done, isCancelled) {
-    const { group, number } = this;
-    const { words } = group;
-    const own = seat(number);
-    if (group.isGone(number)) {
-      throw new Leave("this member has left the call");
-    }
-    const turn = Atomics.load(words, own + ARRIVED) + 1;
-    const place = turn % 2;
-    group.bytes.set(part.subarray(done, done + ROOM), room(number, place));
-    Atomics.store(words, own + LENGTH + place, part.length);
-    Atomics.store(words, own + CANCELLED + place, isCancelled ? 1 : 0);
-    Atomics.store(words, own + ARRIVED, turn);
-    group.wake();
-
-    let isTold = false;
-    const hasCome = (rank) => Atomics.load(words, seat(rank) + ARRIVED) >= turn;
-    group.wait(() => {
-      for (let rank = 0; rank < group.size; rank++) {
-        if (!hasCome(rank)) {
-          return group.isGone(rank);
-        }
-      }
-      return true;
+  constructor(host, size, onRead) {
+    this.#meeting = host.sharesMemory() ? new Meeting(Meeting.buffer(size), size, host.processors()) : undefined;
+    this.#members = Array.from({ length: size }, (_, rank) => {
+      const worker = host.worker();
+      const member = { rank, worker, settle: undefined };
+      worker.receive((message) => ("read" in message ? onRead?.(message.read) : member.settle?.(message)));
+      worker.lost((reason) => {
+        // It can no longer leave by itself, and the others must not wait for it.
+        this.#meeting?.leave(rank, true);
+        member.settle ? member.settle({ lost: reason }) : this.#end(new GustError("lost", reason));
+      });
+      return member;
     });
-    for (let rank = 0; rank < group.size; rank++) {
-      if (!hasCome(rank)) {
-        // It will never arrive, and this member must not continue without it.
-        group.leave(number, true);
-        throw new Leave(`instance ${rank} of the group has left the call`);
-      }
-      if (Atomics.load(words, seat(rank) + CANCELLED + place) === 1) {
-        isTold = true;
-      }
-    }
-    if (isTold) {
-      throw new Leave(CANCELLED_CALL);
-    }
-    return place;
   }
-}
 
-/** A group of one without shared memory: it cannot receive anything while it computes. */
-export const ALONE = {
-  rank: () => 0,
-  size: () => 1,
-  allGather(part, allocate) {
-    const own = part.slice();
-    const gathered = allocate(own.length);
-    gathered.set(own);
-    return gathered;
-  },
-  checkpoint: () => undefined,
-};
+  /** The number of members. */
+  get size() {
+    return this.#members.length;
+  }
 
-function seat(rank) {
-  return SEAT * (1 + rank);
-}
+  /** Calls only the lead, for calls that need no other member and change nothing. */
+  ask(call) {
+    return this.#enqueue(async () => (await this.#perform([this.#members[0]], call))[0]);
+  }
 
-function room(rank, place) {
-  return ROOM * (2 * rank + place);
-}
+  /** Calls all members and returns the lead's result. If it is cancelled, the session is as it was before. */
+  async call(call, signal) {
+    return (await this.callEach(call, signal))[0];
+  }
 
-/** Spins until `over` holds, for at most `patience` milliseconds. Returns whether it holds. */
-function stayAwake(patience, over) {
-  const LOOKS = 64; // between two reads of the clock
-  let start;
-  for (;;) {
-    for (let look = 0; look < LOOKS; look++) {
-      if (over()) {
-        return true;
+  /** Calls all members and returns their results, the lead's first. */
+  callEach(call, signal) {
+    return this.#enqueue(() => this.#perform(this.#members, call, signal));
+  }
+
+  /** Creates a resource in all members, and returns its number. */
+  make(call, signal) {
+    const keep = this.#nextResource++;
+    return this.#enqueue(async () => {
+      await this.#perform(this.#members, { ...call, keep }, signal);
+      return keep;
+    });
+  }
+
+  /** Releases a model or a session. The members learn of it with the next call. */
+  discard(resource) {
+    this.#dropped.push(resource);
+  }
+
+  /** Terminates all workers and waits for them. The current call is rejected with an error. */
+  async close() {
+    this.#end(new GustError("closed", "the model"));
+    await this.#workersEnded;
+  }
+
+  #enqueue(work) {
+    const result = this.#queue.then(work);
+    this.#queue = result.catch(() => undefined);
+    return result;
+  }
+
+  async #perform(members, call, signal) {
+    signal?.throwIfAborted();
+    // Resources can only be released in a call that all members execute.
+    const dropped = members === this.#members ? this.#dropped.splice(0) : [];
+    const message = { args: [], ...call, dropped };
+    const onAbort = () => this.#meeting?.cancel();
+    this.#meeting?.begin(members.length);
+    signal?.addEventListener("abort", onAbort);
+    try {
+      return await this.#run(members, () => message, signal);
+    } finally {
+      signal?.removeEventListener("abort", onAbort);
+    }
+  }
+
+  /** Sends each of `members` its message, and waits for all answers. */
+  async #run(members, messageFor, signal) {
+    if (this.#ended) {
+      throw this.#ended;
+    }
+    const answers = await Promise.all(
+      members.map((member) => {
+        const answer = new Promise((resolve) => (member.settle = resolve));
+        member.worker.hold();
+        member.worker.post(messageFor(member.rank));
+        return answer.finally(() => {
+          member.settle = undefined;
+          member.worker.release();
+        });
+      }),
+    );
+    return this.#agreed(answers, messageFor(0), signal);
+  }
+
+  /** The results of all members, if all have succeeded; the failure of one is the result for all. */
+  #agreed(answers, { keep }, signal) {
+    const cause = this.#meeting?.firstFailed() ?? -1;
+    const first = (kind) =>
+      answers[cause]?.[kind] !== undefined ? answers[cause] : answers.find((answer) => kind in answer);
+    const lost = first("lost");
+    if (lost) {
+      throw this.#end(new GustError("lost", lost.lost));
+    }
+    const refused = first("refused");
+    if (!refused) {
+      return answers.map((answer) => answer.done);
+    }
+    const { tag, val } = refused.refused;
+    const isCancelled = tag === "aborted" && val === CANCELLED_CALL && signal?.aborted;
+    const error = isCancelled ? signal.reason : new GustError(tag, val);
+    if (answers.some((answer) => "done" in answer)) {
+      if (keep === undefined) {
+        // Some members have executed the call and others have not: they cannot continue together.
+        throw this.#end(error);
       }
+      this.discard(keep);
     }
-    const now = performance.now();
-    start ??= now;
-    if (now - start >= patience) {
-      return over();
+    throw error;
+  }
+
+  #end(reason) {
+    if (!this.#ended) {
+      this.#ended = reason;
+      const ends = this.#members.map(({ rank, worker, settle }) => {
+        this.#meeting?.leave(rank, true);
+        settle?.({ lost: String(reason?.message ?? reason) });
+        return worker.end();
+      });
+      this.#workersEnded = Promise.all(ends);
     }
+    return this.#ended;
   }
 }

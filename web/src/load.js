@@ -7,7 +7,7 @@
 //   processors()                        how many threads can run at the same time
 //   sharesMemory()                      whether SharedArrayBuffer is available
 
-import { Ensemble } from "./ensemble.js";
+import { Group } from "./group.js";
 import { invalidArgument } from "./error.js";
 import { build, engineModules } from "./engine.js";
 import { Model } from "./model.js";
@@ -31,7 +31,7 @@ export function loader(host) {
     const foundDraft = draft === undefined ? undefined : await host.find(draft, { signal });
     const total = found.size;
     const size = scope === undefined || scope === "full" ? threads(options.threads, total, host) : 1;
-    const ensemble = await Ensemble.start({
+    const group = await Group.start({
       host,
       size,
       modules: await modules,
@@ -39,7 +39,7 @@ export function loader(host) {
       onRead: onProgress && ((read) => onProgress({ stage: "loading", done: Math.min(read, total), total })),
       signal,
     });
-    return Model.load(ensemble, { ...options, build: chosen });
+    return Model.load(group, { ...options, build: chosen });
   };
 }
 

@@ -13,26 +13,26 @@ import { plainNumbers } from "./numbers.js";
 import { Session } from "./session.js";
 
 export class Model {
-  #ensemble;
+  #group;
   #resource;
   #draft;
 
-  /** Loads the model that was given to the ensemble's members. */
-  static async load(ensemble, { scope, draft, build, signal }) {
+  /** Loads the model that was given to the group's members. */
+  static async load(group, { scope, draft, build, signal }) {
     const model = new Model();
-    const onAbort = () => ensemble.close();
+    const onAbort = () => group.close();
     signal?.addEventListener("abort", onAbort);
     try {
-      const load = (name) => ensemble.make({ call: "loadModel", args: [name, { scope }] }, signal);
-      model.#ensemble = ensemble;
+      const load = (name) => group.make({ call: "loadModel", args: [name, { scope }] }, signal);
+      model.#group = group;
       model.build = build;
       model.#resource = await load("model");
       model.#draft = draft === undefined ? undefined : await load("draft");
-      const infos = await ensemble.callEach({ call: "info", of: model.#resource });
+      const infos = await group.callEach({ call: "info", of: model.#resource });
       model.info = Object.freeze(plainNumbers(infos[0]));
       return model;
     } catch (error) {
-      await ensemble.close();
+      await group.close();
       throw signal?.aborted ? signal.reason : error;
     } finally {
       signal?.removeEventListener("abort", onAbort);
@@ -40,7 +40,7 @@ export class Model {
   }
 
   get threads() {
-    return this.#ensemble.size;
+    return this.#group.size;
   }
 
   async metadata() {
@@ -76,17 +76,17 @@ export class Model {
 
   async session(options = {}) {
     check("session options", options, SESSION_OPTIONS);
-    const ensemble = this.#ensemble;
-    const session = await ensemble.make({ call: "newSession", of: this.#resource, args: [options] });
+    const group = this.#group;
+    const session = await group.make({ call: "newSession", of: this.#resource, args: [options] });
     if (this.#draft !== undefined) {
-      await ensemble.call({ call: "setDraftModel", of: session, with: this.#draft });
+      await group.call({ call: "setDraftModel", of: session, with: this.#draft });
     }
-    return new Session(ensemble, session);
+    return new Session(group, session);
   }
 
   /** Terminates the workers. */
   async close() {
-    await this.#ensemble.close();
+    await this.#group.close();
   }
 
   async [Symbol.asyncDispose ?? Symbol.for("asyncDispose")]() {
@@ -94,6 +94,6 @@ export class Model {
   }
 
   #ask(call, ...args) {
-    return this.#ensemble.ask({ call, of: this.#resource, args });
+    return this.#group.ask({ call, of: this.#resource, args });
   }
 }

@@ -5,15 +5,15 @@ import { CALL_OPTIONS, GENERATION_OPTIONS, check, tokenIds } from "./options.js"
 import { plainNumbers } from "./numbers.js";
 
 export class Session {
-  #ensemble;
+  #group;
   #resource;
   #isClosed = false;
 
   /** Why the last answer ended; undefined while it is being generated. */
   finishReason = undefined;
 
-  constructor(ensemble, resource) {
-    this.#ensemble = ensemble;
+  constructor(group, resource) {
+    this.#group = group;
     this.#resource = resource;
   }
 
@@ -89,7 +89,7 @@ export class Session {
   }
 
   async fork() {
-    const copy = new Session(this.#ensemble, await this.#ensemble.make({ call: "fork", of: this.#open() }));
+    const copy = new Session(this.#group, await this.#group.make({ call: "fork", of: this.#open() }));
     copy.finishReason = this.finishReason;
     return copy;
   }
@@ -107,7 +107,7 @@ export class Session {
   }
 
   async usage() {
-    const usages = (await this.#ensemble.callEach({ call: "usage", of: this.#open() })).map(plainNumbers);
+    const usages = (await this.#group.callEach({ call: "usage", of: this.#open() })).map(plainNumbers);
     const kvBytes = usages.reduce((sum, usage) => sum + usage.kvBytes, 0);
     return { ...usages[0], kvBytes };
   }
@@ -115,7 +115,7 @@ export class Session {
   async close() {
     if (!this.#isClosed) {
       this.#isClosed = true;
-      this.#ensemble.discard(this.#resource);
+      this.#group.discard(this.#resource);
     }
   }
 
@@ -135,7 +135,7 @@ export class Session {
   }
 
   #call(call, args = [], signal = undefined) {
-    return this.#ensemble.call({ call, of: this.#open(), args }, signal);
+    return this.#group.call({ call, of: this.#open(), args }, signal);
   }
 
   #open() {

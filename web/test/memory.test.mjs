@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import test from "node:test";
-import { ALONE } from "../src/group.js";
+import { ALONE } from "../src/meeting.js";
 import { build } from "../src/engine.js";
 import { instance } from "../src/worker/instance.js";
 import { bytesBlob } from "../src/worker/bytes.js";

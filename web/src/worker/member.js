@@ -8,7 +8,7 @@
 //   { done: value }, { refused: error }, { lost: reason }
 // where `error` is the engine's `error` variant, and `reason` says why the instance has ended.
 
-import { ALONE, Group, Member } from "../group.js";
+import { ALONE, Meeting, Member } from "../meeting.js";
 import { instance } from "./instance.js";
 
 /** Answers the messages of `port`. `open` opens the caller's sources as blobs (see weights.js). */
@@ -29,8 +29,8 @@ export function serve(port, open) {
 
 /** An instance, its resources and its place in the group. */
 class Resident {
-  static async start({ rank, group, modules, sources }, open, onRead) {
-    const member = group && new Member(new Group(group.buffer, group.size, group.processors), rank);
+  static async start({ rank, meeting, modules, sources }, open, onRead) {
+    const member = meeting && new Member(new Meeting(meeting.buffer, meeting.size, meeting.processors), rank);
     const blobs = {};
     for (const [name, source] of Object.entries(sources)) {
       blobs[name] = await open(source);
@@ -54,7 +54,7 @@ class Resident {
 
   answer(call) {
     const answer = this.#perform(call);
-    this.member?.group.leave(this.member.rank(), !("done" in answer));
+    this.member?.meeting.leave(this.member.rank(), !("done" in answer));
     return answer;
   }
 

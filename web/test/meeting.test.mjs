@@ -3,42 +3,42 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { Worker } from "node:worker_threads";
-import { Group } from "../src/group.js";
+import { Meeting } from "../src/meeting.js";
 
-/** Has `size` workers run `body(member, group)` at the same time, and gives what each of them returns or throws. */
+/** Has `size` workers run `body(member, meeting)` at the same time, and gives what each of them returns or throws. */
 async function together(size, body, meanwhile = () => undefined) {
-  const group = new Group(Group.buffer(size), size, 2);
-  group.begin(size);
+  const meeting = new Meeting(Meeting.buffer(size), size, 2);
+  meeting.begin(size);
   const code = `
-    const { parentPort, workerData: { buffer, size, rank, group } } = require("node:worker_threads");
-    import(group).then(async ({ Group, Member }) => {
-      const group = new Group(buffer, size, 2);
-      const member = new Member(group, rank);
+    const { parentPort, workerData: { buffer, size, rank, meeting } } = require("node:worker_threads");
+    import(meeting).then(async ({ Meeting, Member }) => {
+      const meeting = new Meeting(buffer, size, 2);
+      const member = new Member(meeting, rank);
       const make = (length) => new Uint8Array(length);
       try {
-        parentPort.postMessage({ value: await (${body})(member, group, make) });
+        parentPort.postMessage({ value: await (${body})(member, meeting, make) });
       } catch (error) {
         parentPort.postMessage({ error: error.payload ?? String(error) });
       }
     });`;
   const outcomes = Array.from({ length: size }, (_, rank) => {
     const workerData = {
-      buffer: group.words.buffer,
+      buffer: meeting.words.buffer,
       size,
       rank,
-      group: new URL("../src/group.js", import.meta.url).href,
+      meeting: new URL("../src/meeting.js", import.meta.url).href,
     };
     const worker = new Worker(code, { eval: true, workerData });
     return new Promise((resolve, reject) => worker.once("message", resolve).once("error", reject)).finally(() =>
       worker.terminate(),
     );
   });
-  await meanwhile(group);
-  return { group, outcomes: await Promise.all(outcomes) };
+  await meanwhile(meeting);
+  return { meeting, outcomes: await Promise.all(outcomes) };
 }
 
 test("parts of all lengths, also longer than the room, in order of rank", async () => {
-  const { outcomes } = await together(3, (member, group, make) => {
+  const { outcomes } = await together(3, (member, meeting, make) => {
     for (let round = 0; round < 300; round++) {
       const length = (rank) => (round % 50 === 7 ? 300_000 * rank + 5 : (round * (rank + 3)) % 700);
       const part = new Uint8Array(length(member.rank())).fill(16 * member.rank() + (round % 16));
@@ -63,10 +63,10 @@ test("parts of all lengths, also longer than the room, in order of rank", async 
 });
 
 test("who waits for a member that has left is told to leave too", async () => {
-  const { outcomes, group } = await together(3, (member, group, make) => {
+  const { outcomes, meeting } = await together(3, (member, meeting, make) => {
     for (let round = 0; round < 5; round++) {
       if (round === 3 && member.rank() === 1) {
-        group.leave(1, true);
+        meeting.leave(1, true);
         return "left";
       }
       member.allGather(new Uint8Array(4), make);
@@ -78,12 +78,12 @@ test("who waits for a member that has left is told to leave too", async () => {
     assert.equal(outcomes[rank].error.tag, "aborted");
     assert.match(outcomes[rank].error.val, /instance \d of the group has left the call/);
   }
-  assert.equal(group.firstFailed(), 1);
+  assert.equal(meeting.firstFailed(), 1);
 });
 
 test("all members are told at the same gather that the call is cancelled", async () => {
-  const cancelSoon = (group) => new Promise((resolve) => setTimeout(() => resolve(group.cancel()), 100));
-  const count = (member, group, make) => {
+  const cancelSoon = (meeting) => new Promise((resolve) => setTimeout(() => resolve(meeting.cancel()), 100));
+  const count = (member, meeting, make) => {
     let gathers = 0;
     try {
       for (;;) {
@@ -102,9 +102,9 @@ test("all members are told at the same gather that the call is cancelled", async
 });
 
 test("a group of one is told at a checkpoint", async () => {
-  const { outcomes } = await together(1, (member, group) => {
+  const { outcomes } = await together(1, (member, meeting) => {
     member.checkpoint();
-    group.cancel();
+    meeting.cancel();
     member.checkpoint();
   });
   assert.deepEqual(outcomes, [{ error: { tag: "aborted", val: "cancelled" } }]);
