@@ -10,7 +10,7 @@ use crate::runtime::{self, Blob, Group, Interruption, Profiling, Program, Surrou
 use crate::{Error, LoadOptions, Model, Packed, Scope, Source, threads};
 
 /// The engine that is built with this library.
-pub(crate) const EMBEDDED: &[u8] = include_bytes!(env!("GUST_ENGINE"));
+pub(crate) static EMBEDDED: &[u8] = include_bytes!(env!("GUST_ENGINE"));
 
 /// A compiled engine component. Cheap to clone; clones share the compiled code.
 #[derive(Clone)]

@@ -6,10 +6,10 @@ use super::failure::Failure;
 use super::output::{Output, table};
 
 pub(super) fn version(verbose: bool) -> Result<(), Failure> {
-    let build = BuildInfo::current();
     let mut output = Output::new();
-    output.line(&format!("gust {}", build.version))?;
+    output.line(concat!("gust ", env!("CARGO_PKG_VERSION")))?;
     if verbose {
+        let build = BuildInfo::current();
         let middleware = match build.middleware {
             [] => "none".to_owned(),
             names => names.join(", "),

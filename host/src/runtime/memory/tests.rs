@@ -414,7 +414,7 @@ fn a_fault_elsewhere_still_ends_the_process() {
         let child = std::process::Command::new(std::env::current_exe().expect("this program"))
             .args([
                 "--exact",
-                "memory::tests::a_fault_elsewhere_still_ends_the_process",
+                "runtime::memory::tests::a_fault_elsewhere_still_ends_the_process",
             ])
             .env(ROLE, "1")
             .output()
