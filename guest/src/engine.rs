@@ -6,7 +6,7 @@ use std::rc::Rc;
 use crate::blob::Blob;
 use crate::error::{Result, invalid_argument, invalid_model};
 use crate::gguf::Gguf;
-use crate::model::{Config, Group, Mapping, Transformer};
+use crate::model::{Group, Mapping, Plan, Transformer};
 use crate::tokenizer::Tokenizer;
 
 /// How much of a file to load.
@@ -54,20 +54,20 @@ impl Model {
         }
         if scope >= Scope::Full {
             let transformer = Transformer::load(&model.gguf, blob, mapping, group)?;
-            model.check_vocabulary(transformer.config())?;
+            model.check_vocabulary(transformer.plan())?;
             model.transformer = Some(RefCell::new(transformer));
         }
         Ok(model)
     }
 
-    fn check_vocabulary(&self, config: &Config) -> Result<()> {
+    fn check_vocabulary(&self, plan: &Plan) -> Result<()> {
         let tokens = self.tokenizer()?.vocab_size() as usize;
-        if tokens != config.n_vocab {
+        if tokens != plan.n_vocab {
             let expected = format!("one for each of {tokens} tokens");
             return Err(invalid_model(
                 "rows of `token_embd.weight`",
                 expected,
-                config.n_vocab,
+                plan.n_vocab,
             ));
         }
         Ok(())
@@ -79,8 +79,8 @@ impl Model {
     }
 
     /// The model's shape, if the weights are loaded.
-    pub fn config(&self) -> Option<Config> {
-        Some(self.transformer.as_ref()?.borrow().config().clone())
+    pub fn plan(&self) -> Option<Plan> {
+        Some(self.transformer.as_ref()?.borrow().plan().clone())
     }
 
     /// Bytes of weights that were mapped instead of copied.

@@ -5,6 +5,7 @@ mod answer;
 mod draft;
 mod lookup;
 mod probability;
+mod sequence;
 mod speculation;
 mod state;
 
@@ -12,17 +13,16 @@ use std::rc::Rc;
 
 use crate::engine::Model;
 use crate::error::{Error, Result, invalid_argument};
-use crate::model::{BATCH, Config, KvCache, KvType};
+use crate::model::{BATCH, KvType};
 use crate::sampler::{Candidates, SamplerOptions};
 use answer::Answer;
 pub use answer::FinishReason;
 use draft::Draft;
 use probability::log_softmax;
+use sequence::Sequence;
 use speculation::Speculation;
 pub use speculation::SpeculationOptions;
 
-/// The default context length. A longer one takes memory that few sessions use.
-const DEFAULT_CONTEXT: u32 = 4096;
 /// The limits of `generation-options` in `wit/engine.wit`.
 const MAX_STOPS: usize = 64;
 const MAX_LOGPROBS: u32 = 1024;
@@ -98,22 +98,9 @@ pub struct Usage {
     pub accepted: u64,
 }
 
-/// A sequence of tokens and its state.
+/// A sequence and how it continues: the answer that is being generated, and the tokens that are proposed for it.
 pub struct Session {
-    model: Rc<Model>,
-    /// All tokens of the sequence.
-    tokens: Vec<u32>,
-    /// How many of them are in the cache. After a token was chosen or the sequence was truncated, this is one less than
-    /// the total: the last token is computed when it is needed.
-    computed: usize,
-    cache: KvCache,
-    /// `[1 + proposed, E]`: the model's output for the last computed token and for the proposed ones after it.
-    hidden: Vec<f32>,
-    n_embd: usize,
-    /// `[1 + proposed, V]`: scratch; the logits of `hidden` if `has_logits`.
-    logits: Vec<f32>,
-    n_vocab: usize,
-    has_logits: bool,
+    sequence: Sequence,
     answer: Answer,
     speculation: Speculation,
     draft: Option<Draft>,
@@ -134,31 +121,8 @@ impl Session {
     /// # Errors
     /// `invalid-argument` for a context length out of the model's range, `out-of-memory`.
     pub fn new(model: Rc<Model>, options: SessionOptions) -> Result<Self> {
-        let mut transformer = model.transformer()?;
-        let trained = transformer.config().context_length;
-        let context = options
-            .context_length
-            .unwrap_or(trained.min(DEFAULT_CONTEXT));
-        if !(1..=trained).contains(&context) {
-            let expected = format!("1 to {trained}, the model's context length");
-            return Err(invalid_argument("context-length", expected, context));
-        }
-        let kv_type = options.kv_type.unwrap_or(KvType::F16);
-        let Config {
-            n_embd, n_vocab, ..
-        } = *transformer.config();
-        let cache = transformer.new_cache(kv_type, context as usize)?;
-        drop(transformer);
         let mut session = Self {
-            model,
-            tokens: Vec::with_capacity(context as usize),
-            computed: 0,
-            cache,
-            hidden: Vec::new(),
-            n_embd,
-            logits: Vec::new(),
-            n_vocab,
-            has_logits: false,
+            sequence: Sequence::new(model, options)?,
             answer: Answer::new(GenerationOptions::default())?,
             speculation: Speculation::new(SpeculationOptions::default())?,
             draft: None,
@@ -209,7 +173,7 @@ impl Session {
         self.answer.begin();
         let mut scores = Vec::new();
         if let Some(&first) = tokens.first() {
-            scores.push(match self.tokens.is_empty() {
+            scores.push(match self.sequence.tokens().is_empty() {
                 true => 0.0,
                 false => log_softmax(self.logits()?)(first),
             });
@@ -233,20 +197,17 @@ impl Session {
         }
         self.propose()?;
         self.logits()?;
-        let logits = self.current_logits();
-        let id = self
-            .answer
-            .sampler
-            .sample(&self.logits[logits.clone()], &self.tokens);
-        let model = Rc::clone(&self.model);
+        let (sequence, sampler) = (&self.sequence, &mut self.answer.sampler);
+        let id = sampler.sample(sequence.last_logits(), sequence.tokens());
+        let model = Rc::clone(sequence.model());
         let tokenizer = model.tokenizer()?;
         if tokenizer.is_end_of_generation(id) && !self.answer.options.ignore_end {
             return Ok(self.answer.finish(FinishReason::EndOfSequence));
         }
-        if self.tokens.len() == self.cache.capacity() {
-            return Err(Error::ContextFull(self.cache.capacity() as u32));
+        if sequence.room() == 0 {
+            return Err(Error::ContextFull(sequence.capacity() as u32));
         }
-        let (logprob, top) = self.report(logits, id);
+        let (logprob, top) = self.report(id);
         self.generated += 1;
         self.push(id);
         let text = tokenizer.token_bytes(id).unwrap_or_default();
@@ -258,17 +219,15 @@ impl Session {
     /// # Errors
     /// `invalid-argument` if there are fewer.
     pub fn truncate(&mut self, length: usize) -> Result<()> {
-        if length > self.tokens.len() {
-            let expected = format!("at most {}, the number of tokens", self.tokens.len());
+        let n_tokens = self.sequence.tokens().len();
+        if length > n_tokens {
+            let expected = format!("at most {n_tokens}, the number of tokens");
             return Err(invalid_argument("length", expected, length));
         }
-        if length < self.tokens.len() {
+        if length < n_tokens {
             self.settle();
-            self.tokens.truncate(length);
             // The last token is recomputed when it is needed, for the logits after it.
-            self.computed = self.computed.min(length.saturating_sub(1));
-            self.cache.truncate(self.computed);
-            self.has_logits = false;
+            self.sequence.rewind(length, length.saturating_sub(1));
             self.answer.begin();
         }
         Ok(())
@@ -279,38 +238,28 @@ impl Session {
     /// # Errors
     /// `invalid-argument` for an empty session, `aborted`.
     pub fn logits(&mut self) -> Result<&[f32]> {
-        if self.tokens.is_empty() {
-            return Err(invalid_argument(
-                "session",
-                "at least one token",
-                "none; feed a prompt first",
-            ));
+        let done = self.sequence.logits(self.speculation.ahead());
+        if done.is_err() {
+            self.speculation.forget();
         }
-        self.compute()?;
-        if !self.has_logits {
-            self.model
-                .transformer()?
-                .logits_of(&self.hidden, &mut self.logits)?;
-            self.has_logits = true;
-        }
-        Ok(&self.logits[self.current_logits()])
+        done
     }
 
     /// What the session has used.
     pub fn usage(&self) -> Usage {
         Usage {
-            context_used: self.tokens.len() as u32,
-            context_length: self.cache.capacity() as u32,
+            context_used: self.sequence.tokens().len() as u32,
+            context_length: self.sequence.capacity() as u32,
             fed: self.fed,
             generated: self.generated,
-            kv_bytes: self.cache.reserved_bytes() + self.draft.as_ref().map_or(0, Draft::kv_bytes),
+            kv_bytes: self.sequence.kv_bytes() + self.draft.as_ref().map_or(0, Draft::kv_bytes),
             drafted: self.drafted,
             accepted: self.accepted,
         }
     }
 
     fn check_room(&self, tokens: &[u32]) -> Result<()> {
-        let n_vocab = self.model.tokenizer()?.vocab_size();
+        let n_vocab = self.sequence.model().tokenizer()?.vocab_size();
         if let Some(token) = tokens.iter().find(|&&token| token >= n_vocab) {
             return Err(invalid_argument(
                 "token",
@@ -318,7 +267,7 @@ impl Session {
                 token,
             ));
         }
-        let room = self.cache.capacity() - self.tokens.len();
+        let room = self.sequence.room();
         if tokens.len() > room {
             return Err(Error::PromptTooLong {
                 tokens: u32::try_from(tokens.len()).unwrap_or(u32::MAX),
@@ -328,18 +277,17 @@ impl Session {
         Ok(())
     }
 
-    /// Appends and computes as many of `tokens` as fit in a batch together with the pending ones. `each` receives the
-    /// logits after every one of them but the last, and the token that follows.
+    /// Appends and computes as many of `tokens` as fit into a batch with the pending tokens. `each` receives the logits
+    /// after each of them except the last, and the token that follows.
     fn append(&mut self, tokens: &[u32], each: Option<&mut Each<'_>>) -> Result<usize> {
         self.settle();
-        let pending = self.tokens.len() - self.computed;
-        let taken = tokens.len().min(BATCH - pending);
+        let taken = tokens.len().min(BATCH - self.sequence.pending());
         if taken == 0 {
             return Ok(0);
         }
-        let before = self.tokens.len();
-        self.tokens.extend_from_slice(&tokens[..taken]);
-        if let Err(error) = self.compute_each(pending, &tokens[..taken], each) {
+        let before = self.sequence.tokens().len();
+        self.sequence.extend(tokens[..taken].iter().copied());
+        if let Err(error) = self.compute_each(&tokens[..taken], each) {
             self.truncate(before)?;
             return Err(error);
         }
@@ -347,49 +295,28 @@ impl Session {
         Ok(taken)
     }
 
-    /// Computes `tokens`, which were appended after some that were still `pending`.
-    fn compute_each(
-        &mut self,
-        pending: usize,
-        tokens: &[u32],
-        each: Option<&mut Each<'_>>,
-    ) -> Result<()> {
-        self.compute()?;
+    /// Computes `tokens`, the last ones of the sequence, and what is pending before them.
+    fn compute_each(&mut self, tokens: &[u32], each: Option<&mut Each<'_>>) -> Result<()> {
+        let ahead = std::iter::empty();
         if let Some(each) = each {
-            let mut transformer = self.model.transformer()?;
-            for (i, next) in tokens[1..].chunks(SCORED_ROWS).enumerate() {
-                let first = pending + i * SCORED_ROWS;
-                transformer.logits(first..first + next.len(), &mut self.logits)?;
-                for (logits, &next) in self.logits.chunks_exact(self.n_vocab).zip(next) {
-                    each(logits, next);
-                }
-            }
-        } else if let Some(draft) = &mut self.draft {
-            // Scored text is not going to be continued.
-            draft.follow(&self.tokens)?;
+            let n_vocab = self.sequence.model().tokenizer()?.vocab_size() as usize;
+            return self
+                .sequence
+                .compute_and(ahead, tokens.len(), |hidden, scratch| {
+                    for (i, next) in tokens[1..].chunks(SCORED_ROWS).enumerate() {
+                        let first = i * SCORED_ROWS;
+                        hidden.logits(first..first + next.len(), scratch)?;
+                        for (logits, &next) in scratch.chunks_exact(n_vocab).zip(next) {
+                            each(logits, next);
+                        }
+                    }
+                    Ok(())
+                });
         }
-        Ok(())
-    }
-
-    /// Computes the tokens that are not yet in the cache, at most a batch, together with the proposed ones after them.
-    fn compute(&mut self) -> Result<()> {
-        let (length, pending) = (self.tokens.len(), self.tokens.len() - self.computed);
-        if pending > 0 {
-            let mut transformer = self.model.transformer()?;
-            self.tokens.extend(self.speculation.ahead());
-            let batch = &self.tokens[self.computed..];
-            let rows = pending - 1..batch.len();
-            let done = transformer.forward(batch, self.computed, &mut self.cache);
-            self.tokens.truncate(length);
-            if done.is_err() {
-                // Some layers have appended the batch to the cache and others have not.
-                self.cache.truncate(self.computed);
-                self.speculation.forget();
-            }
-            done?;
-            transformer.hidden(rows, &mut self.hidden);
-            self.computed = length;
-            self.has_logits = false;
+        self.sequence.compute(ahead)?;
+        // Scored tokens will not be continued.
+        if let Some(draft) = &mut self.draft {
+            draft.follow(self.sequence.tokens())?;
         }
         Ok(())
     }

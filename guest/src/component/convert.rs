@@ -150,9 +150,9 @@ pub(super) fn info(model: &Model) -> wit::ModelInfo {
             .ok()
             .flatten()
     };
-    let config = model
-        .config()
-        .or_else(|| crate::model::Config::from_gguf(gguf).ok());
+    let plan = model
+        .plan()
+        .or_else(|| crate::model::Plan::from_gguf(gguf).ok());
     let tokenizer = model.tokenizer().ok();
     let listed = || Some(metadata.strings("tokenizer.ggml.tokens").ok()??.len() as u32);
     wit::ModelInfo {
@@ -175,7 +175,7 @@ pub(super) fn info(model: &Model) -> wit::ModelInfo {
             .map(|t| t.size)
             .fold(0, u64::saturating_add),
         mapped_bytes: model.mapped_bytes(),
-        kv_bytes_per_token: config.map_or(0, |c| c.kv_bytes_per_token(KvType::F16)),
+        kv_bytes_per_token: plan.map_or(0, |plan| plan.kv_bytes_per_token(KvType::F16)),
         bos: tokenizer.and_then(|t| t.bos()),
         end_of_generation: tokenizer
             .map(|t| t.end_of_generation().to_vec())

@@ -79,11 +79,9 @@ impl Activations {
     ///
     /// # Errors
     /// `out-of-memory`.
-    pub(crate) fn with_capacity(tokens: usize, cols: usize) -> Result<Self> {
-        let mut made = Self::default();
-        made.groups.reserve(tokens, cols.div_ceil(GROUP))?;
-        made.blocks.reserve(tokens, cols.div_ceil(BLOCK))?;
-        Ok(made)
+    pub(crate) fn reserve(&mut self, tokens: usize, cols: usize) -> Result<()> {
+        self.groups.reserve(tokens, cols.div_ceil(GROUP))?;
+        self.blocks.reserve(tokens, cols.div_ceil(BLOCK))
     }
 
     /// Quantises `x`, `[tokens, cols]`, to the forms that matrices of these types read.

@@ -51,6 +51,36 @@ impl Group for Solo {
     }
 }
 
+/// An instance's place in a group, and with it its rows of every matrix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) rank: usize,
+    pub(crate) size: usize,
+}
+
+impl Place {
+    pub(crate) fn of(group: &dyn Group) -> Self {
+        Self {
+            rank: group.rank(),
+            size: group.size(),
+        }
+    }
+
+    /// This instance's part of `n` things.
+    pub(crate) fn units(self, n: usize) -> Range<usize> {
+        let at = |rank: usize| (n as u64 * rank as u64 / self.size as u64) as usize;
+        at(self.rank)..at(self.rank + 1)
+    }
+
+    /// This instance's part of `n` rows: groups of four if their number is a multiple of four, because packed rows are
+    /// interleaved in fours.
+    pub(crate) fn rows(self, n: usize) -> Range<usize> {
+        let together = if n.is_multiple_of(4) { 4 } else { 1 };
+        let groups = self.units(n / together);
+        together * groups.start..together * groups.end
+    }
+}
+
 /// Called between long products: asks whether to continue where no gather will soon do so. Does nothing in a larger
 /// group, whose members have less to compute and must all leave at the same point.
 pub(crate) fn pause(group: &dyn Group) -> Result<()> {
@@ -61,13 +91,13 @@ pub(crate) fn pause(group: &dyn Group) -> Result<()> {
 }
 
 /// Completes rows of which this instance has computed its own columns. `part` is `[tokens, own columns]`, `out` becomes
-/// `[tokens, n]`, and `share` returns the columns of each rank. In a group of one nothing is copied: `part` and `out`
+/// `[tokens, n]`, and `share` returns the columns of each place. In a group of one nothing is copied: `part` and `out`
 /// are swapped.
 pub(crate) fn gather_columns(
     group: &dyn Group,
     part: &mut Vec<f32>,
     n: usize,
-    share: impl Fn(usize) -> Range<usize>,
+    share: impl Fn(Place) -> Range<usize>,
     out: &mut Vec<f32>,
 ) -> Result<()> {
     if group.size() == 1 {
@@ -89,8 +119,9 @@ pub(crate) fn gather_columns(
         return Err(Error::Aborted(found));
     }
     let (mut raws, _) = gathered.as_chunks();
-    for rank in 0..group.size() {
-        let columns = share(rank);
+    let size = group.size();
+    for rank in 0..size {
+        let columns = share(Place { rank, size });
         for t in 0..tokens {
             // The shares of all ranks together are all columns, so the length matches the one checked above.
             let (own, rest) = raws.split_at(columns.len());

@@ -1,20 +1,17 @@
-//! The KV cache: what attention needs of earlier tokens.
-
-use std::ops::Range;
+//! The KV cache of one layer: what attention needs of earlier tokens.
 
 use super::kv_block::{KvType, Layout, Side};
 use crate::error::{Error, Result, invalid_argument};
 use crate::kernels::attention::KEYS;
 use crate::quant::GROUP;
 
-/// The keys and values of one sequence, for this instance's heads. Memory for the whole context is reserved on creation
+/// The keys and values of one sequence in one layer, for this instance's heads. Memory for the whole context is reserved on creation
 /// and becomes resident as it is used; nothing is allocated later.
-pub struct KvCache {
+pub(crate) struct KvCache {
     layout: Layout,
     /// The capacity in tokens.
     capacity: usize,
-    kv_heads: usize,
-    /// `[layers * kv_heads]`
+    /// `[kv_heads]`
     heads: Vec<Head>,
     /// Scratch: a key or a value on its way into a block.
     row: Vec<u8>,
@@ -34,10 +31,9 @@ impl KvCache {
     ///
     /// # Errors
     /// `out-of-memory`; `invalid-argument` for Q8_0 if the head width is not a multiple of 32.
-    pub fn new(
+    pub(crate) fn new(
         kv_type: KvType,
         capacity: usize,
-        layers: usize,
         kv_heads: usize,
         head_dim: usize,
     ) -> Result<Self> {
@@ -50,13 +46,12 @@ impl KvCache {
         let mut cache = Self {
             layout: Layout { kv_type, head_dim },
             capacity,
-            kv_heads,
             heads: Vec::new(),
             row: vec![0; kv_type.row_bytes(head_dim)],
         };
-        for made in 0..layers * kv_heads {
+        for made in 0..kv_heads {
             let head = cache.new_head().ok_or_else(|| Error::OutOfMemory {
-                needed: cache.bytes_per_head() * (layers * kv_heads) as u64,
+                needed: cache.bytes_per_head() * kv_heads as u64,
                 available: cache.bytes_per_head() * made as u64,
             })?;
             cache.heads.push(head);
@@ -90,15 +85,9 @@ impl KvCache {
     ///
     /// # Errors
     /// `out-of-memory`.
-    pub fn fork(&self) -> Result<Self> {
-        let layers = self.heads.len().checked_div(self.kv_heads).unwrap_or(0);
-        let mut copy = Self::new(
-            self.layout.kv_type,
-            self.capacity,
-            layers,
-            self.kv_heads,
-            self.layout.head_dim,
-        )?;
+    pub(crate) fn fork(&self) -> Result<Self> {
+        let (layout, n_heads) = (self.layout, self.heads.len());
+        let mut copy = Self::new(layout.kv_type, self.capacity, n_heads, layout.head_dim)?;
         for (copy, head) in copy.heads.iter_mut().zip(&self.heads) {
             copy.tokens = head.tokens;
             copy.keys.extend_from_slice(&head.keys);
@@ -107,29 +96,19 @@ impl KvCache {
         Ok(copy)
     }
 
-    /// The capacity in tokens.
-    pub fn capacity(&self) -> usize {
-        self.capacity
-    }
-
-    /// The number type of keys and values.
-    pub fn kv_type(&self) -> KvType {
-        self.layout.kv_type
-    }
-
     /// The number of reserved bytes.
-    pub fn reserved_bytes(&self) -> u64 {
+    pub(crate) fn reserved_bytes(&self) -> u64 {
         self.bytes_per_head() * self.heads.len() as u64
     }
 
     /// Drops all tokens from position `length` on.
-    pub fn truncate(&mut self, length: usize) {
+    pub(crate) fn truncate(&mut self, length: usize) {
         for head in &mut self.heads {
             head.tokens = head.tokens.min(length);
         }
     }
 
-    /// The saved size of the keys and values of this many tokens in one head of one layer, in bytes.
+    /// The saved size of the keys and values of this many tokens in one head, in bytes.
     pub(crate) fn head_bytes(&self, tokens: usize) -> u64 {
         2 * tokens as u64 * self.layout.row_bytes() as u64
     }
@@ -139,9 +118,9 @@ impl KvCache {
         self.layout.is_finite(bytes)
     }
 
-    /// Saves one layer as bytes, for [`KvCache::load_layer`]: for each head the rows of all keys, then of all values.
-    pub(crate) fn save_layer(&self, layer: usize, out: &mut Vec<u8>) {
-        for head in &self.heads[self.heads_of(layer)] {
+    /// Saves them as bytes, for [`KvCache::load`]: for each head the rows of all keys, then of all values.
+    pub(crate) fn save(&self, out: &mut Vec<u8>) {
+        for head in &self.heads {
             for (side, data) in [(Side::Keys, &head.keys), (Side::Values, &head.values)] {
                 let block_bytes = self.layout.block_bytes(side);
                 for token in 0..head.tokens {
@@ -155,11 +134,11 @@ impl KvCache {
         }
     }
 
-    /// Loads the saved keys and values of `tokens` tokens into one layer. The caller has checked that they fit.
-    pub(crate) fn load_layer(&mut self, layer: usize, tokens: usize, bytes: &[u8]) {
-        let (layout, heads) = (self.layout, self.heads_of(layer));
+    /// Loads the saved keys and values of `tokens` tokens . The caller has checked that they fit.
+    pub(crate) fn load(&mut self, tokens: usize, bytes: &[u8]) {
+        let layout = self.layout;
         let mut rows = bytes.chunks_exact(layout.row_bytes());
-        for head in &mut self.heads[heads] {
+        for head in &mut self.heads {
             for side in [Side::Keys, Side::Values] {
                 for (token, row) in rows.by_ref().take(tokens).enumerate() {
                     head.put(layout, side, token, row);
@@ -169,22 +148,11 @@ impl KvCache {
         }
     }
 
-    fn heads_of(&self, layer: usize) -> Range<usize> {
-        layer * self.kv_heads..(layer + 1) * self.kv_heads
-    }
-
     /// Sets the key and value of token `at` in a head, each `[head_dim]`, and drops the tokens after it. The caller has
     /// checked that it fits, and all earlier tokens must be present.
-    pub(crate) fn set(
-        &mut self,
-        layer: usize,
-        kv_head: usize,
-        at: usize,
-        key: &[f32],
-        value: &[f32],
-    ) {
+    pub(crate) fn set(&mut self, kv_head: usize, at: usize, key: &[f32], value: &[f32]) {
         let layout = self.layout;
-        let head = &mut self.heads[layer * self.kv_heads + kv_head];
+        let head = &mut self.heads[kv_head];
         for (side, x) in [(Side::Keys, key), (Side::Values, value)] {
             layout.encode(x, &mut self.row);
             head.put(layout, side, at, &self.row);
@@ -193,8 +161,8 @@ impl KvCache {
     }
 
     /// One head, and the layout of its blocks.
-    pub(crate) fn head(&self, layer: usize, kv_head: usize) -> (Layout, &Head) {
-        (self.layout, &self.heads[layer * self.kv_heads + kv_head])
+    pub(crate) fn head(&self, kv_head: usize) -> (Layout, &Head) {
+        (self.layout, &self.heads[kv_head])
     }
 }
 

@@ -1,24 +1,27 @@
-//! A model: its shape (`config`), its weights (`weights`, `region`), its memory of a sequence (`kv_cache`, in the
-//! layout of `kv_block`), and the computation (`forward`), with rotary positions (`rope`), `attention`, and the group
-//! of instances that share the work (`group`, `room`, `shared_cache`).
+//! A model. Its shape is data: a [`Plan`] (`plan`), which a file of `arch` makes of the metadata. The layers of a plan
+//! are loaded and computed in `layer`; `forward` runs them over a batch. The rest in the order of the data: `weights` and
+//! `region`; `state`, what the layers keep of a sequence, with `kv_cache` in the layout of `kv_block`; rotary positions
+//! (`rope`), `attention`, and the group of instances that share the work (`group`, `room`).
 
+mod arch;
 mod attention;
-mod config;
 mod forward;
 mod group;
 mod kv_block;
 mod kv_cache;
+mod layer;
+mod plan;
 mod region;
 mod room;
 mod rope;
-mod shared_cache;
+mod state;
 mod weights;
 
-pub use config::Config;
-pub use forward::{BATCH, Transformer};
+pub use forward::{BATCH, Hidden, Span, Transformer};
 pub use group::{Group, Solo};
 pub use kv_block::KvType;
-pub use kv_cache::KvCache;
+pub use plan::{AttentionSpec, Ffn, LayerSpec, Mixer, Pairing, Plan, RopeScaling, RopeSpec};
+pub use state::State;
 pub use weights::Mapping;
 
 #[cfg(test)]

@@ -3,8 +3,9 @@
 //! A WebAssembly memory is limited to 4 GiB. Each instance of a group has its own, so a larger model needs a larger
 //! group.
 
-use super::config::Config;
-use super::weights::{Share, Weights};
+use super::group::Place;
+use super::plan::Plan;
+use super::weights::Weights;
 use crate::error::{Result, invalid_argument, unsupported};
 use crate::gguf::Gguf;
 
@@ -20,13 +21,13 @@ const MAX_SIZE: usize = 256;
 /// # Errors
 /// `invalid-argument` if a larger group would have enough memory, with the size that it needs; `unsupported` if no
 /// group would; `invalid-model` and `unsupported` for tensors, as when they are loaded.
-pub(super) fn check(gguf: &Gguf, config: &Config, rank: usize, size: usize) -> Result<()> {
-    check_in(gguf, config, rank, size, ADDRESSABLE - FOR_THE_REST)
+pub(super) fn check(gguf: &Gguf, plan: &Plan, rank: usize, size: usize) -> Result<()> {
+    check_in(gguf, plan, rank, size, ADDRESSABLE - FOR_THE_REST)
 }
 
-fn check_in(gguf: &Gguf, config: &Config, rank: usize, size: usize, room: u64) -> Result<()> {
+fn check_in(gguf: &Gguf, plan: &Plan, rank: usize, size: usize, room: u64) -> Result<()> {
     let fits = |rank: usize, size: usize| {
-        let weight = Weights::weigh(gguf, config, &Share::new(config, rank, size))?;
+        let weight = Weights::weigh(gguf, plan, Place { rank, size })?;
         // Rust limits one allocation to less than half of the address space.
         Ok(weight.bytes <= room && weight.largest <= room / 2)
     };
@@ -65,8 +66,8 @@ mod tests {
     /// The number of instances that the error asks for; `None` if the weights fit.
     fn needed(file: &Vec<u8>, size: usize, room: u64) -> Option<usize> {
         let gguf = Gguf::read(file).unwrap();
-        let config = Config::from_gguf(&gguf).unwrap();
-        let checks = (0..size).map(|rank| check_in(&gguf, &config, rank, size, room));
+        let plan = Plan::from_gguf(&gguf).unwrap();
+        let checks = (0..size).map(|rank| check_in(&gguf, &plan, rank, size, room));
         match checks.filter_map(Result::err).next()? {
             Error::InvalidArgument(mismatch) => {
                 assert_eq!(mismatch.found, size.to_string());
@@ -80,9 +81,8 @@ mod tests {
 
     fn heaviest(file: &Vec<u8>, size: usize) -> u64 {
         let gguf = Gguf::read(file).unwrap();
-        let config = Config::from_gguf(&gguf).unwrap();
-        let weigh =
-            |rank| Weights::weigh(&gguf, &config, &Share::new(&config, rank, size)).unwrap();
+        let plan = Plan::from_gguf(&gguf).unwrap();
+        let weigh = |rank| Weights::weigh(&gguf, &plan, Place { rank, size }).unwrap();
         (0..size).map(|rank| weigh(rank).bytes).max().unwrap()
     }
 

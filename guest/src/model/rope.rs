@@ -1,8 +1,41 @@
 //! Rotary position embedding. Sources: Su et al., 2021; for scaling, Chen et al., 2023 (linear), and Llama 3.1.
 
-use super::config::{Config, Pairing, RopeScaling};
+use super::plan::{Pairing, RopeScaling, RopeSpec};
+use super::weights::Loader;
+use crate::error::Result;
 
-/// A model's frequencies, and the sines and cosines for the positions of one batch.
+/// The different frequencies of a model's layers.
+#[derive(Default)]
+pub(crate) struct Ropes(Vec<(RopeSpec, Rope)>);
+
+impl Ropes {
+    /// Returns the number of these frequencies. They are divided by the numbers in the tensor `rope_freqs`, if there is
+    /// one.
+    ///
+    /// # Errors
+    /// As [`Loader::vector`].
+    pub(crate) fn add(&mut self, loader: &mut Loader<'_>, spec: RopeSpec) -> Result<usize> {
+        if let Some(known) = self.0.iter().position(|(known, _)| *known == spec) {
+            return Ok(known);
+        }
+        let factors = loader.optional_vector("rope_freqs.weight", spec.dims / 2)?;
+        self.0.push((spec, Rope::new(spec, factors.as_deref())));
+        Ok(self.0.len() - 1)
+    }
+
+    /// Prepares the positions of a batch's tokens.
+    pub(crate) fn prepare(&mut self, positions: impl Iterator<Item = usize> + Clone) {
+        for (_, rope) in &mut self.0 {
+            rope.prepare(positions.clone());
+        }
+    }
+
+    pub(crate) fn get(&self, number: usize) -> &Rope {
+        &self.0[number].1
+    }
+}
+
+/// Frequencies, and the sines and cosines for the positions of one batch.
 pub(crate) struct Rope {
     pairing: Pairing,
     /// `[rope_dims / 2]`: radians per token. In f64, because the position multiplies the error.
@@ -12,26 +45,25 @@ pub(crate) struct Rope {
 }
 
 impl Rope {
-    /// `factors` divide the frequencies (the tensor `rope_freqs`).
-    pub(crate) fn new(config: &Config, factors: Option<&[f32]>) -> Self {
-        let frequencies = (0..config.rope_dims / 2)
+    fn new(spec: RopeSpec, factors: Option<&[f32]>) -> Self {
+        let frequencies = (0..spec.dims / 2)
             .map(|i| {
-                let exponent = -((2 * i) as f64) / config.rope_dims as f64;
-                let frequency = f64::from(config.rope_base).powf(exponent);
-                scale(frequency, config.rope_scaling) / factors.map_or(1.0, |f| f64::from(f[i]))
+                let exponent = -((2 * i) as f64) / spec.dims as f64;
+                let frequency = f64::from(spec.base).powf(exponent);
+                scale(frequency, spec.scaling) / factors.map_or(1.0, |f| f64::from(f[i]))
             })
             .collect();
         Self {
-            pairing: config.rope_pairing,
+            pairing: spec.pairing,
             frequencies,
             table: Vec::new(),
         }
     }
 
-    /// Prepares the positions from `first` on.
-    pub(crate) fn prepare(&mut self, first: usize, n_tokens: usize) {
+    /// Prepares the positions of a batch's tokens.
+    fn prepare(&mut self, positions: impl Iterator<Item = usize>) {
         self.table.clear();
-        for position in first..first + n_tokens {
+        for position in positions {
             let angles = self.frequencies.iter().map(|f| position as f64 * f);
             self.table
                 .extend(angles.map(|angle| (angle.cos() as f32, angle.sin() as f32)));
@@ -99,7 +131,7 @@ mod tests {
             (Pairing::Halves, [[0, 2], [1, 3]]),
         ] {
             let mut rope = rope(pairing, frequencies.clone());
-            rope.prepare(7, 2);
+            rope.prepare(7..9);
             let head = [1.0f32, 2.0, 3.0, 4.0, 5.0];
             let mut rotated = head;
             rope.rotate(1, &mut rotated);

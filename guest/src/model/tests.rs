@@ -17,13 +17,19 @@ fn load(file: &Vec<u8>, group: Rc<dyn Group>) -> Transformer {
 
 /// The logits after each of the tokens, computed in batches of `batch`.
 fn logits(model: &mut Transformer, kv_type: KvType, tokens: &[u32], batch: usize) -> Vec<Vec<f32>> {
-    let mut cache = model.new_cache(kv_type, tokens.len()).unwrap();
+    let mut state = model.new_state(kv_type, tokens.len()).unwrap();
     let mut all = Vec::new();
     for (i, tokens) in tokens.chunks(batch).enumerate() {
-        model.forward(tokens, i * batch, &mut cache).unwrap();
+        let n_vocab = model.plan().n_vocab;
+        let span = Span {
+            tokens,
+            position: i * batch,
+            state: &mut state,
+            wanted: 0..tokens.len(),
+        };
         let mut out = Vec::new();
-        model.logits(0..tokens.len(), &mut out).unwrap();
-        let n_vocab = model.config().n_vocab;
+        let mut hidden = model.forward(&mut [span]).unwrap();
+        hidden.logits(0..tokens.len(), &mut out).unwrap();
         all.extend(out.chunks_exact(n_vocab).map(<[f32]>::to_vec));
     }
     all
@@ -162,6 +168,57 @@ fn a_batch_computes_the_same_bits_as_single_tokens() {
                     single,
                     "{kv_type:?} {shape:?}"
                 );
+            }
+        }
+    }
+}
+
+/// Several sequences at different positions, each in spans of its own lengths, in one batch after the other.
+#[test]
+fn a_mix_of_sequences_computes_the_same_bits_as_each_alone() {
+    for shape in shapes() {
+        let file = test_model::model(&shape);
+        let mut model = load(&file, Rc::new(Solo));
+        let kv_type = *kv_types(&shape).last().unwrap_or(&KvType::F16);
+        let sequences: [Vec<u32>; 3] =
+            [45, 70, 23].map(|n| (0..n).map(|i| (i * 7 + n) % 64).collect());
+        let alone = sequences
+            .each_ref()
+            .map(|tokens| logits(&mut model, kv_type, tokens, BATCH));
+        // How many tokens of each sequence each batch has.
+        let mixes = [[1, 40, 2], [5, 1, 1], [30, 0, 20], [1, 29, 0], [8, 0, 0]];
+        let mut states = [45, 70, 23].map(|n| model.new_state(kv_type, n).unwrap());
+        let mut done = [0; 3];
+        let mut found = [const { Vec::new() }; 3];
+        for mix in mixes {
+            let mut batch = Vec::new();
+            for (i, state) in states.iter_mut().enumerate().filter(|(i, _)| mix[*i] > 0) {
+                batch.push(Span {
+                    tokens: &sequences[i][done[i]..done[i] + mix[i]],
+                    position: done[i],
+                    state,
+                    // All but the first, to see that rows are counted right.
+                    wanted: 1..mix[i],
+                });
+            }
+            let n_wanted = mix.iter().map(|n: &usize| n.saturating_sub(1)).sum();
+            let mut out = Vec::new();
+            let mut hidden = model.forward(&mut batch).unwrap();
+            hidden.logits(0..n_wanted, &mut out).unwrap();
+            let mut rows = out.chunks_exact(out.len() / n_wanted);
+            for i in 0..3 {
+                for t in 1..mix[i] {
+                    let row = rows.next().unwrap().to_vec();
+                    found[i].push((done[i] + t, row));
+                }
+                done[i] += mix[i];
+            }
+        }
+        assert_eq!(done, [45, 70, 23]);
+        for (found, alone) in found.iter().zip(&alone) {
+            assert!(found.len() > 15);
+            for (t, row) in found {
+                assert!(row == &alone[*t], "token {t}, {shape:?}");
             }
         }
     }

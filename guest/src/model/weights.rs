@@ -3,8 +3,11 @@
 use std::ops::Range;
 use std::rc::Rc;
 
-use super::config::Config;
+use super::group::Place;
+use super::layer::Layer;
+use super::plan::Plan;
 use super::region::Region;
+use super::rope::Ropes;
 use crate::blob::{Blob, PAGE};
 use crate::error::{Result, invalid_model, unsupported};
 use crate::gguf::{Gguf, TensorInfo, TensorType};
@@ -62,75 +65,23 @@ pub(crate) struct Linear {
     pub(crate) bias: Option<Vec<f32>>,
 }
 
-/// One layer. Names as in GGUF.
-pub(crate) struct Layer {
-    /// `[E]`
-    pub(crate) attn_norm: Vec<f32>,
-    /// `[H * D, E]`, this instance's heads; also for the next two.
-    pub(crate) attn_q: Linear,
-    pub(crate) attn_k: Linear,
-    pub(crate) attn_v: Linear,
-    /// `[D]`, shared by the heads.
-    pub(crate) attn_q_norm: Option<Vec<f32>>,
-    pub(crate) attn_k_norm: Option<Vec<f32>>,
-    /// `[E, H * D]`
-    pub(crate) attn_output: Linear,
-    /// `[E]`
-    pub(crate) ffn_norm: Vec<f32>,
-    /// `[F, E]`
-    pub(crate) ffn_gate: Linear,
-    pub(crate) ffn_up: Linear,
-    /// `[E, F]`
-    pub(crate) ffn_down: Linear,
-}
-
 /// All weights that this instance needs.
 pub(crate) struct Weights {
     /// `[V, E]`, all rows, because any token may occur.
     pub(crate) token_embd: Rc<Matrix>,
     pub(crate) layers: Vec<Layer>,
+    /// What the layers rotate queries and keys by.
+    pub(crate) ropes: Ropes,
     /// `[E]`
     pub(crate) output_norm: Vec<f32>,
     /// `[V, E]`, this instance's rows; the embedding matrix if the file has no separate one.
     pub(crate) output: Rc<Matrix>,
-    /// `[rope_dims / 2]`: the divisors of the frequencies.
-    pub(crate) rope_freqs: Option<Vec<f32>>,
     /// Bytes that were mapped.
     pub(crate) mapped_bytes: u64,
 }
 
-/// An instance's rows of each matrix.
-#[derive(Debug, Clone)]
-pub(crate) struct Share {
-    pub(crate) heads: Range<usize>,
-    pub(crate) kv_heads: Range<usize>,
-    pub(crate) embd: Range<usize>,
-    pub(crate) ff: Range<usize>,
-    pub(crate) vocab: Range<usize>,
-}
-
-impl Share {
-    /// The share of `rank` in a group of `size`. Rows are distributed in groups of four if their number is a multiple
-    /// of four, because packed rows are interleaved in fours.
-    pub(crate) fn new(config: &Config, rank: usize, size: usize) -> Self {
-        let at = |n: usize, rank: usize| (n as u64 * rank as u64 / size as u64) as usize;
-        let split_by =
-            |n: usize, unit: usize| unit * at(n / unit, rank)..unit * at(n / unit, rank + 1);
-        let split = |n: usize| split_by(n, if n.is_multiple_of(4) { 4 } else { 1 });
-        let kv_heads = split_by(config.n_kv_heads, 1);
-        let queries = config.n_heads / config.n_kv_heads;
-        Self {
-            heads: kv_heads.start * queries..kv_heads.end * queries,
-            kv_heads,
-            embd: split(config.n_embd),
-            ff: split(config.n_ff),
-            vocab: split(config.n_vocab),
-        }
-    }
-}
-
 impl Weights {
-    /// Loads `share` of a file's tensors. The caller has checked that their data lies within `blob`.
+    /// Loads the rows of `place` of a file's tensors. The caller has checked that their data lies within `blob`.
     ///
     /// # Errors
     /// `invalid-model` for a tensor that is missing or has a wrong shape, `unsupported` for a type that the kernels do
@@ -139,78 +90,47 @@ impl Weights {
         gguf: &Gguf,
         blob: &dyn Blob,
         mapping: Mapping,
-        config: &Config,
-        share: &Share,
+        plan: &Plan,
+        place: Place,
     ) -> Result<Self> {
-        let mut loader = Loader {
-            gguf,
-            source: Some((blob, mapping)),
-            mapped_bytes: 0,
-            weight: Weight::default(),
-        };
-        Self::collect(&mut loader, config, share)
+        let source = Some((blob, mapping));
+        Self::collect(&mut Loader::new(gguf, source, place), plan)
     }
 
-    /// The memory that `share` of the tensors takes, without loading it.
+    /// The memory that the rows of `place` take, without loading them.
     ///
     /// # Errors
     /// As [`Weights::load`], except for errors while reading.
-    pub(crate) fn weigh(gguf: &Gguf, config: &Config, share: &Share) -> Result<Weight> {
-        let mut loader = Loader {
-            gguf,
-            source: None,
-            mapped_bytes: 0,
-            weight: Weight::default(),
-        };
-        Self::collect(&mut loader, config, share)?;
+    pub(crate) fn weigh(gguf: &Gguf, plan: &Plan, place: Place) -> Result<Weight> {
+        let mut loader = Loader::new(gguf, None, place);
+        Self::collect(&mut loader, plan)?;
         Ok(loader.weight)
     }
 
-    fn collect(loader: &mut Loader<'_>, config: &Config, share: &Share) -> Result<Self> {
-        let Config {
-            n_embd,
-            n_ff,
-            head_dim,
-            ..
-        } = *config;
-        let n_q = config.n_heads * head_dim;
-        let n_kv = config.n_kv_heads * head_dim;
-        let q = share.heads.start * head_dim..share.heads.end * head_dim;
-        let kv = share.kv_heads.start * head_dim..share.kv_heads.end * head_dim;
-
-        let all = 0..config.n_vocab;
-        let token_embd = Rc::new(loader.matrix("token_embd", [n_embd, config.n_vocab], all)?);
-        let mut layers = Vec::new();
-        for l in 0..config.n_layers {
-            let name = |tensor: &str| format!("blk.{l}.{tensor}");
-            layers.push(Layer {
-                attn_norm: loader.vector(&name("attn_norm.weight"), n_embd)?,
-                attn_q: loader.linear(&name("attn_q"), [n_embd, n_q], &q)?,
-                attn_k: loader.linear(&name("attn_k"), [n_embd, n_kv], &kv)?,
-                attn_v: loader.linear(&name("attn_v"), [n_embd, n_kv], &kv)?,
-                attn_q_norm: loader.optional_vector(&name("attn_q_norm.weight"), head_dim)?,
-                attn_k_norm: loader.optional_vector(&name("attn_k_norm.weight"), head_dim)?,
-                attn_output: loader.linear(&name("attn_output"), [n_q, n_embd], &share.embd)?,
-                ffn_norm: loader.vector(&name("ffn_norm.weight"), n_embd)?,
-                ffn_gate: loader.linear(&name("ffn_gate"), [n_embd, n_ff], &share.ff)?,
-                ffn_up: loader.linear(&name("ffn_up"), [n_embd, n_ff], &share.ff)?,
-                ffn_down: loader.linear(&name("ffn_down"), [n_ff, n_embd], &share.embd)?,
-            });
+    fn collect(loader: &mut Loader<'_>, plan: &Plan) -> Result<Self> {
+        let Plan {
+            n_embd, n_vocab, ..
+        } = *plan;
+        let token_embd = Rc::new(loader.matrix("token_embd", [n_embd, n_vocab], 0..n_vocab)?);
+        let (mut layers, mut ropes) = (Vec::new(), Ropes::default());
+        for (l, spec) in plan.layers.iter().enumerate() {
+            layers.push(Layer::load(loader, &mut ropes, plan, l, spec)?);
         }
         let output_norm = loader.vector("output_norm.weight", n_embd)?;
         let is_tied = loader.gguf.tensor("output.weight").is_none();
-        let output = if is_tied && share.vocab.len() == config.n_vocab {
+        let rows = loader.place.rows(n_vocab);
+        let output = if is_tied && rows.len() == n_vocab {
             Rc::clone(&token_embd)
         } else {
             let name = if is_tied { "token_embd" } else { "output" };
-            Rc::new(loader.matrix(name, [n_embd, config.n_vocab], share.vocab.clone())?)
+            Rc::new(loader.matrix(name, [n_embd, n_vocab], rows)?)
         };
         Ok(Self {
             token_embd,
             layers,
+            ropes,
             output_norm,
             output,
-            rope_freqs: loader.optional_vector("rope_freqs.weight", config.rope_dims / 2)?,
             mapped_bytes: loader.mapped_bytes,
         })
     }
@@ -226,16 +146,33 @@ pub(crate) struct Weight {
 }
 
 /// Loads tensors. Without a source it only adds up their sizes: then matrices are empty and vectors are zeros.
-struct Loader<'a> {
+pub(crate) struct Loader<'a> {
     gguf: &'a Gguf,
     source: Option<(&'a dyn Blob, Mapping)>,
+    /// Whose rows are loaded.
+    pub(crate) place: Place,
     mapped_bytes: u64,
     weight: Weight,
 }
 
-impl Loader<'_> {
+impl<'a> Loader<'a> {
+    fn new(gguf: &'a Gguf, source: Option<(&'a dyn Blob, Mapping)>, place: Place) -> Self {
+        Self {
+            gguf,
+            source,
+            place,
+            mapped_bytes: 0,
+            weight: Weight::default(),
+        }
+    }
+
     /// `name.weight` and, if there is one, `name.bias`.
-    fn linear(&mut self, name: &str, shape: [usize; 2], rows: &Range<usize>) -> Result<Linear> {
+    pub(crate) fn linear(
+        &mut self,
+        name: &str,
+        shape: [usize; 2],
+        rows: &Range<usize>,
+    ) -> Result<Linear> {
         let bias = self.optional_vector(&format!("{name}.bias"), shape[1])?;
         Ok(Linear {
             weight: self.matrix(name, shape, rows.clone())?,
@@ -244,7 +181,12 @@ impl Loader<'_> {
     }
 
     /// Some rows of `name.weight`, whose shape is `[cols, rows]` in GGUF's order.
-    fn matrix(&mut self, name: &str, shape: [usize; 2], rows: Range<usize>) -> Result<Matrix> {
+    pub(crate) fn matrix(
+        &mut self,
+        name: &str,
+        shape: [usize; 2],
+        rows: Range<usize>,
+    ) -> Result<Matrix> {
         let tensor = self.tensor(&format!("{name}.weight"), &shape)?;
         let together = quant::rows_together(tensor.ty);
         if ![shape[1], rows.start, rows.end]
@@ -273,7 +215,7 @@ impl Loader<'_> {
     }
 
     /// A vector, as numbers.
-    fn vector(&mut self, name: &str, len: usize) -> Result<Vec<f32>> {
+    pub(crate) fn vector(&mut self, name: &str, len: usize) -> Result<Vec<f32>> {
         let tensor = self.tensor(name, &[len])?;
         if quant::is_packed(tensor.ty) {
             return Err(unsupported(
@@ -298,7 +240,7 @@ impl Loader<'_> {
         Ok(out)
     }
 
-    fn optional_vector(&mut self, name: &str, len: usize) -> Result<Option<Vec<f32>>> {
+    pub(crate) fn optional_vector(&mut self, name: &str, len: usize) -> Result<Option<Vec<f32>>> {
         match self.gguf.tensor(name) {
             Some(_) => self.vector(name, len).map(Some),
             None => Ok(None),

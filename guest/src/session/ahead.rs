@@ -1,12 +1,11 @@
 //! Computing ahead of a session's last token: proposed tokens (see [`super::speculation`]), in one batch with it.
 
-use std::ops::Range;
 use std::rc::Rc;
 
 use super::draft::Draft;
 use super::{SCORED_ROWS, Session};
 use crate::engine::Model;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 impl Session {
     /// Lets `model` propose tokens from now on. It starts with the current answer's sampler options;
@@ -15,44 +14,30 @@ impl Session {
     /// # Errors
     /// `invalid-argument` if its vocabulary differs, `out-of-memory`.
     pub fn set_draft_model(&mut self, model: Rc<Model>) -> Result<()> {
-        self.draft = Some(Draft::new(model, self)?);
+        let sampler = self.answer.sampler.clone();
+        self.draft = Some(Draft::new(model, &self.sequence, sampler)?);
         self.reserve()
     }
 
     /// Reserves buffers for everything that is computed at once, so that no token needs an allocation.
     pub(super) fn reserve(&mut self) -> Result<()> {
         let rows = 1 + self.speculation.most(self.draft.is_some());
-        self.model
-            .transformer()?
-            .reserve_logits(rows.max(SCORED_ROWS))?;
-        for (buffer, width) in [
-            (&mut self.hidden, self.n_embd),
-            (&mut self.logits, self.n_vocab),
-        ] {
-            let needed = rows * width;
-            buffer
-                .try_reserve_exact(needed.saturating_sub(buffer.len()))
-                .map_err(|_| Error::OutOfMemory {
-                    needed: (needed * size_of::<f32>()) as u64,
-                    available: 0,
-                })?;
-        }
-        Ok(())
+        self.sequence.reserve(rows, SCORED_ROWS)
     }
 
     /// Proposes tokens, if there is a last token to compute them with.
     pub(super) fn propose(&mut self) -> Result<()> {
-        if self.tokens.len() == self.computed {
+        if self.sequence.pending() == 0 {
             return Ok(());
         }
         // One more token is chosen after the last proposed one.
-        let room = self.cache.capacity() - self.tokens.len();
+        let room = self.sequence.room();
         let room = room.min(self.answer.remaining().saturating_sub(1));
         let (draft, sampler) = (self.draft.as_mut(), &self.answer.sampler);
         self.speculation
-            .propose(&self.tokens, room, draft, sampler)?;
+            .propose(self.sequence.tokens(), room, draft, sampler)?;
         if !self.answer.options.ignore_end {
-            let tokenizer = self.model.tokenizer()?;
+            let tokenizer = self.sequence.model().tokenizer()?;
             self.speculation
                 .cut_at(|id| tokenizer.is_end_of_generation(id));
         }
@@ -64,35 +49,16 @@ impl Session {
     pub(super) fn push(&mut self, id: u32) {
         if self.speculation.confirm(id) {
             self.accepted += 1;
-            self.computed += 1;
+            self.sequence.accept(id);
         } else {
-            self.settle();
+            self.speculation.forget();
+            self.sequence.extend([id]);
         }
-        self.tokens.push(id);
     }
 
     /// Drops the proposed tokens and what was computed for them.
     pub(super) fn settle(&mut self) {
-        if self.speculation.is_active() {
-            let row = self.speculation.row();
-            self.cache.truncate(self.computed);
-            keep_row(&mut self.hidden, row, self.n_embd);
-            if self.has_logits {
-                keep_row(&mut self.logits, row, self.n_vocab);
-            }
-        }
+        self.sequence.settle();
         self.speculation.forget();
     }
-
-    /// The range in `logits` with the logits after the last token.
-    pub(super) fn current_logits(&self) -> Range<usize> {
-        let start = self.speculation.row() * self.n_vocab;
-        start..start + self.n_vocab
-    }
-}
-
-/// Keeps only row `row`.
-fn keep_row(rows: &mut Vec<f32>, row: usize, width: usize) {
-    rows.copy_within(row * width..(row + 1) * width, 0);
-    rows.truncate(width);
 }

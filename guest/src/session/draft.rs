@@ -5,8 +5,9 @@
 
 use std::rc::Rc;
 
+use super::SessionOptions;
+use super::sequence::Sequence;
 use super::speculation::Guess;
-use super::{Session, SessionOptions};
 use crate::engine::Model;
 use crate::error::{Result, invalid_argument};
 use crate::model::BATCH;
@@ -18,27 +19,31 @@ const MAX_PADDING: u32 = 128;
 
 /// The draft model's side of a session.
 pub(super) struct Draft {
-    /// The draft model's session, which has no draft model itself and does no lookup.
-    session: Box<Session>,
+    /// The session's tokens as far as the draft model has followed them, and its guesses.
+    sequence: Sequence,
     sampler: Sampler,
     /// Tokens that the session's own model knows.
     n_vocab: u32,
 }
 
 impl Draft {
+    /// A draft for the sequence `main`, whose tokens `sampler` chooses.
+    ///
     /// # Errors
     /// `invalid-argument` if the vocabulary differs from that of `main`, `out-of-memory`.
-    pub(super) fn new(model: Rc<Model>, main: &Session) -> Result<Self> {
-        let tokenizer = main.model.tokenizer()?;
+    pub(super) fn new(model: Rc<Model>, main: &Sequence, sampler: Sampler) -> Result<Self> {
+        let tokenizer = main.model().tokenizer()?;
         check_vocabulary(tokenizer, model.tokenizer()?)?;
-        let trained = model.transformer()?.config().context_length as usize;
+        let trained = model.transformer()?.plan().context_length as usize;
         let options = SessionOptions {
-            context_length: Some(main.cache.capacity().min(trained) as u32),
+            context_length: Some(main.capacity().min(trained) as u32),
             kv_type: None,
         };
+        let mut sequence = Sequence::new(model, options)?;
+        sequence.reserve(1, 1)?;
         Ok(Self {
-            session: Box::new(Session::new(model, options)?),
-            sampler: main.answer.sampler.clone(),
+            sequence,
+            sampler,
             n_vocab: tokenizer.vocab_size(),
         })
     }
@@ -54,24 +59,21 @@ impl Draft {
     /// # Errors
     /// `aborted`.
     pub(super) fn follow(&mut self, tokens: &[u32]) -> Result<bool> {
-        let own = &mut *self.session;
-        let seen = tokens.iter().zip(&own.tokens);
-        let seen = seen.take_while(|(a, b)| a == b).count();
-        if tokens.is_empty() || tokens.len() > own.cache.capacity() {
+        let own = &mut self.sequence;
+        if tokens.is_empty() || tokens.len() > own.capacity() {
             return Ok(false);
         }
-        own.tokens.truncate(seen);
+        let seen = tokens.iter().zip(own.tokens());
+        let seen = seen.take_while(|(a, b)| a == b).count();
         // The last token is always computed, for the logits after it.
-        own.computed = own.computed.min(seen).min(tokens.len() - 1);
-        own.cache.truncate(own.computed);
+        own.rewind(seen, seen.min(tokens.len() - 1));
         let unseen = &tokens[seen..];
-        let n_vocab = own.model.tokenizer()?.vocab_size();
-        let pending = seen - own.computed;
-        let taken = unseen.len().min(BATCH - pending);
-        let known = unseen[..taken].iter().take_while(|&&id| id < n_vocab);
-        own.tokens.extend(known);
-        own.compute()?;
-        Ok(own.tokens.len() == tokens.len())
+        let taken = unseen.len().min(BATCH - own.pending());
+        let n_vocab = own.model().tokenizer()?.vocab_size();
+        let known = unseen[..taken].iter().copied();
+        own.extend(known.take_while(|&id| id < n_vocab));
+        own.compute(std::iter::empty())?;
+        Ok(own.tokens().len() == tokens.len())
     }
 
     /// Starts to guess what follows `tokens`, if it has seen these. `sampler` is the session's, before it chooses.
@@ -88,29 +90,28 @@ impl Draft {
     /// # Errors
     /// `aborted`.
     pub(super) fn guess(&mut self) -> Result<Option<Guess>> {
-        let own = &mut *self.session;
-        if own.tokens.len() == own.cache.capacity() {
+        let own = &mut self.sequence;
+        if own.room() == 0 {
             return Ok(None);
         }
-        let logits = own.logits()?;
-        let class = lead_class(logits);
-        let id = self.sampler.sample(&own.logits, &own.tokens);
+        let class = lead_class(own.logits(std::iter::empty())?);
+        let id = self.sampler.sample(own.last_logits(), own.tokens());
         if id >= self.n_vocab {
             return Ok(None);
         }
-        own.tokens.push(id);
+        own.extend([id]);
         Ok(Some(Guess { id, class }))
     }
 
     /// Bytes reserved for its keys and values.
     pub(super) fn kv_bytes(&self) -> u64 {
-        self.session.cache.reserved_bytes()
+        self.sequence.kv_bytes()
     }
 
     /// An independent copy.
     pub(super) fn fork(&mut self) -> Result<Self> {
         Ok(Self {
-            session: Box::new(self.session.fork()?),
+            sequence: self.sequence.fork()?,
             sampler: self.sampler.clone(),
             n_vocab: self.n_vocab,
         })

@@ -1,21 +1,15 @@
 //! The log-probabilities of tokens, for callers that request them.
 
-use std::ops::Range;
-
 use super::Session;
 
 impl Session {
-    /// The log-probability of token `id` and of the most probable tokens, if requested. `logits` is the range of the
-    /// logits that it was chosen from.
-    pub(super) fn report(
-        &mut self,
-        logits: Range<usize>,
-        id: u32,
-    ) -> (Option<f32>, Vec<(u32, f32)>) {
+    /// The log-probability of token `id`, which was chosen from the last logits, and of the most probable tokens, if
+    /// requested.
+    pub(super) fn report(&mut self, id: u32) -> (Option<f32>, Vec<(u32, f32)>) {
         let Some(best) = self.answer.options.logprobs else {
             return (None, Vec::new());
         };
-        let logits = &self.logits[logits];
+        let logits = self.sequence.last_logits();
         let log_softmax = log_softmax(logits);
         let mut top = Vec::new();
         if best > 0 {

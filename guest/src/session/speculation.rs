@@ -190,17 +190,6 @@ impl Speculation {
         ahead.iter().map(|guess| guess.id)
     }
 
-    /// The number of proposed tokens that have been chosen, which is the computed row that the next token is chosen
-    /// from.
-    pub(super) fn row(&self) -> usize {
-        self.confirmed
-    }
-
-    /// Whether tokens have been proposed since [`Self::forget`].
-    pub(super) fn is_active(&self) -> bool {
-        self.proposed > 0
-    }
-
     /// Records which token was chosen, and returns whether it was proposed.
     pub(super) fn confirm(&mut self, id: u32) -> bool {
         if let Some(guess) = self.passed_over.take() {
@@ -312,7 +301,7 @@ mod tests {
         speculation.look_up(&tokens, 3);
         assert_eq!(speculation.ahead().collect::<Vec<_>>(), [10, 11, 12]);
         assert!(speculation.confirm(10) && speculation.confirm(11));
-        assert_eq!((speculation.row(), speculation.ahead().len()), (2, 1));
+        assert_eq!((speculation.confirmed, speculation.ahead().len()), (2, 1));
         assert!(!speculation.confirm(7));
         speculation.forget();
         speculation.look_up(&tokens, 7);

@@ -2,7 +2,7 @@
 //! kernels, WebAssembly the SIMD kernels.
 
 use super::*;
-use crate::model::KvCache;
+use crate::model::kv_cache::KvCache;
 use crate::quant::{Element, F16, F32};
 
 const TYPES: [KvType; 3] = [KvType::F16, KvType::F32, KvType::Q8_0];
@@ -22,17 +22,17 @@ fn numbers(seed: usize, len: usize) -> Vec<f32> {
 
 /// A cache of one head with `n` tokens.
 fn cache(kv_type: KvType, head_dim: usize, n: usize) -> KvCache {
-    let mut cache = KvCache::new(kv_type, n + 3, 1, 1, head_dim).unwrap();
+    let mut cache = KvCache::new(kv_type, n + 3, 1, head_dim).unwrap();
     for t in 0..n {
         let (key, value) = (numbers(t, head_dim), numbers(t + 1000, head_dim));
-        cache.set(0, 0, t, &key, &value);
+        cache.set(0, t, &key, &value);
     }
     cache
 }
 
 /// The outputs of the last `n_tokens` tokens' queries, in batches of `batch` tokens.
 fn attend(cache: &KvCache, queries: Queries, q: &[f32], batch: usize) -> Vec<f32> {
-    let (layout, head) = cache.head(0, 0);
+    let (layout, head) = cache.head(0);
     let mut attention = Attention::default();
     attention.reserve(layout, queries.count()).unwrap();
     let mut out = vec![f32::NAN; q.len()];
@@ -51,7 +51,7 @@ fn attend(cache: &KvCache, queries: Queries, q: &[f32], batch: usize) -> Vec<f32
 /// The contents of the cache: keys and values, `[tokens, D]` each.
 fn cached(cache: &KvCache, kv_type: KvType, head_dim: usize) -> [Vec<Vec<f64>>; 2] {
     let mut bytes = Vec::new();
-    cache.save_layer(0, &mut bytes);
+    cache.save(&mut bytes);
     let rows: Vec<Vec<f64>> = bytes
         .chunks_exact(kv_type.row_bytes(head_dim))
         .map(|row| match kv_type {
@@ -184,7 +184,7 @@ fn what_is_not_finite_harms_no_other_token() {
             q[64] = special;
             let mut lost = numbers(2, 32);
             lost[9] = special;
-            cache.set(0, 0, 39, &lost, &lost);
+            cache.set(0, 39, &lost, &lost);
             let found = attend(&cache, queries, &q, 2);
             assert_eq!(found[..64], clean[..64], "{kv_type:?} {special}");
         }
@@ -197,15 +197,15 @@ fn caches_are_saved_loaded_copied_and_cut() {
         for kv_type in types_of(head_dim) {
             let full = cache(kv_type, head_dim, 70);
             let mut bytes = Vec::new();
-            full.save_layer(0, &mut bytes);
+            full.save(&mut bytes);
             assert_eq!(bytes.len() as u64, full.head_bytes(70));
             assert_eq!(full.head_bytes(1), 2 * kv_type.row_bytes(head_dim) as u64);
             let mut loaded = cache(kv_type, head_dim, 72);
             assert!(loaded.is_finite(&bytes));
-            loaded.load_layer(0, 70, &bytes);
+            loaded.load(70, &bytes);
             let saved = |cache: &KvCache| {
                 let mut bytes = Vec::new();
-                cache.save_layer(0, &mut bytes);
+                cache.save(&mut bytes);
                 bytes
             };
             assert_eq!(saved(&loaded), bytes);
@@ -225,19 +225,19 @@ fn caches_are_saved_loaded_copied_and_cut() {
             assert_eq!(attend(&cut, queries, &q, 1), attend(&short, queries, &q, 1));
             for t in 35..70 {
                 let (key, value) = (numbers(t, head_dim), numbers(t + 1000, head_dim));
-                cut.set(0, 0, t, &key, &value);
+                cut.set(0, t, &key, &value);
             }
             assert_eq!(saved(&cut), bytes);
         }
     }
-    let floats = KvCache::new(KvType::F32, 1, 1, 1, 1).unwrap();
+    let floats = KvCache::new(KvType::F32, 1, 1, 1).unwrap();
     let state = [1f32.to_le_bytes(), f32::NAN.to_le_bytes()].concat();
     assert!(!floats.is_finite(&state), "not a number");
 }
 
 #[test]
 fn q8_0_is_for_heads_of_whole_groups() {
-    let error = KvCache::new(KvType::Q8_0, 1, 1, 1, 80).err().unwrap();
+    let error = KvCache::new(KvType::Q8_0, 1, 1, 80).err().unwrap();
     let text = error.to_string();
     assert!(text.contains("kv-type") && text.contains("80"), "{text}");
 }
@@ -247,8 +247,8 @@ fn cached_numbers_are_the_nearest_of_their_type() {
     for scale in [0.0, 1e-7, 1e-4, 1.0, 1000.0] {
         let x: Vec<f32> = numbers(5, 64).iter().map(|x| x * scale).collect();
         for kv_type in TYPES {
-            let mut cache = KvCache::new(kv_type, 1, 1, 1, 64).unwrap();
-            cache.set(0, 0, 0, &x, &x);
+            let mut cache = KvCache::new(kv_type, 1, 1, 64).unwrap();
+            cache.set(0, 0, &x, &x);
             for found in cached(&cache, kv_type, 64) {
                 for (group, x) in found[0].chunks(GROUP).zip(x.chunks(GROUP)) {
                     let largest = x.iter().fold(0f32, |max, x| max.max(x.abs()));

@@ -133,7 +133,9 @@ fn nothing_is_proposed_where_nothing_may_be() {
 fn the_model_itself_as_its_draft_is_always_right() {
     let mut plain = session();
     let mut session = session();
-    session.set_draft_model(session.model.clone()).unwrap();
+    session
+        .set_draft_model(session.sequence.model().clone())
+        .unwrap();
     for options in variants() {
         let before = speculated(&session);
         let expected = answer(&mut plain, &options, PLAIN);
@@ -182,7 +184,9 @@ fn a_session_can_be_used_in_any_way_in_between() {
     for by in [lookup(7), draft(4)] {
         let mut plain = session();
         let mut session = session();
-        session.set_draft_model(session.model.clone()).unwrap();
+        session
+            .set_draft_model(session.sequence.model().clone())
+            .unwrap();
         let options = GenerationOptions {
             sampler: SamplerOptions {
                 temperature: 0.05,
@@ -230,7 +234,11 @@ fn a_session_can_be_used_in_any_way_in_between() {
                 }
                 _ => assert_eq!(session.next_token(), plain.next_token(), "step {step}"),
             }
-            assert_eq!(session.tokens, plain.tokens, "step {step}");
+            assert_eq!(
+                session.sequence.tokens(),
+                plain.sequence.tokens(),
+                "step {step}"
+            );
         }
         let (drafted, accepted) = speculated(&session);
         assert!(accepted < drafted, "{accepted} of {drafted}");

@@ -1,0 +1,62 @@
+//! The architectures: one file for each family, which turns metadata into a [`Plan`], and a line in [`FAMILIES`].
+//!
+//! A file says of a family what its metadata do not. Whether a model has biases, norms of queries and keys, or an output
+//! matrix of its own is seen from its tensors.
+
+mod keys;
+mod llama;
+mod qwen;
+
+use super::plan::Plan;
+use crate::error::{Result, invalid_model, unsupported};
+use crate::gguf::Gguf;
+use keys::{Keys, MAX_DIM};
+
+/// The architectures by `general.architecture`, and what makes a plan of their keys.
+const FAMILIES: [(&str, fn(&Keys<'_>) -> Result<Plan>); 3] = [
+    ("llama", llama::plan),
+    ("qwen2", qwen::plan),
+    ("qwen3", qwen::plan),
+];
+
+impl Plan {
+    /// Reads a file's metadata.
+    ///
+    /// # Errors
+    /// `unsupported` for an architecture, or a variant of one, that the layers do not support; `invalid-model` for
+    /// numbers that are missing or inconsistent.
+    pub fn from_gguf(gguf: &Gguf) -> Result<Self> {
+        let metadata = &gguf.metadata;
+        let name = metadata.str("general.architecture")?.unwrap_or("none");
+        let Some((architecture, plan)) = FAMILIES.into_iter().find(|(known, _)| *known == name)
+        else {
+            let known = FAMILIES.map(|(name, _)| name).join(", ");
+            return Err(unsupported("architecture", format!("one of {known}"), name));
+        };
+        let keys = Keys {
+            metadata,
+            architecture,
+            n_vocab: vocabulary_size(gguf)?,
+        };
+        plan(&keys)
+    }
+}
+
+/// The second dimension of the embedding matrix. The tokenizer must agree; this is checked where both are known.
+fn vocabulary_size(gguf: &Gguf) -> Result<usize> {
+    let name = "token_embd.weight";
+    let tensor = gguf
+        .tensor(name)
+        .ok_or_else(|| invalid_model("tensors", format!("a tensor named `{name}`"), "none"))?;
+    match *tensor.shape {
+        [_, n_vocab] if (1..=u64::from(MAX_DIM)).contains(&n_vocab) => Ok(n_vocab as usize),
+        _ => Err(invalid_model(
+            format!("shape of `{name}`"),
+            "[embedding length, vocabulary size up to 2^20]",
+            format!("{:?}", tensor.shape),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests;

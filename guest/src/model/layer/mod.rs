@@ -1,0 +1,94 @@
+//! The kinds of layers. A file has one kind: how it is loaded, what it computes of a batch, and how wide its buffers are.
+//! What it keeps of a sequence is in [`super::state`].
+
+mod attention;
+mod feed_forward;
+mod pass;
+
+use super::group::Place;
+use super::plan::{self, LayerSpec, Plan};
+use super::rope::Ropes;
+use super::weights::Loader;
+use crate::error::Result;
+use crate::trace;
+use attention::Attention;
+use feed_forward::FeedForward;
+pub(crate) use pass::{Pass, Scratch, norm_rows, quantized};
+
+/// One layer: `x += mixer(norm(x))`, then `x += ffn(norm(x))`.
+pub(crate) struct Layer {
+    /// `[E]`
+    attn_norm: Vec<f32>,
+    mixer: Mixer,
+    /// `[E]`
+    ffn_norm: Vec<f32>,
+    ffn: Ffn,
+}
+
+enum Mixer {
+    Attention(Attention),
+}
+
+enum Ffn {
+    Gated(FeedForward),
+}
+
+impl Layer {
+    /// Loads layer `l`, and adds its rotary frequencies to `ropes`.
+    pub(crate) fn load(
+        loader: &mut Loader<'_>,
+        ropes: &mut Ropes,
+        plan: &Plan,
+        l: usize,
+        spec: &LayerSpec,
+    ) -> Result<Self> {
+        let n_embd = plan.n_embd;
+        let name = |tensor: &str| format!("blk.{l}.{tensor}");
+        Ok(Self {
+            attn_norm: loader.vector(&name("attn_norm.weight"), n_embd)?,
+            mixer: match &spec.mixer {
+                plan::Mixer::Attention(spec) => {
+                    Mixer::Attention(Attention::load(loader, ropes, n_embd, name, spec)?)
+                }
+            },
+            ffn_norm: loader.vector(&name("ffn_norm.weight"), n_embd)?,
+            ffn: match spec.ffn {
+                plan::Ffn::Gated { n_ff } => {
+                    Ffn::Gated(FeedForward::load(loader, n_embd, name, n_ff)?)
+                }
+            },
+        })
+    }
+
+    /// Reserves buffers for a batch.
+    ///
+    /// # Errors
+    /// `out-of-memory`.
+    pub(crate) fn reserve(&self, scratch: &mut Scratch, place: Place) -> Result<()> {
+        match &self.mixer {
+            Mixer::Attention(attention) => attention.reserve(scratch)?,
+        }
+        match &self.ffn {
+            Ffn::Gated(feed_forward) => feed_forward.reserve(scratch, place),
+        }
+    }
+
+    /// Computes a batch. `l` is the number of this layer: the states of the sequences are in the same order.
+    ///
+    /// # Errors
+    /// `aborted` if another instance of the group is gone.
+    pub(crate) fn forward(&self, pass: &mut Pass<'_, '_>, l: usize) -> Result<()> {
+        pass.norm(&self.attn_norm);
+        trace::lap("attn_norm");
+        match &self.mixer {
+            Mixer::Attention(attention) => attention.forward(pass, l)?,
+        }
+        pass.add_delta()?;
+        pass.norm(&self.ffn_norm);
+        trace::lap("ffn_norm");
+        match &self.ffn {
+            Ffn::Gated(feed_forward) => feed_forward.forward(pass)?,
+        }
+        pass.add_delta()
+    }
+}

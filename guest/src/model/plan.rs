@@ -1,0 +1,114 @@
+//! The shape of a model, as data. A file in [`super::arch`] turns the metadata of an architecture into a [`Plan`];
+//! [`super::layer`] makes the layers from it, and [`super::forward`] runs them. Names as in GGUF.
+
+use super::kv_block::KvType;
+
+/// The shape of a model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// `general.architecture`.
+    pub architecture: String,
+    /// The context length that the model was trained with, in tokens.
+    pub context_length: u32,
+    /// Tokens in the vocabulary, V.
+    pub n_vocab: usize,
+    /// Width of the residual stream, E.
+    pub n_embd: usize,
+    /// The layers, from the embedding to the head.
+    pub layers: Vec<LayerSpec>,
+    /// The epsilon of the norms.
+    pub norm_eps: f32,
+}
+
+/// One layer: `x += mixer(norm(x))`, then `x += ffn(norm(x))`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LayerSpec {
+    /// What lets a token see those before it.
+    pub mixer: Mixer,
+    /// What is computed of each token by itself.
+    pub ffn: Ffn,
+}
+
+/// The part of a layer in which tokens see one another.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Mixer {
+    /// Scaled dot-product attention.
+    Attention(AttentionSpec),
+}
+
+/// Attention with heads of queries that share heads of keys and values.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AttentionSpec {
+    /// Heads of queries, H.
+    pub n_heads: usize,
+    /// Heads of keys and values, each shared by `n_heads / n_kv_heads` heads of queries.
+    pub n_kv_heads: usize,
+    /// Width of a head, D.
+    pub head_dim: usize,
+    /// How positions enter queries and keys.
+    pub rope: RopeSpec,
+}
+
+/// The part of a layer that is computed of each token by itself.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Ffn {
+    /// `down(act(gate(x)) * up(x))`.
+    Gated {
+        /// Width of the hidden layer, F.
+        n_ff: usize,
+    },
+}
+
+/// Rotary position embedding.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RopeSpec {
+    /// Dimensions of a head that are rotated.
+    pub dims: usize,
+    /// Base of the frequencies (theta).
+    pub base: f32,
+    /// Which dimensions are rotated together.
+    pub pairing: Pairing,
+    /// How positions are scaled.
+    pub scaling: RopeScaling,
+}
+
+/// Which dimensions of a head are rotated together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pairing {
+    /// 2i and 2i + 1, as in the paper (ggml: NORM).
+    Interleaved,
+    /// i and i + n / 2, as in GPT-NeoX.
+    Halves,
+}
+
+/// How the angles of rotary positions are scaled to contexts longer than those trained with.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum RopeScaling {
+    /// Not at all, or by the factors of the tensor `rope_freqs.weight`.
+    None,
+    /// All angles divided by a factor.
+    Linear(f32),
+    /// Llama 3: low frequencies divided by the factor, high ones kept, a blend between.
+    Llama3 {
+        /// The divisor of low frequencies.
+        factor: f32,
+        /// Wavelengths longer than the original context divided by this are low.
+        low_freq_factor: f32,
+        /// Wavelengths shorter than the original context divided by this are high.
+        high_freq_factor: f32,
+        /// Tokens.
+        original_context: f32,
+    },
+}
+
+impl Plan {
+    /// Bytes of keys and values of one token over all layers.
+    pub fn kv_bytes_per_token(&self, kv_type: KvType) -> u64 {
+        let layers = self.layers.iter().map(|layer| match &layer.mixer {
+            Mixer::Attention(spec) => {
+                2 * (spec.n_kv_heads * kv_type.row_bytes(spec.head_dim)) as u64
+            }
+        });
+        layers.sum()
+    }
+}

@@ -1,0 +1,349 @@
+//! A sequence: its tokens, and what a model has computed of them.
+//!
+//! The last tokens may be pending: they are computed when something is asked that depends on them. Tokens that may come
+//! next can be computed in one batch with them, ahead of time; until the sequence accepts one of these, it is not part
+//! of it.
+
+use std::rc::Rc;
+
+use super::SessionOptions;
+use crate::engine::Model;
+use crate::error::{Error, Result, invalid_argument};
+use crate::model::{BATCH, Hidden, KvType, Plan, Span, State};
+use crate::quant::{Element, F32};
+
+/// The default context length. A longer one takes memory that few sessions use.
+const DEFAULT_CONTEXT: u32 = 4096;
+
+/// Tokens, and what the model has computed of them.
+pub(super) struct Sequence {
+    model: Rc<Model>,
+    /// All tokens of the sequence.
+    tokens: Vec<u32>,
+    /// The number of tokens in `state` that are part of the sequence. After a token was chosen, or the sequence
+    /// truncated, it is one less than all: the last one is computed when it is needed.
+    computed: usize,
+    state: State,
+    /// `[1 + ahead, E]`: what the model computed for the last token of a batch, and for the tokens ahead of it.
+    hidden: Vec<f32>,
+    /// The row of `hidden` of the last computed token of the sequence: the number of tokens ahead that were accepted.
+    row: usize,
+    n_embd: usize,
+    /// `[1 + ahead, V]`: scratch, or the logits of `hidden` if `has_logits`.
+    logits: Vec<f32>,
+    n_vocab: usize,
+    has_logits: bool,
+}
+
+impl Sequence {
+    /// An empty sequence.
+    ///
+    /// # Errors
+    /// `invalid-argument` for a context outside the model's, `out-of-memory`.
+    pub(super) fn new(model: Rc<Model>, options: SessionOptions) -> Result<Self> {
+        let mut transformer = model.transformer()?;
+        let trained = transformer.plan().context_length;
+        let context = options
+            .context_length
+            .unwrap_or(trained.min(DEFAULT_CONTEXT));
+        if !(1..=trained).contains(&context) {
+            let expected = format!("1 to {trained}, the model's context length");
+            return Err(invalid_argument("context-length", expected, context));
+        }
+        let kv_type = options.kv_type.unwrap_or(KvType::F16);
+        let Plan {
+            n_embd, n_vocab, ..
+        } = *transformer.plan();
+        let state = transformer.new_state(kv_type, context as usize)?;
+        drop(transformer);
+        Ok(Self {
+            model,
+            tokens: Vec::with_capacity(context as usize),
+            computed: 0,
+            state,
+            hidden: Vec::new(),
+            row: 0,
+            n_embd,
+            logits: Vec::new(),
+            n_vocab,
+            has_logits: false,
+        })
+    }
+
+    /// Reserves buffers for `rows` tokens whose logits are computed at once, so that no token needs an allocation;
+    /// `scratch_rows` is the most for which [`Hidden::logits`] is called elsewhere.
+    ///
+    /// # Errors
+    /// `out-of-memory`.
+    pub(super) fn reserve(&mut self, rows: usize, scratch_rows: usize) -> Result<()> {
+        self.model
+            .transformer()?
+            .reserve_logits(rows.max(scratch_rows))?;
+        for (buffer, width) in [
+            (&mut self.hidden, self.n_embd),
+            (&mut self.logits, self.n_vocab),
+        ] {
+            let needed = rows * width;
+            buffer
+                .try_reserve_exact(needed.saturating_sub(buffer.len()))
+                .map_err(|_| Error::OutOfMemory {
+                    needed: (needed * size_of::<f32>()) as u64,
+                    available: 0,
+                })?;
+        }
+        Ok(())
+    }
+
+    /// The model that computes it.
+    pub(super) fn model(&self) -> &Rc<Model> {
+        &self.model
+    }
+
+    /// All tokens.
+    pub(super) fn tokens(&self) -> &[u32] {
+        &self.tokens
+    }
+
+    /// The number of tokens that fit, those that are there included.
+    pub(super) fn capacity(&self) -> usize {
+        self.state.capacity()
+    }
+
+    /// The number of tokens that still fit.
+    pub(super) fn room(&self) -> usize {
+        self.capacity() - self.tokens.len()
+    }
+
+    /// The number of tokens that have been computed.
+    pub(super) fn computed(&self) -> usize {
+        self.computed
+    }
+
+    /// The number of tokens that are yet to be computed.
+    pub(super) fn pending(&self) -> usize {
+        self.tokens.len() - self.computed
+    }
+
+    /// Bytes reserved for keys and values.
+    pub(super) fn kv_bytes(&self) -> u64 {
+        self.state.reserved_bytes()
+    }
+
+    /// Appends tokens, which are pending then: no more than a batch in all. Drops what was computed ahead.
+    pub(super) fn extend(&mut self, tokens: impl IntoIterator<Item = u32>) {
+        self.settle();
+        self.tokens.extend(tokens);
+        debug_assert!(self.pending() <= BATCH && self.tokens.len() <= self.capacity());
+    }
+
+    /// Appends the next of the tokens that were computed ahead.
+    pub(super) fn accept(&mut self, token: u32) {
+        self.tokens.push(token);
+        self.computed += 1;
+        self.row += 1;
+    }
+
+    /// Drops what was computed ahead.
+    pub(super) fn settle(&mut self) {
+        if self.hidden.len() > self.n_embd {
+            self.state.rewind(self.computed);
+            keep_row(&mut self.hidden, self.row, self.n_embd);
+            if self.has_logits {
+                keep_row(&mut self.logits, self.row, self.n_vocab);
+            }
+            self.row = 0;
+        }
+    }
+
+    /// Drops the tokens from position `length` on, and what was computed of those from position `computed` on, which is
+    /// no more than `length`. Drops what was computed ahead, and the logits.
+    pub(super) fn rewind(&mut self, length: usize, computed: usize) {
+        self.settle();
+        self.tokens.truncate(length);
+        self.computed = self.state.rewind(self.computed.min(computed));
+        self.has_logits = false;
+    }
+
+    /// Computes the pending tokens, at most a batch, and the tokens `ahead` that may follow them. Does nothing if no
+    /// token is pending.
+    ///
+    /// # Errors
+    /// `aborted`; then what was computed before is still there, and nothing is computed ahead.
+    pub(super) fn compute(&mut self, ahead: impl Iterator<Item = u32>) -> Result<()> {
+        self.compute_and(ahead, 1, |_, _| Ok(()))
+    }
+
+    /// As [`Sequence::compute`], and calls `then` with what was computed for the last `seen` of the pending tokens and
+    /// those ahead, and with scratch for their logits.
+    pub(super) fn compute_and(
+        &mut self,
+        ahead: impl Iterator<Item = u32>,
+        seen: usize,
+        then: impl FnOnce(&mut Hidden<'_>, &mut Vec<f32>) -> Result<()>,
+    ) -> Result<()> {
+        let (length, pending) = (self.tokens.len(), self.pending());
+        if pending == 0 {
+            return Ok(());
+        }
+        let mut transformer = self.model.transformer()?;
+        self.tokens.extend(ahead);
+        let batch = &self.tokens[self.computed..];
+        let span = Span {
+            tokens: batch,
+            position: self.computed,
+            state: &mut self.state,
+            wanted: pending - seen..batch.len(),
+        };
+        let done = transformer.forward(&mut [span]);
+        self.tokens.truncate(length);
+        let mut hidden = match done {
+            Ok(hidden) => hidden,
+            Err(error) => {
+                // Some layers have taken the batch, and others have not.
+                self.state.rewind(self.computed);
+                return Err(error);
+            }
+        };
+        self.hidden.clear();
+        self.hidden
+            .extend_from_slice(&hidden.rows()[(seen - 1) * self.n_embd..]);
+        self.row = 0;
+        self.computed = length;
+        self.has_logits = false;
+        then(&mut hidden, &mut self.logits)
+    }
+
+    /// The logits after the last token, `[V]`. Computes what is pending, and with it the tokens `ahead`.
+    ///
+    /// # Errors
+    /// `invalid-argument` for an empty sequence, `aborted`.
+    pub(super) fn logits(&mut self, ahead: impl Iterator<Item = u32>) -> Result<&[f32]> {
+        if self.tokens.is_empty() {
+            return Err(invalid_argument(
+                "session",
+                "at least one token",
+                "none; feed a prompt first",
+            ));
+        }
+        self.compute(ahead)?;
+        if !self.has_logits {
+            self.model
+                .transformer()?
+                .logits_of(&self.hidden, &mut self.logits)?;
+            self.has_logits = true;
+        }
+        Ok(self.last_logits())
+    }
+
+    /// The logits that [`Sequence::logits`] has computed, `[V]`.
+    pub(super) fn last_logits(&self) -> &[f32] {
+        &self.logits[self.row * self.n_vocab..][..self.n_vocab]
+    }
+
+    /// Makes an independent copy. Drops what was computed ahead.
+    ///
+    /// # Errors
+    /// `out-of-memory`.
+    pub(super) fn fork(&mut self) -> Result<Self> {
+        self.settle();
+        let mut tokens = Vec::with_capacity(self.capacity());
+        tokens.extend_from_slice(&self.tokens);
+        Ok(Self {
+            model: self.model.clone(),
+            tokens,
+            computed: self.computed,
+            state: self.state.fork()?,
+            hidden: self.hidden.clone(),
+            row: self.row,
+            n_embd: self.n_embd,
+            logits: self.logits.clone(),
+            n_vocab: self.n_vocab,
+            has_logits: self.has_logits,
+        })
+    }
+
+    /// Appends to `out`: the tokens, the hidden state of the last computed one if there is one, keys and values. Drops
+    /// what was computed ahead.
+    ///
+    /// # Errors
+    /// `invalid-argument` if the model's weights are not loaded, `aborted`.
+    pub(super) fn save(&mut self, out: &mut Vec<u8>) -> Result<()> {
+        self.settle();
+        self.tokens
+            .iter()
+            .for_each(|token| out.extend(token.to_le_bytes()));
+        if self.computed > 0 {
+            self.hidden.iter().for_each(|x| out.extend(x.to_le_bytes()));
+        }
+        self.model.transformer()?.save_state(&self.state, out)
+    }
+
+    /// Replaces the sequence with a saved one of `length` tokens, of which `computed` are computed.
+    ///
+    /// # Errors
+    /// What `wrong` makes of a description of the bytes; then nothing has changed.
+    pub(super) fn restore(
+        &mut self,
+        length: u64,
+        computed: u64,
+        mut bytes: &[u8],
+        wrong: impl Fn(&str) -> Error,
+    ) -> Result<()> {
+        // Only the last token may be pending.
+        if length > self.capacity() as u64 || computed > length || length > computed + 1 {
+            return Err(wrong("inconsistent numbers"));
+        }
+        let (computed, length) = (computed as usize, length as usize);
+        let n_embd = if computed > 0 { self.n_embd } else { 0 };
+        let tokens = bytes
+            .split_off(..4 * length)
+            .ok_or_else(|| wrong("too few bytes"))?;
+        let hidden = bytes
+            .split_off(..4 * n_embd)
+            .ok_or_else(|| wrong("too few bytes"))?;
+        let tokens = tokens.as_chunks().0.iter();
+        let tokens: Vec<u32> = tokens.map(|raw| u32::from_le_bytes(*raw)).collect();
+        let n_vocab = self.model.tokenizer()?.vocab_size();
+        if tokens.iter().any(|&token| token >= n_vocab) {
+            return Err(wrong("tokens outside the vocabulary"));
+        }
+        self.settle();
+        let transformer = self.model.transformer()?;
+        if !transformer.load_state(&mut self.state, computed, bytes) {
+            return Err(wrong("keys and values of a different size, or not finite"));
+        }
+        drop(transformer);
+        self.tokens.clear();
+        self.tokens.extend(tokens);
+        self.computed = computed;
+        self.hidden = F32::raws(hidden)
+            .iter()
+            .map(|raw| F32::to_f32(*raw))
+            .collect();
+        self.row = 0;
+        self.has_logits = false;
+        Ok(())
+    }
+
+    /// What must match for a saved sequence to fit. The size of the group may differ.
+    ///
+    /// # Errors
+    /// `invalid-argument` if the model's weights are not loaded.
+    pub(super) fn shape(&self) -> Result<[u64; 4]> {
+        let transformer = self.model.transformer()?;
+        let plan = transformer.plan();
+        Ok([
+            plan.n_vocab as u64,
+            plan.n_embd as u64,
+            plan.layers.len() as u64,
+            // Differs for each KV type, and for other heads.
+            transformer.saved_bytes_per_token(&self.state),
+        ])
+    }
+}
+
+/// Keeps only row `row`.
+fn keep_row(rows: &mut Vec<f32>, row: usize, width: usize) {
+    rows.copy_within(row * width..(row + 1) * width, 0);
+    rows.truncate(width);
+}
