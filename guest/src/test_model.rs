@@ -12,6 +12,9 @@ pub(crate) struct Shape {
     pub(crate) has_biases: bool,
     pub(crate) has_head_norms: bool,
     pub(crate) is_tied: bool,
+    /// The window of every layer but each last of the architecture's pattern.
+    pub(crate) window: Option<u32>,
+    pub(crate) has_norms_after: bool,
 }
 
 impl Default for Shape {
@@ -24,6 +27,8 @@ impl Default for Shape {
             has_biases: false,
             has_head_norms: false,
             is_tied: false,
+            window: None,
+            has_norms_after: false,
         }
     }
 }
@@ -51,6 +56,13 @@ pub(crate) fn model(shape: &Shape) -> Vec<u8> {
     builder
         .writer
         .metadata(&key("attention.layer_norm_rms_epsilon"), 1e-5f32);
+    if let Some(window) = shape.window {
+        let writer = &mut builder.writer;
+        writer.metadata(&key("attention.sliding_window"), window);
+        writer.metadata(&key("attention.sliding_window_pattern"), 2);
+        writer.metadata(&key("attn_logit_softcapping"), 4.0f32);
+        writer.metadata(&key("final_logit_softcapping"), 3.0f32);
+    }
     builder.vocabulary();
 
     let (q, kv) = (n_heads * shape.head_dim, shape.n_kv_heads * shape.head_dim);
@@ -75,7 +87,13 @@ pub(crate) fn model(shape: &Shape) -> Vec<u8> {
                 );
             }
         }
-        for norm in ["attn_norm", "ffn_norm"] {
+        let norms = [
+            "attn_norm",
+            "ffn_norm",
+            "post_attention_norm",
+            "post_ffw_norm",
+        ];
+        for norm in &norms[..if shape.has_norms_after { 4 } else { 2 }] {
             builder.tensor(&name(&format!("{norm}.weight")), TensorType::F32, &[n_embd]);
         }
         if shape.has_head_norms {

@@ -19,15 +19,22 @@ mod tiles;
 
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 pub(crate) use scalar::{
-    multiply, multiply_groups, rms_norm, scale_i8, softmax_step, swiglu, widen_f16, widen_i8_pairs,
+    geglu, multiply, multiply_groups, rms_norm, scale_i8, softmax_step, swiglu, widen_f16,
+    widen_i8_pairs,
 };
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 pub(crate) use simd128::{
-    multiply, multiply_groups, rms_norm, scale_i8, softmax_step, swiglu, widen_f16, widen_i8_pairs,
+    geglu, multiply, multiply_groups, rms_norm, scale_i8, softmax_step, swiglu, widen_f16,
+    widen_i8_pairs,
 };
 
 pub(crate) use activations::{Activations, Input};
 pub(crate) use matmul::{Rows, matmul};
+
+/// `2 * sqrt(2 / pi)`, of GELU.
+const GELU: f32 = 1.595_769_1;
+/// The weight of the cube in GELU.
+const CUBE: f32 = 0.044_715;
 
 #[cfg(test)]
 mod tests;

@@ -563,6 +563,26 @@ macro_rules! battery {
             }
 
             #[test]
+            fn geglu_is_exact_within_its_bound() {
+                for len in 0..=67 {
+                    let mut random = Random(len as u64);
+                    let (mut gate, up) = (random.vector(len), random.vector(len));
+                    gate.iter_mut().step_by(3).for_each(|g| *g *= 8.0);
+                    let twice_z =
+                        |x: f64| (8.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3));
+                    let before: Vec<f64> = gate.iter().map(|g| f64::from(*g)).collect();
+                    kernels::geglu(&mut gate, &up);
+                    for i in 0..len {
+                        let (x, up) = (before[i], f64::from(up[i]));
+                        let expected = x / (1.0 + (-twice_z(x)).exp()) * up;
+                        let relative = (8.0 + 4.0 * twice_z(x).abs()) / 8_388_608.0;
+                        let bound = relative * expected.abs() + 1e-36 * up.abs();
+                        assert_close(gate[i], expected, bound, &format!("{i} of {len}"));
+                    }
+                }
+            }
+
+            #[test]
             fn swiglu_is_exact_within_its_bound() {
                 for len in 0..=67 {
                     let mut random = Random(len as u64);

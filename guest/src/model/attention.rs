@@ -7,9 +7,11 @@
 //!
 //! An output differs from the exact result for the cached keys and values by at most
 //! `(2 * (D + 5) * 2^-24 * s + (2 * n + 20) * 2^-23) * v`: `n` is the number of keys, `s` the largest
-//! `sum(|query| * |key|) / sqrt(D)` among them, and `v` the largest magnitude of a value. Q8_0 uses queries in 16 bits,
+//! `scale * sum(|query| * |key|)` among them, and `v` the largest magnitude of a value. Q8_0 uses queries in 16 bits,
 //! which adds `2^-15 * s` to the sum, with each number of the query replaced by the largest magnitude in its group of
 //! 32.
+
+use std::ops::Range;
 
 use super::kv_block::{KvType, Layout};
 use super::kv_cache::Head;
@@ -28,6 +30,12 @@ pub(crate) struct Queries {
     pub(crate) n_heads: usize,
     /// The distance from one token's queries to the next token's, in numbers.
     pub(crate) stride: usize,
+    /// The factor of the scores.
+    pub(crate) scale: f32,
+    /// `c * tanh(score / c)` of each score.
+    pub(crate) softcap: Option<f32>,
+    /// The number of keys that a token sees, its own included; `None` for all.
+    pub(crate) window: Option<usize>,
 }
 
 impl Queries {
@@ -44,12 +52,18 @@ impl Queries {
     fn keys(self, i: usize) -> usize {
         self.position + i / self.n_heads + 1
     }
+
+    /// The first key that query `i` sees.
+    fn first_key(self, i: usize) -> usize {
+        self.window
+            .map_or(0, |window| self.keys(i).saturating_sub(window))
+    }
 }
 
 /// The buffers that attention is computed in, reserved before the first token.
 #[derive(Default)]
 pub(crate) struct Attention {
-    /// `[tiles, D, M]`: queries divided by the square root of D.
+    /// `[tiles, D, M]`: queries times the factor of the scores.
     queries: Vec<Splat<f32>>,
     /// `[KEYS / LANES, D, LANES]`: a block's keys.
     keys: Vec<f32>,
@@ -126,7 +140,8 @@ impl Attention {
         let n_tiles = queries.count().div_ceil(M);
         self.begin::<M>(layout, queries, q);
         let n_keys = queries.keys(queries.count() - 1);
-        for (i, start) in (0..n_keys).step_by(KEYS).enumerate() {
+        for i in queries.first_key(0) / KEYS..n_keys.div_ceil(KEYS) {
+            let start = i * KEYS;
             let n = KEYS.min(n_keys - start);
             self.load_block(layout, head.block(layout, i), n);
             for tile in 0..n_tiles {
@@ -150,7 +165,6 @@ impl Attention {
     /// Arranges the queries in tiles. If they do not fill the last tile, the last query is repeated.
     fn begin<const M: usize>(&mut self, layout: Layout, queries: Queries, q: &[f32]) {
         let head_dim = layout.head_dim;
-        let scale = 1.0 / (head_dim as f32).sqrt();
         let padded = queries.count().next_multiple_of(M);
         self.queries.resize(padded * head_dim, [0.0; 4]);
         let tiles = self.queries.chunks_exact_mut(M * head_dim);
@@ -159,7 +173,7 @@ impl Attention {
                 let i = (tile * M + m).min(queries.count() - 1);
                 let query = &q[queries.at(i, head_dim)..][..head_dim];
                 for (d, x) in query.iter().enumerate() {
-                    numbers[d * M + m] = [x * scale; 4];
+                    numbers[d * M + m] = [x * queries.scale; 4];
                 }
             }
         }
@@ -198,13 +212,15 @@ impl Attention {
         tile: usize,
         start: usize,
     ) {
-        let seen: [usize; M] = std::array::from_fn(|m| {
+        // The keys of the block that each query sees.
+        let seen: [Range<usize>; M] = std::array::from_fn(|m| {
             let i = (tile * M + m).min(queries.count() - 1);
-            queries.keys(i).saturating_sub(start).min(KEYS)
+            let at = |key: usize| key.saturating_sub(start).min(KEYS);
+            at(queries.first_key(i))..at(queries.keys(i))
         });
-        // The last query of a tile sees the most keys.
-        let n = seen[M - 1];
-        if n == 0 {
+        // The last query of a tile sees the latest keys, and the first one the earliest.
+        let n = seen[M - 1].end;
+        if n == 0 || seen[0].start == KEYS {
             return;
         }
         let mut scores = [[0.0; M]; KEYS];
@@ -217,8 +233,15 @@ impl Attention {
             }
         }
         let padded = panels.as_flattened_mut();
+        if let Some(cap) = queries.softcap {
+            for score in padded.as_flattened_mut() {
+                *score = cap * (*score / cap).tanh();
+            }
+        }
         for (m, seen) in seen.into_iter().enumerate() {
-            for scores in &mut padded[seen..] {
+            let (before, rest) = padded.split_at_mut(seen.start.min(n));
+            let after = rest.iter_mut().skip(seen.len());
+            for scores in before.iter_mut().chain(after) {
                 scores[m] = f32::NEG_INFINITY;
             }
         }

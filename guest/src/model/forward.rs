@@ -161,6 +161,9 @@ impl Transformer {
         let tokens = batch.iter().flat_map(|span| span.tokens);
         for (x, &token) in scratch.x.chunks_exact_mut(n_embd).zip(tokens) {
             weights.token_embd.row(token as usize, x);
+            if plan.embed_scale != 1.0 {
+                x.iter_mut().for_each(|x| *x *= plan.embed_scale);
+            }
         }
         weights
             .ropes
@@ -215,6 +218,11 @@ impl Transformer {
         let columns = |place: Place| place.rows(n_vocab);
         gather_columns(&*self.group, own_logits, n_vocab, columns, out)?;
         trace::lap("gather");
+        if let Some(cap) = self.plan.head.softcap {
+            out.iter_mut()
+                .for_each(|logit| *logit = cap * (*logit / cap).tanh());
+            trace::lap("softcap");
+        }
         Ok(())
     }
 }

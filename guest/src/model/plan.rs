@@ -14,19 +14,41 @@ pub struct Plan {
     pub n_vocab: usize,
     /// Width of the residual stream, E.
     pub n_embd: usize,
+    /// The factor of the embedding.
+    pub embed_scale: f32,
     /// The layers, from the embedding to the head.
     pub layers: Vec<LayerSpec>,
     /// The epsilon of the norms.
     pub norm_eps: f32,
+    /// What is done with the logits.
+    pub head: Head,
+}
+
+/// How the last hidden state becomes logits.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Head {
+    /// `c * tanh(logit / c)` of each logit.
+    pub softcap: Option<f32>,
 }
 
 /// One layer: `x += mixer(norm(x))`, then `x += ffn(norm(x))`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LayerSpec {
+    /// Where the norms are.
+    pub norms: Norms,
     /// What lets a token see those before it.
     pub mixer: Mixer,
     /// What is computed of each token by itself.
     pub ffn: Ffn,
+}
+
+/// Where a layer normalises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Norms {
+    /// What goes into the mixer and into the feed-forward network.
+    Before,
+    /// What comes out of them, too.
+    BeforeAndAfter,
 }
 
 /// The part of a layer in which tokens see one another.
@@ -47,6 +69,12 @@ pub struct AttentionSpec {
     pub head_dim: usize,
     /// How positions enter queries and keys.
     pub rope: RopeSpec,
+    /// The factor of the scores.
+    pub scale: f32,
+    /// `c * tanh(score / c)` of each score.
+    pub softcap: Option<f32>,
+    /// The number of tokens that a token sees, itself included; `None` for all.
+    pub window: Option<usize>,
 }
 
 /// The part of a layer that is computed of each token by itself.
@@ -56,7 +84,18 @@ pub enum Ffn {
     Gated {
         /// Width of the hidden layer, F.
         n_ff: usize,
+        /// `act`.
+        activation: Activation,
     },
+}
+
+/// What a feed-forward network bends its hidden layer with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// `x / (1 + exp(-x))`.
+    Silu,
+    /// `x / (1 + exp(-2z))` with `z = sqrt(2 / pi) * (x + 0.044715 x^3)`: GELU, approximated with tanh.
+    Gelu,
 }
 
 /// Rotary position embedding.

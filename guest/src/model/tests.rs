@@ -121,6 +121,29 @@ fn stories260k_in_fewer_bits_is_as_close_as_llama_cpp() {
     }
 }
 
+/// Models of random weights in F32, and a prompt longer than their windows: `tests/data/architectures/reference.py`.
+#[test]
+fn architectures_match_their_definitions_in_float64() {
+    for name in ["gemma", "gemma2", "gemma3"] {
+        let reference = data(&format!("architectures/{name}.json"));
+        let reference: Value = serde_json::from_slice(&reference).unwrap();
+        let file = data(&format!("architectures/{name}.gguf"));
+        let mut model = load(&file, Rc::new(Solo));
+        let found = logits(
+            &mut model,
+            KvType::F32,
+            &tokens(&reference["tokens"]),
+            BATCH,
+        );
+        let expected = numbers(&reference["logits"]);
+        let found = found.last().unwrap().iter().map(|x| f64::from(*x));
+        let difference: f64 = found.zip(&expected).map(|(f, e)| (f - e).powi(2)).sum();
+        let square: f64 = expected.iter().map(|e| e.powi(2)).sum();
+        let error = (difference / square).sqrt();
+        assert!(error < 1e-5, "{name}: relative RMSE {error:e}");
+    }
+}
+
 /// All variants of the supported architectures.
 fn shapes() -> Vec<Shape> {
     vec![
@@ -139,6 +162,25 @@ fn shapes() -> Vec<Shape> {
         Shape {
             is_tied: true,
             n_kv_heads: 1,
+            ..Shape::default()
+        },
+        Shape {
+            architecture: "gemma",
+            is_tied: true,
+            ..Shape::default()
+        },
+        Shape {
+            architecture: "gemma2",
+            window: Some(7),
+            has_norms_after: true,
+            ..Shape::default()
+        },
+        Shape {
+            architecture: "gemma3",
+            window: Some(33),
+            has_norms_after: true,
+            has_head_norms: true,
+            head_dim: 32,
             ..Shape::default()
         },
     ]

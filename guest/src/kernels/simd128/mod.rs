@@ -22,7 +22,7 @@ pub(crate) use attention::{
 pub(crate) use blocks::dot_tokens;
 pub(crate) use quads::DotQuads;
 pub(crate) use quantize::{quantize_blocks, quantize_groups};
-pub(crate) use vector::{Load, dot, rms_norm, swiglu};
+pub(crate) use vector::{Load, dot, geglu, rms_norm, swiglu};
 
 use core::arch::wasm32::*;
 

@@ -2,6 +2,7 @@
 
 use core::arch::wasm32::*;
 
+use super::super::{CUBE, GELU};
 use super::sum_lanes;
 use crate::quant::{BF16, Element, F16, F32};
 
@@ -116,6 +117,26 @@ pub(crate) fn swiglu(gate: &mut [f32], up: &[f32]) {
     for (gate, up) in gate_tail.iter_mut().zip(up_tail) {
         *gate = *gate / (1.0 + exp_one(-*gate)) * up;
     }
+}
+
+/// See `geglu` of the scalar kernels.
+pub(crate) fn geglu(gate: &mut [f32], up: &[f32]) {
+    let (gate4, gate_tail) = gate.as_chunks_mut::<4>();
+    let (up4, up_tail) = up.as_chunks::<4>();
+    for (gate, up) in gate4.iter_mut().zip(up4) {
+        store4(f32x4_mul(gelu(load4(gate)), load4(up)), gate);
+    }
+    for (gate, up) in gate_tail.iter_mut().zip(up_tail) {
+        *gate = f32x4_extract_lane::<0>(gelu(f32x4_splat(*gate))) * up;
+    }
+}
+
+#[inline(always)]
+fn gelu(x: v128) -> v128 {
+    let one = f32x4_splat(1.0);
+    let cube = f32x4_mul(f32x4_mul(f32x4_splat(CUBE), x), x);
+    let z = f32x4_mul(f32x4_mul(f32x4_splat(GELU), x), f32x4_add(one, cube));
+    f32x4_div(x, f32x4_add(one, exp(f32x4_neg(z))))
 }
 
 /// `e^x` within 3 units in the last place for `x` from -87.3 to 88.3; outside, the value at the nearer end.

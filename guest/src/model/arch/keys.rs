@@ -74,6 +74,47 @@ impl Keys<'_> {
         Err(invalid_model(key, "a number above 0", found))
     }
 
+    /// A number that may be missing; 0 means the same.
+    pub(super) fn number_or_none(&self, key: &str, most: u32) -> Result<Option<u32>> {
+        match self.metadata.u32(&self.full(key))? {
+            None | Some(0) => Ok(None),
+            Some(_) => self.number(key, None, most).map(Some),
+        }
+    }
+
+    /// A number above 0 that may be missing; 0 means the same.
+    pub(super) fn positive_or_none(&self, key: &str) -> Result<Option<f32>> {
+        match self.metadata.f32(&self.full(key))? {
+            None | Some(0.0) => Ok(None),
+            Some(_) => self.positive(key, None).map(Some),
+        }
+    }
+
+    /// Which of `n` layers are special: a list of flags, or a period (default: `period`), of which all but the last are.
+    /// A period of 0 makes all special.
+    pub(super) fn pattern(&self, key: &str, period: u32, n: usize) -> Result<Vec<bool>> {
+        let full = self.full(key);
+        if let Some(Value::Array(array)) = self.metadata.get(&full) {
+            let flag = |value: Value| match value {
+                Value::Bool(flag) => Some(flag),
+                other => other.as_integer().map(|number| number != 0),
+            };
+            let flags: Option<Vec<bool>> = (0..array.len()).map(|i| flag(array.get(i)?)).collect();
+            return match flags {
+                Some(flags) if flags.len() >= n => Ok(flags),
+                _ => Err(invalid_model(
+                    full,
+                    format!("a flag for each of {n} layers"),
+                    format!("{} values", array.len()),
+                )),
+            };
+        }
+        let period = self.metadata.u32(&full)?.unwrap_or(period) as usize;
+        Ok((0..n)
+            .map(|l| period == 0 || l % period < period - 1)
+            .collect())
+    }
+
     pub(super) fn rope_scaling(&self) -> Result<RopeScaling> {
         let key = self.full("rope.scaling.type");
         let scale_linear = self.metadata.f32(&self.full("rope.scale_linear"))?;

@@ -1,7 +1,9 @@
 //! Llama 1 to 3, Mistral, SmolLM, and whatever else calls itself `llama`: a decoder of attention and gated feed-forward
 //! networks. Sources: Touvron et al., 2023; Jiang et al., 2023. [`decoder`] is what other families differ from.
 
-use super::super::plan::{AttentionSpec, Ffn, LayerSpec, Mixer, Pairing, Plan, RopeSpec};
+use super::super::plan::{
+    Activation, AttentionSpec, Ffn, Head, LayerSpec, Mixer, Norms, Pairing, Plan, RopeSpec,
+};
 use super::keys::{Keys, MAX_CONTEXT, MAX_DIM, MAX_LAYERS};
 use crate::error::{Result, invalid_model, unsupported};
 
@@ -14,9 +16,11 @@ pub(super) fn decoder(keys: &Keys<'_>, pairing: Pairing) -> Result<Plan> {
     reject_variants(keys)?;
     let n_embd = keys.dimension("embedding_length", None)?;
     let layer = LayerSpec {
+        norms: Norms::Before,
         mixer: Mixer::Attention(attention(keys, n_embd, pairing)?),
         ffn: Ffn::Gated {
             n_ff: keys.dimension("feed_forward_length", None)?,
+            activation: Activation::Silu,
         },
     };
     Ok(Plan {
@@ -24,8 +28,10 @@ pub(super) fn decoder(keys: &Keys<'_>, pairing: Pairing) -> Result<Plan> {
         context_length: keys.number("context_length", None, MAX_CONTEXT)?,
         n_vocab: keys.n_vocab,
         n_embd,
+        embed_scale: 1.0,
         layers: vec![layer; keys.number("block_count", None, MAX_LAYERS)? as usize],
         norm_eps: keys.positive("attention.layer_norm_rms_epsilon", None)?,
+        head: Head { softcap: None },
     })
 }
 
@@ -42,6 +48,9 @@ fn attention(keys: &Keys<'_>, n_embd: usize, pairing: Pairing) -> Result<Attenti
             pairing,
             scaling: keys.rope_scaling()?,
         },
+        scale: 1.0 / (head_dim as f32).sqrt(),
+        softcap: None,
+        window: None,
     };
     let must = |holds: bool, key: &str, expected: &str, found: usize| match holds {
         true => Ok(()),

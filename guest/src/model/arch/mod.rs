@@ -3,6 +3,7 @@
 //! A file says of a family what its metadata do not. Whether a model has biases, norms of queries and keys, or an output
 //! matrix of its own is seen from its tensors.
 
+mod gemma;
 mod keys;
 mod llama;
 mod qwen;
@@ -12,8 +13,14 @@ use crate::error::{Result, invalid_model, unsupported};
 use crate::gguf::Gguf;
 use keys::{Keys, MAX_DIM};
 
-/// The architectures by `general.architecture`, and what makes a plan of their keys.
-const FAMILIES: [(&str, fn(&Keys<'_>) -> Result<Plan>); 3] = [
+/// Makes a plan of an architecture's keys.
+type MakePlan = fn(&Keys<'_>) -> Result<Plan>;
+
+/// The architectures by `general.architecture`.
+const FAMILIES: [(&str, MakePlan); 6] = [
+    ("gemma", gemma::gemma),
+    ("gemma2", gemma::gemma2),
+    ("gemma3", gemma::gemma3),
     ("llama", llama::plan),
     ("qwen2", qwen::plan),
     ("qwen3", qwen::plan),

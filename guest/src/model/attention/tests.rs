@@ -75,18 +75,23 @@ fn exact(
     values: &[Vec<f64>],
     query: &[f32],
     kv_type: KvType,
+    scale: f32,
+    softcap: Option<f32>,
 ) -> (Vec<f64>, f64) {
-    let dim = query.len() as f64;
+    let (dim, scale) = (query.len() as f64, f64::from(scale));
     let (mut scores, mut s, mut s_group) = (Vec::new(), 0f64, 0f64);
     for key in keys {
         let pairs = || query.iter().map(|q| f64::from(*q)).zip(key);
-        scores.push(pairs().map(|(q, k)| q * k).sum::<f64>() / dim.sqrt());
-        s = s.max(pairs().map(|(q, k)| (q * k).abs()).sum::<f64>() / dim.sqrt());
+        scores.push(pairs().map(|(q, k)| q * k).sum::<f64>() * scale);
+        s = s.max(pairs().map(|(q, k)| (q * k).abs()).sum::<f64>() * scale);
         let groups = query.chunks(32).zip(key.chunks(32)).map(|(query, key)| {
             let largest = query.iter().fold(0f32, |max, q| max.max(q.abs()));
             f64::from(largest) * key.iter().map(|k| k.abs()).sum::<f64>()
         });
-        s_group = s_group.max(groups.sum::<f64>() / dim.sqrt());
+        s_group = s_group.max(groups.sum::<f64>() * scale);
+    }
+    if let Some(cap) = softcap.map(f64::from) {
+        scores.iter_mut().for_each(|x| *x = cap * (*x / cap).tanh());
     }
     let largest = scores.iter().copied().fold(f64::MIN, f64::max);
     let weights: Vec<f64> = scores.iter().map(|x| (x - largest).exp()).collect();
@@ -97,6 +102,8 @@ fn exact(
     });
     let unit = f64::from(f32::EPSILON) / 2.0;
     let mut error = 2.0 * (dim + 5.0) * unit * s + (2.0 * keys.len() as f64 + 20.0) * 2.0 * unit;
+    // The capped score is rounded, too; the cap makes no error larger.
+    error += 16.0 * unit * f64::from(softcap.unwrap_or(0.0));
     if kv_type == KvType::Q8_0 {
         error += s_group / 32768.0;
     }
@@ -107,22 +114,44 @@ fn exact(
     (out.collect(), error * v)
 }
 
+/// The query of one token in one head.
+fn plain(head_dim: usize) -> Queries {
+    Queries {
+        position: 0,
+        n_tokens: 1,
+        n_heads: 1,
+        stride: head_dim,
+        scale: 1.0 / (head_dim as f32).sqrt(),
+        softcap: None,
+        window: None,
+    }
+}
+
 fn check(kv_type: KvType, head_dim: usize, n_heads: usize, n: usize, n_tokens: usize) {
-    let cache = cache(kv_type, head_dim, n);
-    let stride = n_heads * head_dim;
     let queries = Queries {
         position: n - n_tokens,
         n_tokens,
         n_heads,
-        stride,
+        stride: n_heads * head_dim,
+        ..plain(head_dim)
     };
+    check_queries(kv_type, head_dim, n, queries);
+}
+
+fn check_queries(kv_type: KvType, head_dim: usize, n: usize, queries: Queries) {
+    let Queries {
+        n_tokens, n_heads, ..
+    } = queries;
+    let cache = cache(kv_type, head_dim, n);
+    let stride = queries.stride;
     let q = numbers(7, n_tokens * stride);
     let found = attend(&cache, queries, &q, n_tokens);
     let [keys, values] = cached(&cache, kv_type, head_dim);
     let what = format!("{kv_type:?}, {n_heads} heads of {head_dim}, {n_tokens} of {n} tokens");
     for (i, query) in q.chunks_exact(head_dim).enumerate() {
-        let n = queries.keys(i);
-        let (expected, bound) = exact(&keys[..n], &values[..n], query, kv_type);
+        let seen = queries.first_key(i)..queries.keys(i);
+        let (keys, values) = (&keys[seen.clone()], &values[seen]);
+        let (expected, bound) = exact(keys, values, query, kv_type, queries.scale, queries.softcap);
         for (found, expected) in found[i * head_dim..].iter().zip(expected) {
             let error = (f64::from(*found) - expected).abs();
             assert!(error <= bound, "{what}: query {i}: {error:e} > {bound:e}");
@@ -167,6 +196,35 @@ fn outputs_are_exact_within_their_bound_for_every_length() {
     }
 }
 
+/// Windows that begin within a block, at its beginning, and before the first key.
+#[test]
+fn windows_and_caps_are_exact_within_their_bounds() {
+    for kv_type in TYPES {
+        for (n, n_tokens) in [(1, 1), (31, 5), (64, 9), (97, 40), (130, 64)] {
+            for (window, softcap) in [
+                (Some(1), None),
+                (Some(32), Some(5.0)),
+                (Some(45), None),
+                (Some(1000), None),
+                (None, Some(0.5)),
+            ] {
+                for n_heads in [1, 3] {
+                    let queries = Queries {
+                        position: n - n_tokens,
+                        n_tokens,
+                        n_heads,
+                        stride: n_heads * 32,
+                        scale: 0.3,
+                        softcap,
+                        window,
+                    };
+                    check_queries(kv_type, 32, n, queries);
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn what_is_not_finite_harms_no_other_token() {
     for kv_type in TYPES {
@@ -176,6 +234,7 @@ fn what_is_not_finite_harms_no_other_token() {
                 n_tokens: 2,
                 n_heads: 2,
                 stride: 64,
+                ..plain(32)
             };
             let mut q = numbers(1, 128);
             let mut cache = cache(kv_type, 32, 40);
@@ -216,9 +275,7 @@ fn caches_are_saved_loaded_copied_and_cut() {
             assert_eq!(saved(&cut), saved(&cache(kv_type, head_dim, 35)));
             let queries = Queries {
                 position: 34,
-                n_tokens: 1,
-                n_heads: 1,
-                stride: head_dim,
+                ..plain(head_dim)
             };
             let q = numbers(3, head_dim);
             let short = cache(kv_type, head_dim, 35);

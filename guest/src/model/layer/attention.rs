@@ -199,6 +199,9 @@ impl Attention {
                 n_tokens: span.tokens.len(),
                 n_heads: self.spec.n_heads / self.spec.n_kv_heads,
                 stride: own,
+                scale: self.spec.scale,
+                softcap: self.spec.softcap,
+                window: self.spec.window,
             };
             let cache = span.state.kv(l);
             for kv_head in 0..self.kv_heads.len() {

@@ -1,7 +1,8 @@
-//! The gated feed-forward network: `ffn_down(silu(ffn_gate(x)) * ffn_up(x))`. Source: Shazeer, 2020.
+//! The gated feed-forward network: `ffn_down(act(ffn_gate(x)) * ffn_up(x))`. Source: Shazeer, 2020.
 
 use super::super::forward::BATCH;
 use super::super::group::{Place, gather_columns, pause};
+use super::super::plan::Activation;
 use super::super::weights::{Linear, Loader};
 use super::{Pass, Scratch, quantized};
 use crate::error::{Result, reserve};
@@ -11,6 +12,7 @@ use crate::trace;
 pub(super) struct FeedForward {
     /// F.
     n_ff: usize,
+    activation: Activation,
     /// `[F, E]`
     ffn_gate: Linear,
     ffn_up: Linear,
@@ -33,10 +35,12 @@ impl FeedForward {
         n_embd: usize,
         name: impl Fn(&str) -> String,
         n_ff: usize,
+        activation: Activation,
     ) -> Result<Self> {
         let (ff, embd) = (loader.place.rows(n_ff), loader.place.rows(n_embd));
         Ok(Self {
             n_ff,
+            activation,
             ffn_gate: loader.linear(&name("ffn_gate"), [n_embd, n_ff], &ff)?,
             ffn_up: loader.linear(&name("ffn_up"), [n_embd, n_ff], &ff)?,
             ffn_down: loader.linear(&name("ffn_down"), [n_ff, n_embd], &embd)?,
@@ -64,8 +68,11 @@ impl FeedForward {
         pause(pass.group)?;
         self.ffn_up.apply(n_tokens, input, up);
         trace::lap("ffn_up");
-        kernels::swiglu(gate, up);
-        trace::lap("swiglu");
+        match self.activation {
+            Activation::Silu => kernels::swiglu(gate, up),
+            Activation::Gelu => kernels::geglu(gate, up),
+        }
+        trace::lap("activation");
 
         hidden.resize(n_tokens * n_ff, 0.0);
         let columns = |place: Place| place.rows(n_ff);

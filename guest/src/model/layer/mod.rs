@@ -6,7 +6,7 @@ mod feed_forward;
 mod pass;
 
 use super::group::Place;
-use super::plan::{self, LayerSpec, Plan};
+use super::plan::{self, LayerSpec, Norms, Plan};
 use super::rope::Ropes;
 use super::weights::Loader;
 use crate::error::Result;
@@ -20,9 +20,13 @@ pub(crate) struct Layer {
     /// `[E]`
     attn_norm: Vec<f32>,
     mixer: Mixer,
+    /// `[E]`, if what comes out is normalised.
+    post_attention_norm: Option<Vec<f32>>,
     /// `[E]`
     ffn_norm: Vec<f32>,
     ffn: Ffn,
+    /// `[E]`, if what comes out is normalised.
+    post_ffw_norm: Option<Vec<f32>>,
 }
 
 enum Mixer {
@@ -44,6 +48,10 @@ impl Layer {
     ) -> Result<Self> {
         let n_embd = plan.n_embd;
         let name = |tensor: &str| format!("blk.{l}.{tensor}");
+        let after = |loader: &mut Loader<'_>, tensor: &str| match spec.norms {
+            Norms::Before => Ok(None),
+            Norms::BeforeAndAfter => loader.vector(&name(tensor), n_embd).map(Some),
+        };
         Ok(Self {
             attn_norm: loader.vector(&name("attn_norm.weight"), n_embd)?,
             mixer: match &spec.mixer {
@@ -51,12 +59,14 @@ impl Layer {
                     Mixer::Attention(Attention::load(loader, ropes, n_embd, name, spec)?)
                 }
             },
+            post_attention_norm: after(loader, "post_attention_norm.weight")?,
             ffn_norm: loader.vector(&name("ffn_norm.weight"), n_embd)?,
             ffn: match spec.ffn {
-                plan::Ffn::Gated { n_ff } => {
-                    Ffn::Gated(FeedForward::load(loader, n_embd, name, n_ff)?)
+                plan::Ffn::Gated { n_ff, activation } => {
+                    Ffn::Gated(FeedForward::load(loader, n_embd, name, n_ff, activation)?)
                 }
             },
+            post_ffw_norm: after(loader, "post_ffw_norm.weight")?,
         })
     }
 
@@ -83,12 +93,12 @@ impl Layer {
         match &self.mixer {
             Mixer::Attention(attention) => attention.forward(pass, l)?,
         }
-        pass.add_delta()?;
+        pass.add_delta(self.post_attention_norm.as_deref())?;
         pass.norm(&self.ffn_norm);
         trace::lap("ffn_norm");
         match &self.ffn {
             Ffn::Gated(feed_forward) => feed_forward.forward(pass)?,
         }
-        pass.add_delta()
+        pass.add_delta(self.post_ffw_norm.as_deref())
     }
 }

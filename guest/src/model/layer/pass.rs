@@ -87,15 +87,21 @@ impl Pass<'_, '_> {
         norm_rows(&s.x, weight, self.norm_eps, &mut s.normed);
     }
 
-    /// Gathers what a layer adds to the residual stream, and adds it.
-    pub(super) fn add_delta(&mut self) -> Result<()> {
+    /// Gathers what a layer adds to the residual stream, normalises it if there is a weight for that, and adds it.
+    pub(super) fn add_delta(&mut self, norm: Option<&[f32]>) -> Result<()> {
         let s = &mut *self.scratch;
         let n_embd = s.n_embd;
         s.delta.resize(s.x.len(), 0.0);
         let columns = |place: Place| place.rows(n_embd);
         gather_columns(self.group, &mut s.own_delta, n_embd, columns, &mut s.delta)?;
         trace::lap("gather");
-        for (x, delta) in s.x.iter_mut().zip(&s.delta) {
+        let mut delta = &s.delta;
+        if let Some(weight) = norm {
+            norm_rows(delta, weight, self.norm_eps, &mut s.normed);
+            trace::lap("post_norm");
+            delta = &s.normed;
+        }
+        for (x, delta) in s.x.iter_mut().zip(delta) {
             *x += delta;
         }
         trace::lap("residual");
