@@ -46,7 +46,7 @@ use wit::{GuestModel, GuestSession};
 
 use crate::blob::Blob;
 use crate::chat::{self, Origin};
-use crate::engine::{Model, Scope};
+use crate::loaded::{Model, Scope};
 use crate::model::{Group, Mapping};
 use crate::session::Session;
 use crate::tokenizer::{EncodeOptions, SpecialTokens};

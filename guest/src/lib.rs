@@ -2,7 +2,7 @@
 //!
 //! The modules in pipeline order: [`blob`] (bytes), [`gguf`] (the file), [`tokenizer`] (text to tokens and back),
 //! [`chat`] (conversations to text), [`quant`] (block formats), `kernels` (arithmetic), [`model`] (the forward pass),
-//! [`sampler`], [`engine`] and [`session`] (everything combined), and the contract on top: as a component, or
+//! [`sampler`], [`loaded`] and [`session`] (everything combined), and the contract on top: as a component, or
 //! [`linked`] into a program. Nothing here opens a file or a socket.
 
 pub mod blob;
@@ -17,7 +17,7 @@ pub mod quant;
 mod trace;
 
 pub mod chat;
-pub mod engine;
+pub mod loaded;
 pub mod sampler;
 pub mod session;
 mod stop;

@@ -1,6 +1,5 @@
 //! A session: the tokens of one sequence, what the model has computed for them, and how the sequence continues.
 
-mod ahead;
 mod answer;
 mod draft;
 mod lookup;
@@ -8,11 +7,12 @@ mod probability;
 mod sequence;
 mod speculation;
 mod state;
+mod verification;
 
 use std::rc::Rc;
 
-use crate::engine::Model;
 use crate::error::{Error, Result, invalid_argument};
+use crate::loaded::Model;
 use crate::model::{BATCH, KvType};
 use crate::sampler::{Candidates, SamplerOptions};
 use answer::Answer;

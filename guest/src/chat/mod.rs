@@ -7,10 +7,10 @@
 //! memory and output are limited. `clock` and `json` are the functions that need more than a line.
 
 mod clock;
-mod engine;
 mod guard;
 mod json;
 mod methods;
+mod renderer;
 
 use std::collections::BTreeMap;
 
@@ -96,7 +96,7 @@ fn extra(variables: Option<&str>) -> Result<Vec<(String, Value)>> {
     if value.kind() != ValueKind::Map {
         return Err(wrong(value.kind().to_string()));
     }
-    engine::weigh(&value).map_err(|error| wrong(error.to_string()))?;
+    renderer::weigh(&value).map_err(|error| wrong(error.to_string()))?;
     let names = value.try_iter().map_err(|error| wrong(error.to_string()))?;
     names
         .map(|name| {
@@ -125,7 +125,7 @@ fn render_with(template: &str, variables: Value, origin: Origin) -> Result<Strin
     let source = guard::check(template, &syntax).map_err(|(error, line)| {
         fail("a Jinja2 template".into(), describe(&error, line as usize))
     })?;
-    match engine::render(&source, syntax, variables) {
+    match renderer::render(&source, syntax, variables) {
         Ok(text) if text.len() <= MAX_TEXT_LEN => Ok(text),
         Ok(text) => {
             let found = format!("{} bytes", text.len());
@@ -161,7 +161,7 @@ fn convert(error: &minijinja::Error, fail: impl Fn(String, String) -> Error) -> 
         cause = current.source();
     }
     let expected = match error.kind() {
-        ErrorKind::OutOfFuel => format!("a template of at most {} steps", engine::FUEL),
+        ErrorKind::OutOfFuel => format!("a template of at most {} steps", renderer::FUEL),
         _ => "a Jinja2 template that this engine can render".to_string(),
     };
     fail(expected, describe(error, error.line().unwrap_or(0)))

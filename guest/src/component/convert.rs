@@ -2,9 +2,9 @@
 
 use super::wit;
 use crate::chat::Message;
-use crate::engine::Model;
 use crate::error::{Error, Mismatch, invalid_argument};
 use crate::gguf::{Metadata, TensorInfo, Value};
+use crate::loaded::Model;
 use crate::model::KvType;
 use crate::sampler::SamplerOptions;
 use crate::session::{

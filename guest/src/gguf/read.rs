@@ -98,7 +98,12 @@ impl Gguf {
 
     /// The tensor with this name.
     pub fn tensor(&self, name: &str) -> Option<&TensorInfo> {
-        self.by_name.get(name).map(|&at| &self.tensors[at])
+        self.number_of(name).map(|at| &self.tensors[at])
+    }
+
+    /// The number of the tensor with this name in [`Gguf::tensors`].
+    pub(crate) fn number_of(&self, name: &str) -> Option<usize> {
+        self.by_name.get(name).copied()
     }
 }
 

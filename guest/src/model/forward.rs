@@ -9,8 +9,8 @@ use std::rc::Rc;
 use super::group::{Group, Place, gather_columns};
 use super::kv_block::{KvType, Layout};
 use super::layer::{Pass, Scratch, norm_rows, quantized};
+use super::memory_check;
 use super::plan::{Mixer, Plan};
-use super::room;
 use super::state::State;
 use super::weights::{Mapping, Weights};
 use crate::blob::Blob;
@@ -90,7 +90,7 @@ impl Transformer {
         group: Rc<dyn Group>,
     ) -> Result<Self> {
         let plan = Plan::from_gguf(gguf)?;
-        room::check(gguf, &plan, group.rank(), group.size())?;
+        memory_check::check(gguf, &plan, group.rank(), group.size())?;
         let place = Place::of(&*group);
         let weights = Weights::load(gguf, blob, mapping, &plan, place)?;
         let mut scratch = Scratch::new(plan.n_embd)?;

@@ -1,7 +1,7 @@
 //! A model. Its shape is data: a [`Plan`] (`plan`), which a file of `arch` makes of the metadata. The layers of a plan
 //! are loaded and computed in `layer`; `forward` runs them over a batch. The rest in the order of the data: `weights` and
 //! `region`; `state`, what the layers keep of a sequence, with `kv_cache` in the layout of `kv_block`; rotary positions
-//! (`rope`), `attention`, and the group of instances that share the work (`group`, `room`).
+//! (`rope`), `attention`, and the group of instances that share the work (`group`, `memory_check`).
 
 mod arch;
 mod attention;
@@ -10,9 +10,9 @@ mod group;
 mod kv_block;
 mod kv_cache;
 mod layer;
+mod memory_check;
 mod plan;
 mod region;
-mod room;
 mod rope;
 mod state;
 mod weights;

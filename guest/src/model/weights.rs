@@ -125,6 +125,7 @@ impl Weights {
             let name = if is_tied { "token_embd" } else { "output" };
             Rc::new(loader.matrix(name, [n_embd, n_vocab], rows)?)
         };
+        loader.check_all_read(plan)?;
         Ok(Self {
             token_embd,
             layers,
@@ -151,6 +152,8 @@ pub(crate) struct Loader<'a> {
     source: Option<(&'a dyn Blob, Mapping)>,
     /// Whose rows are loaded.
     pub(crate) place: Place,
+    /// For each tensor of the file, whether it has been asked for.
+    is_read: Vec<bool>,
     mapped_bytes: u64,
     weight: Weight,
 }
@@ -161,6 +164,7 @@ impl<'a> Loader<'a> {
             gguf,
             source,
             place,
+            is_read: vec![false; gguf.tensors.len()],
             mapped_bytes: 0,
             weight: Weight::default(),
         }
@@ -247,12 +251,26 @@ impl<'a> Loader<'a> {
         }
     }
 
-    fn tensor(&self, name: &str, shape: &[usize]) -> Result<&TensorInfo> {
+    /// Checks that every tensor of the file has been read: one that the plan does not know would change the numbers.
+    fn check_all_read(&self, plan: &Plan) -> Result<()> {
+        let mut tensors = self.gguf.tensors.iter().zip(&self.is_read);
+        match tensors.find(|(_, is_read)| !**is_read) {
+            None => Ok(()),
+            Some((tensor, _)) => Err(unsupported(
+                format!("tensor `{}`", tensor.name),
+                format!("a tensor of architecture {}", plan.architecture),
+                "one that the engine does not know",
+            )),
+        }
+    }
+
+    fn tensor(&mut self, name: &str, shape: &[usize]) -> Result<&'a TensorInfo> {
         let subject = format!("tensor `{name}`");
-        let tensor = self
-            .gguf
-            .tensor(name)
-            .ok_or_else(|| invalid_model(&subject, "a tensor with this name", "none"))?;
+        let number = self.gguf.number_of(name);
+        let number =
+            number.ok_or_else(|| invalid_model(&subject, "a tensor with this name", "none"))?;
+        self.is_read[number] = true;
+        let tensor = &self.gguf.tensors[number];
         let same = tensor
             .shape
             .iter()

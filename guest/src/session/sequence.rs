@@ -7,8 +7,8 @@
 use std::rc::Rc;
 
 use super::SessionOptions;
-use crate::engine::Model;
 use crate::error::{Error, Result, invalid_argument};
+use crate::loaded::Model;
 use crate::model::{BATCH, Hidden, KvType, Plan, Span, State};
 use crate::quant::{Element, F32};
 

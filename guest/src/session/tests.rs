@@ -4,7 +4,7 @@ mod aborted;
 mod speculative;
 
 use super::*;
-use crate::engine::Scope;
+use crate::loaded::Scope;
 use crate::model::{Mapping, Solo};
 use crate::test_model::{self, N_VOCAB, Shape};
 

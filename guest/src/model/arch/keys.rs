@@ -117,16 +117,16 @@ impl Keys<'_> {
 
     pub(super) fn rope_scaling(&self) -> Result<RopeScaling> {
         let key = self.full("rope.scaling.type");
-        let scale_linear = self.metadata.f32(&self.full("rope.scale_linear"))?;
         match self.metadata.str(&key)? {
-            None => Ok(match scale_linear {
-                Some(_) => RopeScaling::Linear(self.positive("rope.scale_linear", None)?),
-                None => RopeScaling::None,
-            }),
+            // As in llama.cpp, a factor without a type is linear, and 0 is none.
+            None | Some("linear") => {
+                let factor = match self.positive_or_none("rope.scaling.factor")? {
+                    None => self.positive_or_none("rope.scale_linear")?,
+                    factor => factor,
+                };
+                Ok(factor.map_or(RopeScaling::None, RopeScaling::Linear))
+            }
             Some("none") => Ok(RopeScaling::None),
-            Some("linear") => Ok(RopeScaling::Linear(
-                self.positive("rope.scaling.factor", None)?,
-            )),
             Some("llama3") => self.llama3_scaling(),
             Some(other) => Err(unsupported(key, "none, linear or llama3", other)),
         }

@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use super::draft::Draft;
 use super::{SCORED_ROWS, Session};
-use crate::engine::Model;
 use crate::error::Result;
+use crate::loaded::Model;
 
 impl Session {
     /// Lets `model` propose tokens from now on. It starts with the current answer's sampler options;
