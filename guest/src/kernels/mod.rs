@@ -32,7 +32,7 @@ pub(crate) use activations::{Activations, Input};
 pub(crate) use matmul::{Rows, matmul};
 
 /// `2 * sqrt(2 / pi)`, of GELU.
-const GELU: f32 = 1.595_769_1;
+const GELU: f32 = 1.595_769;
 /// The weight of the cube in GELU.
 const CUBE: f32 = 0.044_715;
 
