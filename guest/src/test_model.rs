@@ -15,6 +15,8 @@ pub(crate) struct Shape {
     /// The window of every layer but each last of the architecture's pattern.
     pub(crate) window: Option<u32>,
     pub(crate) has_norms_after: bool,
+    /// Experts, and how many of them a token uses.
+    pub(crate) experts: Option<[u32; 2]>,
 }
 
 impl Default for Shape {
@@ -29,6 +31,7 @@ impl Default for Shape {
             is_tied: false,
             window: None,
             has_norms_after: false,
+            experts: None,
         }
     }
 }
@@ -63,6 +66,12 @@ pub(crate) fn model(shape: &Shape) -> Vec<u8> {
         writer.metadata(&key("attn_logit_softcapping"), 4.0f32);
         writer.metadata(&key("final_logit_softcapping"), 3.0f32);
     }
+    if let Some([n, n_used]) = shape.experts {
+        let writer = &mut builder.writer;
+        writer.metadata(&key("expert_count"), n);
+        writer.metadata(&key("expert_used_count"), n_used);
+        writer.metadata(&key("expert_feed_forward_length"), n_ff);
+    }
     builder.vocabulary();
 
     let (q, kv) = (n_heads * shape.head_dim, shape.n_kv_heads * shape.head_dim);
@@ -78,6 +87,15 @@ pub(crate) fn model(shape: &Shape) -> Vec<u8> {
             ("ffn_up", [n_embd, n_ff]),
             ("ffn_down", [n_ff, n_embd]),
         ] {
+            if let Some([n, _]) = shape.experts.filter(|_| tensor.starts_with("ffn")) {
+                let shape_of = [shape_of[0], shape_of[1], n];
+                builder.tensor(&name(&format!("{tensor}_exps.weight")), shape.ty, &shape_of);
+                if shape.architecture == "qwen2moe" {
+                    let name = name(&format!("{tensor}_shexp.weight"));
+                    builder.tensor(&name, shape.ty, &shape_of[..2]);
+                }
+                continue;
+            }
             builder.tensor(&name(&format!("{tensor}.weight")), shape.ty, &shape_of);
             if shape.has_biases && ["attn_q", "attn_k", "attn_v"].contains(&tensor) {
                 builder.tensor(
@@ -85,6 +103,13 @@ pub(crate) fn model(shape: &Shape) -> Vec<u8> {
                     TensorType::F32,
                     &shape_of[1..],
                 );
+            }
+        }
+        if let Some([n, _]) = shape.experts {
+            builder.tensor(&name("ffn_gate_inp.weight"), TensorType::F32, &[n_embd, n]);
+            if shape.architecture == "qwen2moe" {
+                let name = name("ffn_gate_inp_shexp.weight");
+                builder.tensor(&name, TensorType::F32, &[n_embd]);
             }
         }
         let norms = [

@@ -218,7 +218,11 @@ impl Transformer {
         let columns = |place: Place| place.rows(n_vocab);
         gather_columns(&*self.group, own_logits, n_vocab, columns, out)?;
         trace::lap("gather");
-        if let Some(cap) = self.plan.head.softcap {
+        let head = &self.plan.head;
+        if head.scale != 1.0 {
+            out.iter_mut().for_each(|logit| *logit *= head.scale);
+        }
+        if let Some(cap) = head.softcap {
             out.iter_mut()
                 .for_each(|logit| *logit = cap * (*logit / cap).tanh());
             trace::lap("softcap");

@@ -20,7 +20,10 @@ mod weights;
 pub use forward::{BATCH, Hidden, Span, Transformer};
 pub use group::{Group, Solo};
 pub use kv_block::KvType;
-pub use plan::{AttentionSpec, Ffn, LayerSpec, Mixer, Pairing, Plan, RopeScaling, RopeSpec};
+pub use plan::{
+    AttentionSpec, ExpertsSpec, Ffn, LayerSpec, Mixer, Pairing, Plan, RopeScaling, RopeSpec,
+    SharedGate, SharedSpec,
+};
 pub use state::State;
 pub use weights::Mapping;
 

@@ -27,6 +27,8 @@ pub struct Plan {
 /// How the last hidden state becomes logits.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Head {
+    /// The factor of the logits.
+    pub scale: f32,
     /// `c * tanh(logit / c)` of each logit.
     pub softcap: Option<f32>,
 }
@@ -40,6 +42,8 @@ pub struct LayerSpec {
     pub mixer: Mixer,
     /// What is computed of each token by itself.
     pub ffn: Ffn,
+    /// The factor of what both add to the residual stream.
+    pub residual_scale: f32,
 }
 
 /// Where a layer normalises.
@@ -67,8 +71,8 @@ pub struct AttentionSpec {
     pub n_kv_heads: usize,
     /// Width of a head, D.
     pub head_dim: usize,
-    /// How positions enter queries and keys.
-    pub rope: RopeSpec,
+    /// How positions enter queries and keys; `None` if they do not.
+    pub rope: Option<RopeSpec>,
     /// The factor of the scores.
     pub scale: f32,
     /// `c * tanh(score / c)` of each score.
@@ -87,6 +91,43 @@ pub enum Ffn {
         /// `act`.
         activation: Activation,
     },
+    /// A router chooses some of many gated networks for each token.
+    Experts(ExpertsSpec),
+}
+
+/// A mixture of experts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExpertsSpec {
+    /// The number of experts.
+    pub n_experts: usize,
+    /// The number of experts that a token uses, K.
+    pub n_used: usize,
+    /// Width of an expert's hidden layer, F.
+    pub n_ff: usize,
+    /// Whether the weights of the chosen experts are divided by their sum.
+    pub normalizes: bool,
+    /// The factor of the weights.
+    pub scale: f32,
+    /// A network that every token goes through, too.
+    pub shared: Option<SharedSpec>,
+}
+
+/// A network beside a mixture of experts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SharedSpec {
+    /// Width of its hidden layer.
+    pub n_ff: usize,
+    /// How much of it a token takes.
+    pub gate: SharedGate,
+}
+
+/// How much of a shared network a token takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SharedGate {
+    /// All.
+    Open,
+    /// The sigmoid of a dot product.
+    Sigmoid,
 }
 
 /// What a feed-forward network bends its hidden layer with.

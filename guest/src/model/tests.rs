@@ -124,7 +124,17 @@ fn stories260k_in_fewer_bits_is_as_close_as_llama_cpp() {
 /// Models of random weights in F32, and a prompt longer than their windows: `tests/data/architectures/reference.py`.
 #[test]
 fn architectures_match_their_definitions_in_float64() {
-    for name in ["gemma", "gemma2", "gemma3"] {
+    for name in [
+        "gemma",
+        "gemma2",
+        "gemma3",
+        "granite",
+        "granitemoe",
+        "mixtral",
+        "qwen2moe",
+        "qwen3moe",
+        "smollm3",
+    ] {
         let reference = data(&format!("architectures/{name}.json"));
         let reference: Value = serde_json::from_slice(&reference).unwrap();
         let file = data(&format!("architectures/{name}.gguf"));
@@ -173,6 +183,22 @@ fn shapes() -> Vec<Shape> {
             architecture: "gemma2",
             window: Some(7),
             has_norms_after: true,
+            ..Shape::default()
+        },
+        Shape {
+            experts: Some([5, 2]),
+            ..Shape::default()
+        },
+        Shape {
+            architecture: "qwen2moe",
+            has_biases: true,
+            experts: Some([7, 3]),
+            ..Shape::default()
+        },
+        Shape {
+            architecture: "qwen3moe",
+            has_head_norms: true,
+            experts: Some([4, 4]),
             ..Shape::default()
         },
         Shape {

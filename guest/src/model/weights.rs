@@ -58,6 +58,37 @@ fn row_bytes(ty: TensorType, cols: usize) -> usize {
     cols / ty.block_len() as usize * ty.block_bytes() as usize
 }
 
+/// Rows of several matrices of one shape, such as those of experts.
+pub(crate) struct Matrices {
+    ty: TensorType,
+    cols: usize,
+    /// This instance's rows of each.
+    n_rows: usize,
+    /// One for all, if these are all rows of all of them; otherwise one for each.
+    data: Vec<Region>,
+}
+
+impl Matrices {
+    /// All rows of matrix `i` that this instance has.
+    pub(crate) fn rows(&self, i: usize) -> Rows<'_> {
+        let length = self.n_rows * row_bytes(self.ty, self.cols);
+        let bytes = match &*self.data {
+            [all] => &all.bytes()[i * length..][..length],
+            each => each[i].bytes(),
+        };
+        Rows {
+            ty: self.ty,
+            cols: self.cols,
+            bytes,
+        }
+    }
+
+    /// The number of rows of each matrix.
+    pub(crate) fn n_rows(&self) -> usize {
+        self.n_rows
+    }
+}
+
 /// This instance's rows of a projection: a matrix and an optional bias.
 pub(crate) struct Linear {
     pub(crate) weight: Matrix,
@@ -192,21 +223,7 @@ impl<'a> Loader<'a> {
         rows: Range<usize>,
     ) -> Result<Matrix> {
         let tensor = self.tensor(&format!("{name}.weight"), &shape)?;
-        let together = quant::rows_together(tensor.ty);
-        if ![shape[1], rows.start, rows.end]
-            .iter()
-            .all(|row| row.is_multiple_of(together))
-        {
-            let expected = format!(
-                "each share of a {} matrix in whole groups of {together} rows",
-                tensor.ty.name()
-            );
-            return Err(unsupported(
-                format!("tensor `{name}.weight`"),
-                expected,
-                format!("rows {rows:?} of {}", shape[1]),
-            ));
-        }
+        check_groups(name, tensor, shape[1], &rows)?;
         let row_size = row_bytes(tensor.ty, shape[0]) as u64;
         // Within the file: `rows` lies within the shape, and the whole tensor was checked.
         let offset = tensor.offset + rows.start as u64 * row_size;
@@ -215,6 +232,37 @@ impl<'a> Loader<'a> {
             ty: tensor.ty,
             cols: shape[0],
             data: self.region(offset, length)?,
+        })
+    }
+
+    /// Some rows of each matrix in `name.weight`, whose shape is `[cols, rows, matrices]` in GGUF's order.
+    pub(crate) fn matrices(
+        &mut self,
+        name: &str,
+        shape: [usize; 3],
+        rows: &Range<usize>,
+    ) -> Result<Matrices> {
+        let tensor = self.tensor(&format!("{name}.weight"), &shape)?;
+        let [cols, all_rows, n] = shape;
+        check_groups(name, tensor, all_rows, rows)?;
+        let row_size = row_bytes(tensor.ty, cols) as u64;
+        let data = if rows.len() == all_rows {
+            vec![self.region(tensor.offset, tensor.size)?]
+        } else {
+            let region = |i: usize| {
+                let first = (i * all_rows + rows.start) as u64;
+                self.region(
+                    tensor.offset + first * row_size,
+                    rows.len() as u64 * row_size,
+                )
+            };
+            (0..n).map(region).collect::<Result<_>>()?
+        };
+        Ok(Matrices {
+            ty: tensor.ty,
+            cols,
+            n_rows: rows.len(),
+            data,
         })
     }
 
@@ -306,4 +354,24 @@ impl<'a> Loader<'a> {
         }
         Ok(region)
     }
+}
+
+/// Checks that `rows` of a matrix with `n` are whole groups, if the type has rows interleaved.
+fn check_groups(name: &str, tensor: &TensorInfo, n: usize, rows: &Range<usize>) -> Result<()> {
+    let together = quant::rows_together(tensor.ty);
+    if [n, rows.start, rows.end]
+        .iter()
+        .all(|row| row.is_multiple_of(together))
+    {
+        return Ok(());
+    }
+    let expected = format!(
+        "each share of a {} matrix in whole groups of {together} rows",
+        tensor.ty.name()
+    );
+    Err(unsupported(
+        format!("tensor `{name}.weight`"),
+        expected,
+        format!("rows {rows:?} of {n}"),
+    ))
 }

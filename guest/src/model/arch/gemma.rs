@@ -6,14 +6,17 @@ use super::super::plan::{
 };
 use super::keys::{Keys, MAX_CONTEXT};
 use super::llama::decoder;
-use crate::error::Result;
+use crate::error::{Result, unsupported};
 
 /// Gemma 1.
 pub(super) fn gemma(keys: &Keys<'_>) -> Result<Plan> {
     let mut plan = decoder(keys, Pairing::Halves)?;
     plan.embed_scale = (plan.n_embd as f32).sqrt();
     for layer in &mut plan.layers {
-        let Ffn::Gated { activation, .. } = &mut layer.ffn;
+        let Ffn::Gated { activation, .. } = &mut layer.ffn else {
+            let key = keys.full("expert_count");
+            return Err(unsupported(key, "0 (a dense model)", "experts"));
+        };
         *activation = Activation::Gelu;
     }
     Ok(plan)
@@ -57,11 +60,11 @@ pub(super) fn gemma3(keys: &Keys<'_>) -> Result<Plan> {
         }
         if is_local {
             spec.window = Some(window as usize);
-            spec.rope = RopeSpec {
+            spec.rope = spec.rope.map(|rope| RopeSpec {
                 base: local_base,
                 scaling: RopeScaling::None,
-                ..spec.rope
-            };
+                ..rope
+            });
         }
     })?;
     Ok(plan)

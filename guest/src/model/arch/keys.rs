@@ -10,6 +10,8 @@ use crate::gguf::{Metadata, Value};
 pub(super) const MAX_LAYERS: u32 = 512;
 /// The bound for every other dimension, so that a product of two fits into 64 bits and the size of a row into 32.
 pub(super) const MAX_DIM: u32 = 1 << 20;
+/// The bound for the number of experts.
+pub(super) const MAX_EXPERTS: u32 = 512;
 /// The bound for the context length, in tokens.
 pub(super) const MAX_CONTEXT: u32 = 1 << 24;
 
@@ -80,6 +82,17 @@ impl Keys<'_> {
             None | Some(0) => Ok(None),
             Some(_) => self.number(key, None, most).map(Some),
         }
+    }
+
+    /// True or false, if the key is there.
+    pub(super) fn flag(&self, key: &str) -> Result<Option<bool>> {
+        self.metadata.bool(&self.full(key))
+    }
+
+    /// A dimension that may be missing; 0 means the same.
+    pub(super) fn dimension_or_none(&self, key: &str) -> Result<Option<usize>> {
+        let number = self.number_or_none(key, MAX_DIM)?;
+        Ok(number.map(|number| number as usize))
     }
 
     /// A number above 0 that may be missing; 0 means the same.

@@ -1,27 +1,26 @@
-//! Llama 1 to 3, Mistral, SmolLM, and whatever else calls itself `llama`: a decoder of attention and gated feed-forward
-//! networks. Sources: Touvron et al., 2023; Jiang et al., 2023. [`decoder`] is what other families differ from.
+//! Llama 1 to 3, Mistral, Mixtral, SmolLM, and whatever else calls itself `llama`: a decoder of attention and gated feed-forward
+//! networks. Sources: Touvron et al., 2023; Jiang et al., 2023 and 2024. [`decoder`] is what other families differ from.
 
 use super::super::plan::{
-    Activation, AttentionSpec, Ffn, Head, LayerSpec, Mixer, Norms, Pairing, Plan, RopeSpec,
+    Activation, AttentionSpec, ExpertsSpec, Ffn, Head, LayerSpec, Mixer, Norms, Pairing, Plan,
+    RopeSpec,
 };
-use super::keys::{Keys, MAX_CONTEXT, MAX_DIM, MAX_LAYERS};
+use super::keys::{Keys, MAX_CONTEXT, MAX_DIM, MAX_EXPERTS, MAX_LAYERS};
 use crate::error::{Result, invalid_model, unsupported};
 
 pub(super) fn plan(keys: &Keys<'_>) -> Result<Plan> {
     decoder(keys, Pairing::Interleaved)
 }
 
-/// A dense decoder whose layers are all alike.
+/// A decoder whose layers are all alike.
 pub(super) fn decoder(keys: &Keys<'_>, pairing: Pairing) -> Result<Plan> {
     reject_variants(keys)?;
     let n_embd = keys.dimension("embedding_length", None)?;
     let layer = LayerSpec {
         norms: Norms::Before,
         mixer: Mixer::Attention(attention(keys, n_embd, pairing)?),
-        ffn: Ffn::Gated {
-            n_ff: keys.dimension("feed_forward_length", None)?,
-            activation: Activation::Silu,
-        },
+        ffn: feed_forward(keys)?,
+        residual_scale: 1.0,
     };
     Ok(Plan {
         architecture: keys.architecture.to_owned(),
@@ -31,23 +30,27 @@ pub(super) fn decoder(keys: &Keys<'_>, pairing: Pairing) -> Result<Plan> {
         embed_scale: 1.0,
         layers: vec![layer; keys.number("block_count", None, MAX_LAYERS)? as usize],
         norm_eps: keys.positive("attention.layer_norm_rms_epsilon", None)?,
-        head: Head { softcap: None },
+        head: Head {
+            scale: 1.0,
+            softcap: None,
+        },
     })
 }
 
 fn attention(keys: &Keys<'_>, n_embd: usize, pairing: Pairing) -> Result<AttentionSpec> {
     let n_heads = keys.dimension("attention.head_count", None)?;
     let head_dim = keys.dimension("attention.key_length", Some(n_embd / n_heads))?;
+    let rope = RopeSpec {
+        dims: keys.dimension("rope.dimension_count", Some(head_dim))?,
+        base: keys.positive("rope.freq_base", Some(10_000.0))?,
+        pairing,
+        scaling: keys.rope_scaling()?,
+    };
     let spec = AttentionSpec {
         n_heads,
         n_kv_heads: keys.dimension("attention.head_count_kv", Some(n_heads))?,
         head_dim,
-        rope: RopeSpec {
-            dims: keys.dimension("rope.dimension_count", Some(head_dim))?,
-            base: keys.positive("rope.freq_base", Some(10_000.0))?,
-            pairing,
-            scaling: keys.rope_scaling()?,
-        },
+        rope: Some(rope),
         scale: 1.0 / (head_dim as f32).sqrt(),
         softcap: None,
         window: None,
@@ -68,7 +71,7 @@ fn attention(keys: &Keys<'_>, n_embd: usize, pairing: Pairing) -> Result<Attenti
             value_dim,
         ));
     }
-    let dims = spec.rope.dims;
+    let dims = rope.dims;
     let expected = "an even number, at most the width of a head";
     let is_even = dims.is_multiple_of(2) && dims <= head_dim;
     must(is_even, "rope.dimension_count", expected, dims)?;
@@ -78,13 +81,29 @@ fn attention(keys: &Keys<'_>, n_embd: usize, pairing: Pairing) -> Result<Attenti
     Ok(spec)
 }
 
+/// One network, or a mixture of experts if the file has any.
+fn feed_forward(keys: &Keys<'_>) -> Result<Ffn> {
+    let n_ff = keys.dimension("feed_forward_length", None)?;
+    match keys.number_or_none("expert_count", MAX_EXPERTS)? {
+        None => Ok(Ffn::Gated {
+            n_ff,
+            activation: Activation::Silu,
+        }),
+        Some(n_experts) => Ok(Ffn::Experts(ExpertsSpec {
+            n_experts: n_experts as usize,
+            n_used: keys.number("expert_used_count", None, n_experts)? as usize,
+            n_ff,
+            normalizes: true,
+            scale: keys
+                .positive_or_none("expert_weights_scale")?
+                .unwrap_or(1.0),
+            shared: None,
+        })),
+    }
+}
+
 /// Rejects variants that share the name of an architecture but are computed differently.
 fn reject_variants(keys: &Keys<'_>) -> Result<()> {
-    let experts = keys.full("expert_count");
-    match keys.metadata.u32(&experts)? {
-        None | Some(0) => {}
-        Some(count) => return Err(unsupported(experts, "0 (a dense model)", count)),
-    }
     let causal = keys.full("attention.causal");
     if keys.metadata.bool(&causal)? == Some(false) {
         return Err(unsupported(causal, "true", "false (an embedding model)"));

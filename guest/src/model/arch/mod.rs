@@ -4,9 +4,11 @@
 //! matrix of its own is seen from its tensors.
 
 mod gemma;
+mod granite;
 mod keys;
 mod llama;
 mod qwen;
+mod smollm3;
 
 use super::plan::Plan;
 use crate::error::{Result, invalid_model, unsupported};
@@ -17,13 +19,18 @@ use keys::{Keys, MAX_DIM};
 type MakePlan = fn(&Keys<'_>) -> Result<Plan>;
 
 /// The architectures by `general.architecture`.
-const FAMILIES: [(&str, MakePlan); 6] = [
+const FAMILIES: [(&str, MakePlan); 11] = [
     ("gemma", gemma::gemma),
     ("gemma2", gemma::gemma2),
     ("gemma3", gemma::gemma3),
+    ("granite", granite::plan),
+    ("granitemoe", granite::plan),
     ("llama", llama::plan),
     ("qwen2", qwen::plan),
+    ("qwen2moe", qwen::qwen2moe),
     ("qwen3", qwen::plan),
+    ("qwen3moe", qwen::qwen3moe),
+    ("smollm3", smollm3::plan),
 ];
 
 impl Plan {

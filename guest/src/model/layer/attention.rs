@@ -18,8 +18,8 @@ pub(super) struct Attention {
     /// This instance's heads of queries, and of keys and values.
     heads: Range<usize>,
     kv_heads: Range<usize>,
-    /// The number of its frequencies in [`Ropes`].
-    rope: usize,
+    /// The number of its frequencies in [`Ropes`], if it rotates.
+    rope: Option<usize>,
     /// `[H * D, E]`, this instance's heads; also for the next two.
     attn_q: Linear,
     attn_k: Linear,
@@ -76,7 +76,7 @@ impl Attention {
             spec: spec.clone(),
             heads,
             kv_heads,
-            rope: ropes.add(loader, spec.rope)?,
+            rope: spec.rope.map(|rope| ropes.add(loader, rope)).transpose()?,
             attn_q: loader.linear(&name("attn_q"), [n_embd, n_q], &q)?,
             attn_k: loader.linear(&name("attn_k"), [n_embd, n_kv], &kv)?,
             attn_v: loader.linear(&name("attn_v"), [n_embd, n_kv], &kv)?,
@@ -159,7 +159,7 @@ impl Attention {
     /// Rotates queries and keys to their positions, and appends keys and values to the sequences' caches.
     fn rotate_and_cache(&self, pass: &mut Pass<'_, '_>, l: usize) {
         let buffers = &mut pass.scratch.heads;
-        let rope = pass.ropes.get(self.rope);
+        let rope = self.rope.map(|rope| pass.ropes.get(rope));
         let head_dim = self.spec.head_dim;
         let (own, own_kv) = (self.heads.len() * head_dim, self.kv_heads.len() * head_dim);
         let mut t = 0;
@@ -168,17 +168,18 @@ impl Attention {
             let cache = span.state.kv(l);
             for position in positions {
                 let keys = &mut buffers.k[t * own_kv..][..own_kv];
-                for key in keys.chunks_exact_mut(head_dim) {
-                    rope.rotate(t, key);
+                if let Some(rope) = rope {
+                    let queries = &mut buffers.q[t * own..][..own];
+                    let heads = keys.chunks_exact_mut(head_dim);
+                    for head in heads.chain(queries.chunks_exact_mut(head_dim)) {
+                        rope.rotate(t, head);
+                    }
                 }
                 let values = &buffers.v[t * own_kv..][..own_kv];
                 let keys = keys.chunks_exact(head_dim);
                 let heads = keys.zip(values.chunks_exact(head_dim));
                 for (kv_head, (key, value)) in heads.enumerate() {
                     cache.set(kv_head, position, key, value);
-                }
-                for query in buffers.q[t * own..][..own].chunks_exact_mut(head_dim) {
-                    rope.rotate(t, query);
                 }
                 t += 1;
             }

@@ -20,6 +20,27 @@ pub(super) struct FeedForward {
     ffn_down: Linear,
 }
 
+/// What its matrices are called.
+pub(super) struct Names {
+    gate: &'static str,
+    up: &'static str,
+    down: &'static str,
+}
+
+impl Names {
+    pub(super) const PLAIN: Self = Self {
+        gate: "ffn_gate",
+        up: "ffn_up",
+        down: "ffn_down",
+    };
+    /// Beside a mixture of experts.
+    pub(super) const SHARED: Self = Self {
+        gate: "ffn_gate_shexp",
+        up: "ffn_up_shexp",
+        down: "ffn_down_shexp",
+    };
+}
+
 /// The buffers of all feed-forward networks.
 #[derive(Default)]
 pub(super) struct Buffers {
@@ -34,6 +55,7 @@ impl FeedForward {
         loader: &mut Loader<'_>,
         n_embd: usize,
         name: impl Fn(&str) -> String,
+        names: &Names,
         n_ff: usize,
         activation: Activation,
     ) -> Result<Self> {
@@ -41,9 +63,9 @@ impl FeedForward {
         Ok(Self {
             n_ff,
             activation,
-            ffn_gate: loader.linear(&name("ffn_gate"), [n_embd, n_ff], &ff)?,
-            ffn_up: loader.linear(&name("ffn_up"), [n_embd, n_ff], &ff)?,
-            ffn_down: loader.linear(&name("ffn_down"), [n_ff, n_embd], &embd)?,
+            ffn_gate: loader.linear(&name(names.gate), [n_embd, n_ff], &ff)?,
+            ffn_up: loader.linear(&name(names.up), [n_embd, n_ff], &ff)?,
+            ffn_down: loader.linear(&name(names.down), [n_ff, n_embd], &embd)?,
         })
     }
 

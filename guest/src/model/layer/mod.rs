@@ -2,6 +2,7 @@
 //! What it keeps of a sequence is in [`super::state`].
 
 mod attention;
+mod experts;
 mod feed_forward;
 mod pass;
 
@@ -12,7 +13,8 @@ use super::weights::Loader;
 use crate::error::Result;
 use crate::trace;
 use attention::Attention;
-use feed_forward::FeedForward;
+use experts::Experts;
+use feed_forward::{FeedForward, Names};
 pub(crate) use pass::{Pass, Scratch, norm_rows, quantized};
 
 /// One layer: `x += mixer(norm(x))`, then `x += ffn(norm(x))`.
@@ -27,6 +29,7 @@ pub(crate) struct Layer {
     ffn: Ffn,
     /// `[E]`, if what comes out is normalised.
     post_ffw_norm: Option<Vec<f32>>,
+    residual_scale: f32,
 }
 
 enum Mixer {
@@ -35,6 +38,7 @@ enum Mixer {
 
 enum Ffn {
     Gated(FeedForward),
+    Experts(Experts),
 }
 
 impl Layer {
@@ -61,12 +65,19 @@ impl Layer {
             },
             post_attention_norm: after(loader, "post_attention_norm.weight")?,
             ffn_norm: loader.vector(&name("ffn_norm.weight"), n_embd)?,
-            ffn: match spec.ffn {
+            ffn: match &spec.ffn {
                 plan::Ffn::Gated { n_ff, activation } => {
-                    Ffn::Gated(FeedForward::load(loader, n_embd, name, n_ff, activation)?)
+                    let (n_ff, activation) = (*n_ff, *activation);
+                    let names = &Names::PLAIN;
+                    let made = FeedForward::load(loader, n_embd, name, names, n_ff, activation);
+                    Ffn::Gated(made?)
+                }
+                plan::Ffn::Experts(spec) => {
+                    Ffn::Experts(Experts::load(loader, n_embd, name, spec)?)
                 }
             },
             post_ffw_norm: after(loader, "post_ffw_norm.weight")?,
+            residual_scale: spec.residual_scale,
         })
     }
 
@@ -80,6 +91,7 @@ impl Layer {
         }
         match &self.ffn {
             Ffn::Gated(feed_forward) => feed_forward.reserve(scratch, place),
+            Ffn::Experts(experts) => experts.reserve(scratch, place),
         }
     }
 
@@ -93,12 +105,13 @@ impl Layer {
         match &self.mixer {
             Mixer::Attention(attention) => attention.forward(pass, l)?,
         }
-        pass.add_delta(self.post_attention_norm.as_deref())?;
+        pass.add_delta(self.post_attention_norm.as_deref(), self.residual_scale)?;
         pass.norm(&self.ffn_norm);
         trace::lap("ffn_norm");
         match &self.ffn {
             Ffn::Gated(feed_forward) => feed_forward.forward(pass)?,
+            Ffn::Experts(experts) => experts.forward(pass)?,
         }
-        pass.add_delta(self.post_ffw_norm.as_deref())
+        pass.add_delta(self.post_ffw_norm.as_deref(), self.residual_scale)
     }
 }

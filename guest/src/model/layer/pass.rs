@@ -5,7 +5,7 @@ use super::super::forward::{BATCH, Span};
 use super::super::group::{Group, Place, gather_columns};
 use super::super::rope::Ropes;
 use super::super::weights::{Linear, Matrix};
-use super::{attention as attention_layer, feed_forward};
+use super::{attention as attention_layer, experts, feed_forward};
 use crate::error::{Result, reserve};
 use crate::kernels::{self, Activations, Input};
 use crate::trace;
@@ -37,6 +37,7 @@ pub(crate) struct Scratch {
     pub(crate) attention: attention::Attention,
     pub(super) heads: attention_layer::Buffers,
     pub(super) feed_forward: feed_forward::Buffers,
+    pub(super) experts: experts::Buffers,
 }
 
 impl Scratch {
@@ -87,8 +88,9 @@ impl Pass<'_, '_> {
         norm_rows(&s.x, weight, self.norm_eps, &mut s.normed);
     }
 
-    /// Gathers what a layer adds to the residual stream, normalises it if there is a weight for that, and adds it.
-    pub(super) fn add_delta(&mut self, norm: Option<&[f32]>) -> Result<()> {
+    /// Gathers what a layer adds to the residual stream, normalises it if there is a weight for that, and adds it times
+    /// `scale`.
+    pub(super) fn add_delta(&mut self, norm: Option<&[f32]>, scale: f32) -> Result<()> {
         let s = &mut *self.scratch;
         let n_embd = s.n_embd;
         s.delta.resize(s.x.len(), 0.0);
@@ -101,8 +103,11 @@ impl Pass<'_, '_> {
             trace::lap("post_norm");
             delta = &s.normed;
         }
-        for (x, delta) in s.x.iter_mut().zip(delta) {
-            *x += delta;
+        if scale == 1.0 {
+            s.x.iter_mut().zip(delta).for_each(|(x, delta)| *x += delta);
+        } else {
+            let scaled = s.x.iter_mut().zip(delta);
+            scaled.for_each(|(x, delta)| *x += scale * delta);
         }
         trace::lap("residual");
         Ok(())
