@@ -45,6 +45,42 @@ fn relaxed_and_plain_simd_agree() {
     }
 }
 
+/// All architectures: copied weights, other numbers of threads, and the other engine change nothing.
+#[test]
+fn architectures_agree() {
+    let baseline = engine_component("gust-engine-baseline.wasm");
+    let baseline = baseline.to_string_lossy();
+    let mut seen = 0;
+    for entry in std::fs::read_dir(data("architectures")).expect("the folder") {
+        let model = entry.expect("an entry").path();
+        if model
+            .extension()
+            .is_none_or(|extension| extension != "gguf")
+        {
+            continue;
+        }
+        seen += 1;
+        let tokens = |more: &[&str]| {
+            let run = gust(["run", "--json", "--quiet", "-n", "70", "--seed", "5"]);
+            let run = run.args(["--ignore-eos", "--logprobs", "2", "One day"]);
+            let mut lines = run.args(more).model(&model).run().json_lines();
+            lines.pop();
+            assert_eq!(lines.len(), 70, "{}", model.display());
+            lines
+        };
+        let expected = tokens(&["--threads", "1"]);
+        for other in [
+            &["--no-mmap"] as &[&str],
+            &["--threads", "2"],
+            &["--threads", "3"],
+            &["--component", &baseline],
+        ] {
+            assert_eq!(tokens(other), expected, "{}, {other:?}", model.display());
+        }
+    }
+    assert_eq!(seen, 9);
+}
+
 #[test]
 fn the_shipped_model_is_the_same_in_both_engines() {
     let baseline = engine_component("gust-engine-baseline.wasm");

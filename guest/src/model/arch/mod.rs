@@ -10,7 +10,7 @@ mod llama;
 mod qwen;
 mod smollm3;
 
-use super::plan::Plan;
+use super::plan::{Ffn, Plan};
 use crate::error::{Result, invalid_model, unsupported};
 use crate::gguf::Gguf;
 use keys::{Keys, MAX_DIM};
@@ -52,8 +52,28 @@ impl Plan {
             architecture,
             n_vocab: vocabulary_size(gguf)?,
         };
-        plan(&keys)
+        let plan = plan(&keys)?;
+        check_experts(&keys, &plan)?;
+        Ok(plan)
     }
+}
+
+/// Checks that what a token's experts compute fits into a buffer: sizes have 32 bits in WebAssembly.
+fn check_experts(keys: &Keys<'_>, plan: &Plan) -> Result<()> {
+    for layer in &plan.layers {
+        let Ffn::Experts(spec) = &layer.ffn else {
+            continue;
+        };
+        let width = spec.n_used as u64 * spec.n_ff.max(plan.n_embd) as u64;
+        if width > u64::from(MAX_DIM) {
+            return Err(invalid_model(
+                keys.full("expert_used_count"),
+                "experts with a total width of at most 2^20",
+                spec.n_used,
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// The second dimension of the embedding matrix. The tokenizer must agree; this is checked where both are known.

@@ -165,3 +165,40 @@ fn scaling_is_read_from_metadata() {
         expected
     );
 }
+
+#[test]
+fn experts_that_make_no_model() {
+    let refused = |used: u32, n_ff: u32, word: &str| {
+        let changes = [
+            ("expert_count", Some(Value::U32(512))),
+            ("expert_used_count", Some(Value::U32(used))),
+            ("feed_forward_length", Some(Value::U32(n_ff))),
+        ];
+        let message = plan("llama", &changes).unwrap_err().to_string();
+        let key = "llama.expert_used_count";
+        assert!(message.contains(key) && message.contains(word), "{message}");
+    };
+    refused(0, 96, "from 1 to 512");
+    refused(513, 96, "from 1 to 512");
+    // 64 tokens of this would not fit into 32 bits.
+    refused(512, 1 << 20, "2^20");
+    let missing = [("expert_count", Some(Value::U32(8)))];
+    assert!(plan("llama", &missing).is_err());
+    assert!(plan("qwen3moe", &[]).is_err(), "no experts");
+    assert!(plan("gemma", &[("expert_count", Some(Value::U32(8)))]).is_err());
+}
+
+/// A key that is there and 0 means the same as none: some writers write all keys.
+#[test]
+fn zero_is_absent() {
+    let zeros = [
+        ("expert_count", Some(Value::U32(0))),
+        ("rope.scaling.type", Some("linear".into())),
+        ("rope.scaling.factor", Some(Value::F32(0.0))),
+        ("attention.sliding_window", Some(Value::U32(0))),
+        ("final_logit_softcapping", Some(Value::F32(0.0))),
+    ];
+    for name in ["llama", "qwen3", "gemma3"] {
+        assert_eq!(plan(name, &zeros).unwrap(), plan(name, &[]).unwrap());
+    }
+}
