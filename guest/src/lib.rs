@@ -17,6 +17,7 @@ pub mod quant;
 mod trace;
 
 pub mod chat;
+mod limits;
 pub mod loaded;
 pub mod sampler;
 pub mod session;

@@ -23,9 +23,6 @@ use sequence::Sequence;
 use speculation::Speculation;
 pub use speculation::SpeculationOptions;
 
-/// The limits of `generation-options` in `wit/engine.wit`.
-const MAX_STOPS: usize = 64;
-const MAX_LOGPROBS: u32 = 1024;
 /// Tokens whose logits [`Session::score`] computes at once: enough to use each weight several times, few enough for the
 /// largest vocabularies.
 const SCORED_ROWS: usize = 8;

@@ -41,6 +41,10 @@ pub(crate) const N_VOCAB: u32 = 64;
 
 /// A tiny model with random weights and a context of 64 tokens, as a file: 2 layers, 4 heads.
 pub(crate) fn model(shape: &Shape) -> Vec<u8> {
+    Builder::of(shape).finish()
+}
+
+fn build(shape: &Shape) -> Builder {
     let (n_embd, n_ff, n_heads) = (64, 96, 4);
     let mut builder = Builder::new(shape.architecture);
     let key = |name: &str| format!("{}.{name}", shape.architecture);
@@ -135,7 +139,7 @@ pub(crate) fn model(shape: &Shape) -> Vec<u8> {
     if !shape.is_tied {
         builder.tensor("output.weight", shape.ty, &[n_embd, N_VOCAB]);
     }
-    builder.finish()
+    builder
 }
 
 /// Writes a file with random tensors.
@@ -146,6 +150,11 @@ pub(crate) struct Builder {
 }
 
 impl Builder {
+    /// With everything that [`model`] has.
+    pub(crate) fn of(shape: &Shape) -> Self {
+        build(shape)
+    }
+
     pub(crate) fn new(architecture: &str) -> Self {
         let mut writer = Writer::default();
         writer.metadata("general.architecture", architecture);

@@ -21,31 +21,31 @@ Builds, runs and tests gust.
 Usage: cargo xtask COMMAND [ARGS]
 
 Commands:
-  run [ARGS]      builds what a story needs, then `gust run ARGS`: cargo xtask run \"Once upon a time\"
-  test            sets up, builds, runs every test: native, in WebAssembly, end to end
-  build           builds everything: both engines, the adapters, the host: target/release/gust
-  compose [ARGS]  puts engine and adapters together; see `cargo xtask compose --help`
-  core            builds the program as a core module, for hosts without components
+  run [ARGS]      builds what a story needs, then runs `gust run ARGS`: cargo xtask run \"Once upon a time\"
+  test            sets up, builds and runs every test: native, in WebAssembly, end to end
+  build           builds everything: both engines, the adapters and the host (target/release/gust)
+  compose [ARGS]  composes the engine with adapters; see `cargo xtask compose --help`
+  core            builds the program as a core module, for hosts without the component model
   hosts [ARGS]    runs the shipped model in every host and compares the tokens; see `cargo xtask hosts --help`
-  gust [ARGS]     builds everything, then `gust ARGS`: cargo xtask gust inspect
-  lint            formatting, clippy (native and WebAssembly) and documentation, warnings as errors
-  setup           adds the Rust target wasm32-wasip2 if it is missing, looks for a C compiler
-  bench [ARGS]    measures gust and its peers; with --kernels, the kernels alone; see `cargo xtask bench --help`
-  disasm NAME     the machine code of the engine's functions; see `cargo xtask disasm --help`
-  synth [ARGS]    writes a GGUF of random weights in the dimensions of a real model; see `cargo xtask synth --help`
-  web [test|demo] builds the npm package in web/ for Node and browsers; tests it; serves its demo page (needs Node)
-  help            prints this
+  gust [ARGS]     builds everything, then runs `gust ARGS`: cargo xtask gust inspect
+  lint            checks formatting, dependencies, clippy (native and WebAssembly) and documentation
+  setup           adds the Rust target wasm32-wasip2 if it is missing, and looks for a C compiler
+  bench [ARGS]    measures gust and its peers; with --kernels, only the kernels; see `cargo xtask bench --help`
+  disasm NAME     prints the machine code of the engine's functions; see `cargo xtask disasm --help`
+  synth [ARGS]    writes a random-weight GGUF with the dimensions of a real model; see `cargo xtask synth --help`
+  web [test|demo] builds the npm package in web/; tests it, or serves its demo page (needs Node)
+  help            prints this help
 
-Built are:
+Build outputs:
   target/release/gust                      the command, with the engine inside; after `run` alone, without middleware
   target/release/gust.debug                its debug information, for profilers
   target/engine/gust-engine.wasm           the engine, for hosts with relaxed-simd
   target/engine/gust-engine-baseline.wasm  the engine, for hosts with simd128 only
-  target/adapters/*.wasm                   what can be put around, under and above an engine
-  target/components/*.wasm                 engine and adapters in one component (compose)
-  target/components/gust-core*.wasm        engine and command in one core module (core)
+  target/adapters/*.wasm                   providers, middleware and front ends
+  target/components/*.wasm                 the engine and adapters in one component (compose)
+  target/components/gust-core*.wasm        the engine and the command in one core module (core)
 
-Exit status: that of the program that was run; 1 if a step failed; 2 for wrong usage.
+Exit status: that of the program that was run; 1 if a step failed; 2 for invalid usage.
 ";
 
 fn main() -> ExitCode {
@@ -97,6 +97,6 @@ fn help() -> ExitCode {
 }
 
 fn usage(message: &str) -> ExitCode {
-    eprintln!("error: {message}\nhint: `cargo xtask help` lists what there is");
+    eprintln!("error: {message}\nhint: `cargo xtask help` lists the commands");
     ExitCode::from(2)
 }

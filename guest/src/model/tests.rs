@@ -5,7 +5,7 @@ use std::rc::Rc;
 use serde_json::Value;
 
 use super::*;
-use crate::gguf::Gguf;
+use crate::gguf::{Gguf, TensorType};
 use crate::test_data::data;
 use crate::test_model::{self, Shape};
 
@@ -290,6 +290,18 @@ fn a_mix_of_sequences_computes_the_same_bits_as_each_alone() {
             }
         }
     }
+}
+
+/// A bias on the output, which no plan reads, would change the numbers.
+#[test]
+fn a_tensor_that_is_not_read_is_named() {
+    let mut builder = test_model::Builder::of(&Shape::default());
+    builder.tensor("output.bias", TensorType::F32, &[64]);
+    let file = builder.finish();
+    let gguf = Gguf::read(&file).unwrap();
+    let error = Transformer::load(&gguf, &file, Mapping::Allowed, Rc::new(Solo));
+    let message = error.err().unwrap().to_string();
+    assert!(message.contains("`output.bias`"), "{message}");
 }
 
 // WebAssembly has no threads.

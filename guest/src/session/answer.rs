@@ -1,7 +1,8 @@
 //! One answer: its options, its progress, and the text on its way out.
 
-use super::{Event, GenerationOptions, MAX_LOGPROBS, MAX_STOPS};
+use super::{Event, GenerationOptions};
 use crate::error::{Result, invalid_argument};
+use crate::limits::{MAX_LOGPROBS, MAX_STOPS};
 use crate::sampler::Sampler;
 use crate::stop::{Passed, StopFilter};
 

@@ -11,11 +11,12 @@
 use super::draft::Draft;
 use super::lookup;
 use crate::error::{Result, invalid_argument};
+use crate::limits::MAX_PROPOSED;
 use crate::model::BATCH;
 use crate::sampler::Sampler;
 
-/// The most tokens that can be proposed at a time: together with the last token they are a batch.
-const MAX_PROPOSED: u32 = BATCH as u32 - 1;
+// Together with the last token, what is proposed is a batch.
+const _: () = assert!(MAX_PROPOSED < BATCH as u32);
 /// The default limit. Higher ones gained nothing where they were tried.
 const DEFAULT_PROPOSED: u32 = 7;
 /// A token is proposed if its estimated probability is at least this. A wrong proposal costs two fifths of the time of

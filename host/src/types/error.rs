@@ -116,7 +116,7 @@ impl Error {
                 "the file may be truncated, or not a GGUF file; download it again"
             }
             Error::Unsupported(_) => {
-                "convert or quantise the model to a type and architecture from the list in the README"
+                "use another file of the model, of a type and architecture that the README lists, or a newer gust"
             }
             Error::OutOfMemory { .. } => "use a smaller context, a smaller model, or more threads",
             Error::PromptTooLong { .. } => "shorten the prompt or raise the context length",

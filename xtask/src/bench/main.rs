@@ -39,7 +39,7 @@ fn main() -> ExitCode {
             }
         },
         Err(error) => {
-            eprintln!("error: {error:#}\nhint: `cargo xtask bench --help` lists what there is");
+            eprintln!("error: {error:#}\nhint: `cargo xtask bench --help` lists the options");
             ExitCode::from(2)
         }
     }

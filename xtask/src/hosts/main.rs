@@ -34,7 +34,7 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Err(error) => {
-            eprintln!("error: {error:#}\nhint: `cargo xtask hosts --help` lists what there is");
+            eprintln!("error: {error:#}\nhint: `cargo xtask hosts --help` lists the options");
             return ExitCode::from(2);
         }
     };

@@ -48,7 +48,7 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
         Err(error) => {
-            eprintln!("error: {error:#}\nhint: `cargo xtask synth --help` lists what there is");
+            eprintln!("error: {error:#}\nhint: `cargo xtask synth --help` lists the options");
             ExitCode::from(2)
         }
     }

@@ -41,6 +41,7 @@ impl Plan {
     /// numbers that are missing or inconsistent.
     pub fn from_gguf(gguf: &Gguf) -> Result<Self> {
         let metadata = &gguf.metadata;
+        check_kind(metadata.str("general.type")?)?;
         let name = metadata.str("general.architecture")?.unwrap_or("none");
         let Some((architecture, plan)) = FAMILIES.into_iter().find(|(known, _)| *known == name)
         else {
@@ -56,6 +57,19 @@ impl Plan {
         check_experts(&keys, &plan)?;
         Ok(plan)
     }
+}
+
+/// Tells files that are not a whole model by what they say of themselves.
+fn check_kind(kind: Option<&str>) -> Result<()> {
+    let what = match kind {
+        None | Some("model") => return Ok(()),
+        Some("adapter") => "an adapter (LoRA), which changes a model",
+        Some("mmproj") => "a projector, which gives a model images or sound",
+        Some("vocab") => "a vocabulary without weights",
+        Some("imatrix") => "an importance matrix, which is used to quantise a model",
+        Some(other) => other,
+    };
+    Err(unsupported("general.type", "model", what))
 }
 
 /// Checks that what a token's experts compute fits into a buffer: sizes have 32 bits in WebAssembly.

@@ -202,3 +202,21 @@ fn zero_is_absent() {
         assert_eq!(plan(name, &zeros).unwrap(), plan(name, &[]).unwrap());
     }
 }
+
+#[test]
+fn files_that_are_no_whole_model_say_what_they_are() {
+    for (kind, word) in [
+        ("adapter", "LoRA"),
+        ("mmproj", "projector"),
+        ("strange", "strange"),
+    ] {
+        let mut writer = Writer::default();
+        writer.metadata("general.type", kind);
+        let file = Gguf::read(&writer.header()).unwrap();
+        let message = Plan::from_gguf(&file).unwrap_err().to_string();
+        assert!(
+            message.contains("general.type") && message.contains(word),
+            "{message}"
+        );
+    }
+}
