@@ -36,6 +36,10 @@ enum Mixer {
     Attention(Attention),
 }
 
+#[allow(
+    clippy::large_enum_variant,
+    reason = "one for each layer, made when a model is loaded; below the lint's limit with 32 bits"
+)]
 enum Ffn {
     Gated(FeedForward),
     Experts(Experts),
