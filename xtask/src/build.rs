@@ -2,14 +2,13 @@
 //! ([`story`]); the whole ([`all`]) has a second engine, for hosts without relaxed-simd, the adapters, and what they are
 //! composed to. The core modules, for hosts without components, are built only when asked for.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
 use crate::debug_info;
-use crate::process::{WHOLE, WORKSPACE, binary, cargo, root, run, target};
+use crate::process::{WHOLE, WORKSPACE, binary, cargo, root, run, target, with_suffix};
 use crate::setup::{self, CORE, WASM};
 
 /// A build of the engine. Both give the same tokens.
@@ -49,9 +48,7 @@ const ADAPTERS: [&str; 9] = [
     "example-shout",
 ];
 
-/// What [`host`] composes, among others.
-const COMPOSED: [&str; 2] = ["gust.wasm", "gust-http.wasm"];
-
+/// A file that [`host`] or [`core_modules`] makes.
 fn composed(name: &str) -> PathBuf {
     target().join("components").join(name)
 }
@@ -65,8 +62,7 @@ pub(crate) fn adapter_packages() -> impl Iterator<Item = String> {
 /// Sets up and builds what a story needs: one engine, and the host without middleware. Where everything has been built
 /// before, it is kept up to date instead, so that `target/release/gust` does not lose what it had.
 pub(crate) fn story() -> Result<()> {
-    let everything = COMPOSED.iter().all(|name| composed(name).is_file());
-    if everything {
+    if composed("gust.wasm").is_file() {
         return all();
     }
     setup::check()?;
@@ -235,9 +231,7 @@ fn copy_if_changed(from: &Path, to: &Path) -> Result<()> {
         if let Some(folder) = to.parent() {
             std::fs::create_dir_all(folder)?;
         }
-        let mut part = OsString::from(to);
-        part.push(".part");
-        let part = PathBuf::from(part);
+        let part = with_suffix(to, ".part");
         std::fs::write(&part, &bytes)?;
         std::fs::rename(&part, to)
     };

@@ -10,7 +10,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use crate::build::sysroot;
-use crate::process::run;
+use crate::process::{run, with_suffix};
 
 /// Moves the debug information of `program`, which cargo has just built, into `PROGRAM.debug`.
 pub(crate) fn split(program: &Path) -> Result<()> {
@@ -25,7 +25,10 @@ pub(crate) fn split(program: &Path) -> Result<()> {
         );
         return Ok(());
     };
-    let (debug, part) = (with(program, ".debug"), with(program, ".part"));
+    let (debug, part) = (
+        with_suffix(program, ".debug"),
+        with_suffix(program, ".part"),
+    );
     let objcopy = |option: &str, from: &Path, to: &Path| {
         run(Command::new(&tool).arg(option).arg(from).arg(to))
     };
@@ -61,10 +64,4 @@ fn objcopy() -> Result<Option<PathBuf>> {
     let folder = Path::new(&sysroot()?).join("lib/rustlib").join(host);
     let path = folder.join("bin/rust-objcopy");
     Ok(path.is_file().then_some(path))
-}
-
-fn with(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push(suffix);
-    PathBuf::from(name)
 }

@@ -33,6 +33,13 @@ pub(crate) fn binary(name: &str) -> PathBuf {
     path
 }
 
+/// The path with `suffix` after its whole name.
+pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut path = path.to_owned();
+    path.as_mut_os_string().push(suffix);
+    path
+}
+
 /// `cargo ARGS` in the workspace.
 pub(crate) fn cargo(args: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
