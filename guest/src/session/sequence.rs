@@ -7,7 +7,7 @@
 use std::rc::Rc;
 
 use super::SessionOptions;
-use crate::error::{Error, Result, invalid_argument};
+use crate::error::{Error, Result, invalid_argument, reserve};
 use crate::loaded::Model;
 use crate::model::{BATCH, Hidden, KvType, Plan, Span, State};
 use crate::quant::{Element, F32};
@@ -79,19 +79,8 @@ impl Sequence {
         self.model
             .transformer()?
             .reserve_logits(rows.max(scratch_rows))?;
-        for (buffer, width) in [
-            (&mut self.hidden, self.n_embd),
-            (&mut self.logits, self.n_vocab),
-        ] {
-            let needed = rows * width;
-            buffer
-                .try_reserve_exact(needed.saturating_sub(buffer.len()))
-                .map_err(|_| Error::OutOfMemory {
-                    needed: (needed * size_of::<f32>()) as u64,
-                    available: 0,
-                })?;
-        }
-        Ok(())
+        reserve(&mut self.hidden, rows * self.n_embd)?;
+        reserve(&mut self.logits, rows * self.n_vocab)
     }
 
     /// The model that computes it.

@@ -24,18 +24,11 @@ pub(super) fn gemma(keys: &Keys<'_>) -> Result<Plan> {
 
 /// Gemma 2: every other layer has a window; scores and logits are capped.
 pub(super) fn gemma2(keys: &Keys<'_>) -> Result<Plan> {
-    let mut plan = with_norms_after(keys)?;
-    plan.head.softcap = keys.positive_or_none("final_logit_softcapping")?;
+    let mut plan = with_norms_after(keys, 46)?;
     let softcap = keys.positive_or_none("attn_logit_softcapping")?;
     let window = keys.number("attention.sliding_window", Some(4096), MAX_CONTEXT)? as usize;
-    // The largest model divides by another width.
-    let is_27b = plan.layers.len() == 46;
-    let n_embd = plan.n_embd;
     for_layers(&mut plan, keys, 2, |layer, is_local| {
         let Mixer::Attention(spec) = &mut layer.mixer;
-        if is_27b {
-            spec.scale = 1.0 / ((n_embd / spec.n_heads) as f32).sqrt();
-        }
         spec.softcap = softcap;
         spec.window = is_local.then_some(window);
     })?;
@@ -44,20 +37,14 @@ pub(super) fn gemma2(keys: &Keys<'_>) -> Result<Plan> {
 
 /// Gemma 3: five of six layers have a window, and rotate by frequencies of their own.
 pub(super) fn gemma3(keys: &Keys<'_>) -> Result<Plan> {
-    let mut plan = with_norms_after(keys)?;
-    plan.head.softcap = keys.positive_or_none("final_logit_softcapping")?;
+    let mut plan = with_norms_after(keys, 62)?;
     let window = keys.number_or_none("attention.sliding_window", MAX_CONTEXT)?;
     let Some(window) = window else {
         return Ok(plan);
     };
     let local_base = keys.positive("rope.freq_base_swa", Some(10_000.0))?;
-    let is_27b = plan.layers.len() == 62;
-    let n_embd = plan.n_embd;
     for_layers(&mut plan, keys, 6, |layer, is_local| {
         let Mixer::Attention(spec) = &mut layer.mixer;
-        if is_27b {
-            spec.scale = 1.0 / ((n_embd / spec.n_heads) as f32).sqrt();
-        }
         if is_local {
             spec.window = Some(window as usize);
             spec.rope = spec.rope.map(|rope| RopeSpec {
@@ -70,10 +57,18 @@ pub(super) fn gemma3(keys: &Keys<'_>) -> Result<Plan> {
     Ok(plan)
 }
 
-fn with_norms_after(keys: &Keys<'_>) -> Result<Plan> {
+/// What Gemma 2 and 3 have in common. The scores of the largest, which is told by its number of layers, are divided by
+/// another width.
+fn with_norms_after(keys: &Keys<'_>, layers_of_27b: usize) -> Result<Plan> {
     let mut plan = gemma(keys)?;
+    plan.head.softcap = keys.positive_or_none("final_logit_softcapping")?;
+    let is_27b = plan.layers.len() == layers_of_27b;
     for layer in &mut plan.layers {
         layer.norms = Norms::BeforeAndAfter;
+        let Mixer::Attention(spec) = &mut layer.mixer;
+        if is_27b {
+            spec.scale = 1.0 / ((plan.n_embd / spec.n_heads) as f32).sqrt();
+        }
     }
     Ok(plan)
 }
