@@ -46,31 +46,25 @@ use crate::gguf::TensorType;
 use crate::kernels::{self, Activations, Rows};
 use crate::quant;
 
-/// Types, and 512 weights of each that are neither subnormal nor infinite.
-const TYPES: [(TensorType, &[u8]); 15] = [
-    (TensorType::Q4_0, include_bytes!("quant/testdata/Q4_0.bin")),
-    (TensorType::Q4_1, include_bytes!("quant/testdata/Q4_1.bin")),
-    (TensorType::Q5_0, include_bytes!("quant/testdata/Q5_0.bin")),
-    (TensorType::Q5_1, include_bytes!("quant/testdata/Q5_1.bin")),
-    (TensorType::Q8_0, include_bytes!("quant/testdata/Q8_0.bin")),
-    (TensorType::Q2_K, include_bytes!("quant/testdata/Q2_K.bin")),
-    (TensorType::Q3_K, include_bytes!("quant/testdata/Q3_K.bin")),
-    (TensorType::Q4_K, include_bytes!("quant/testdata/Q4_K.bin")),
-    (TensorType::Q5_K, include_bytes!("quant/testdata/Q5_K.bin")),
-    (TensorType::Q6_K, include_bytes!("quant/testdata/Q6_K.bin")),
-    (
-        TensorType::IQ4_NL,
-        include_bytes!("quant/testdata/IQ4_NL.bin"),
-    ),
-    (
-        TensorType::IQ4_XS,
-        include_bytes!("quant/testdata/IQ4_XS.bin"),
-    ),
-    // 0.5 and 1.
-    (TensorType::F16, &[0x00, 0x38, 0x00, 0x3c]),
-    (TensorType::BF16, include_bytes!("quant/testdata/BF16.bin")),
-    (TensorType::F32, &[0, 0, 0x00, 0x3f, 0, 0, 0x80, 0x3f]),
-];
+macro_rules! samples {
+    ($($with_test_data:ident)*) => {
+        &[
+            $((
+                TensorType::$with_test_data,
+                include_bytes!(concat!("quant/testdata/", stringify!($with_test_data), ".bin")),
+            ),)*
+            // 0.5 and 1.
+            (TensorType::F16, &[0x00, 0x38, 0x00, 0x3c]),
+            (TensorType::F32, &[0, 0, 0x00, 0x3f, 0, 0, 0x80, 0x3f]),
+        ]
+    };
+}
+
+/// Types, and some weights of each that are neither subnormal nor infinite.
+const TYPES: &[(TensorType, &[u8])] = samples!(
+    Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_NL IQ4_XS IQ3_S IQ3_XXS IQ2_S IQ2_XS
+    IQ2_XXS IQ1_M IQ1_S TQ2_0 TQ1_0 Q2_0 Q1_0 MXFP4 NVFP4 BF16
+);
 
 struct Component;
 

@@ -1,8 +1,8 @@
 //! The input of a product: rows of activations as numbers and, for matrices in block formats, in 8 bits.
 //!
-//! Weights in groups of 32 are multiplied with activations that have one scale per 32 (ggml's Q8_0), weights in
-//! super-blocks of 256 with activations that have one scale per 256 (ggml's Q8_K), so sums over a whole block are
-//! integer. A single token is multiplied in this form; a batch in tiles of four tokens (see [`super::tiles`]).
+//! Weights in groups of 32, one or a few per block, are multiplied with activations that have one scale per 32 (ggml's
+//! Q8_0), weights in super-blocks of 256 with activations that have one scale per 256 (ggml's Q8_K), so sums over a whole
+//! group or super-block are integer. A single token is multiplied in this form; a batch in tiles of four tokens (see [`super::tiles`]).
 
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 use super::scalar as fast;
@@ -97,8 +97,8 @@ impl Activations {
                 continue;
             };
             let wanted = match ty.block_len() as usize {
-                GROUP => &mut groups,
-                _ => &mut blocks,
+                BLOCK => &mut blocks,
+                _ => &mut groups,
             };
             wanted.narrow |= narrow;
             wanted.wide |= !narrow;

@@ -11,7 +11,7 @@ use super::activations::Input;
 use super::operand::Operand;
 use super::tiles::{TILE, Tile, in_tiles, strip_cols};
 use crate::gguf::TensorType;
-use crate::quant::{BF16, F16, F32, Q4_K, ROWS, with_format, with_packed};
+use crate::quant::{Q4_K, ROWS, with_element, with_format, with_packed};
 use fast::{Dot, DotQuads, Load};
 
 /// Rows of weights that are unpacked at once: enough to use each loaded part of a tile several times.
@@ -47,12 +47,9 @@ pub(crate) fn matmul(weights: Rows<'_>, input: Input<'_>, out: &mut [f32]) {
         return multiply_few(weights, input, out);
     }
     with_format!(weights.ty, F => multiply::<F, _>(Blocks::<F>::new(weights), input, out), _ =>
-    with_packed!(weights.ty, F => multiply::<F, _>(Quads::<F>::new(weights), input, out), _ => match weights.ty {
-        TensorType::F32 => multiply_floats::<F32>(weights, input.x, out),
-        TensorType::F16 => multiply_floats::<F16>(weights, input.x, out),
-        TensorType::BF16 => multiply_floats::<BF16>(weights, input.x, out),
-        other => unreachable!("the loader rejects tensors of type {}", other.name()),
-    }));
+    with_packed!(weights.ty, F => multiply::<F, _>(Quads::<F>::new(weights), input, out), _ =>
+    with_element!(weights.ty, E => multiply_numbers::<E>(weights, input.x, out), _ =>
+        unreachable!("the loader rejects tensors of type {}", weights.ty.name()))));
 }
 
 /// A matrix stored in blocks or in quads of blocks.
@@ -257,7 +254,7 @@ fn multiply_few(weights: Rows<'_>, input: Input<'_>, out: &mut [f32]) {
     }
 }
 
-fn multiply_floats<E: Load>(weights: Rows<'_>, x: &[f32], out: &mut [f32]) {
+fn multiply_numbers<E: Load>(weights: Rows<'_>, x: &[f32], out: &mut [f32]) {
     let rows = E::raws(weights.bytes);
     let n_rows = rows.len() / weights.cols;
     let row_bytes = weights.bytes.len() / n_rows.max(1);

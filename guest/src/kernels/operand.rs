@@ -19,6 +19,23 @@ pub(crate) trait Operand: Format {
 }
 
 macro_rules! operands {
+    // For formats whose blocks are several groups.
+    ([$token:ty], $forms:ident, [$tile:ty], $width:ident: $($format:ident),*) => {
+        $(impl Operand for crate::quant::$format {
+            type Token = [$token; <Self as Format>::GROUPS];
+            type Tile = [$tile; <Self as Format>::GROUPS];
+
+            #[inline(always)]
+            fn tokens<'a>(input: &Input<'a>) -> &'a [Self::Token] {
+                input.$forms.each.as_chunks().0
+            }
+
+            #[inline(always)]
+            fn tiles<'a>(input: &Input<'a>) -> &'a [Self::Tile] {
+                input.$forms.$width.as_chunks().0
+            }
+        })*
+    };
     ($token:ty, $forms:ident, $tile:ty, $width:ident: $($format:ident),*) => {
         $(impl Operand for crate::quant::$format {
             type Token = $token;
@@ -38,12 +55,13 @@ macro_rules! operands {
 }
 
 // The instruction that multiplies 16 bytes at once needs one unsigned side and sums that fit into 16 bits, so it only
-// suits the 4-bit formats; and it is part of relaxed-simd.
+// suits formats of at most 4 bits; and it is part of relaxed-simd.
 #[cfg(any(target_feature = "relaxed-simd", not(target_arch = "wasm32")))]
 mod of_four_bits {
     use super::*;
 
     operands!(ActivationGroup, groups, GroupTile<8>, narrow: Q4_0, Q4_1);
+    operands!([ActivationGroup], groups, [GroupTile<8>], narrow: Q1_0, Q2_0);
     operands!(ActivationBlock, blocks, BlockTile<64>, narrow: Q4_K);
 }
 #[cfg(not(any(target_feature = "relaxed-simd", not(target_arch = "wasm32"))))]
@@ -51,7 +69,11 @@ mod of_four_bits {
     use super::*;
 
     operands!(ActivationGroup, groups, GroupTile<16>, wide: Q4_0, Q4_1);
+    operands!([ActivationGroup], groups, [GroupTile<16>], wide: Q1_0, Q2_0);
     operands!(ActivationBlock, blocks, BlockTile<128>, wide: Q4_K);
 }
-operands!(ActivationGroup, groups, GroupTile<16>, wide: Q5_0, Q5_1, Q8_0, IQ4_NL);
+operands!(ActivationGroup, groups, GroupTile<16>, wide: Q5_0, Q5_1, Q8_0, IQ4_NL, MXFP4);
+operands!([ActivationGroup], groups, [GroupTile<16>], wide: NVFP4);
 operands!(ActivationBlock, blocks, BlockTile<128>, wide: Q2_K, Q3_K, Q5_K, Q6_K, IQ4_XS);
+operands!(ActivationBlock, blocks, BlockTile<128>, wide: IQ3_S, IQ3_XXS, IQ2_S, IQ2_XS, IQ2_XXS);
+operands!(ActivationBlock, blocks, BlockTile<128>, wide: IQ1_M, IQ1_S, TQ2_0, TQ1_0);

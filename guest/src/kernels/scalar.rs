@@ -10,7 +10,7 @@ use super::activations::{ActivationBlock, ActivationGroup, BLOCK, step};
 use super::operand::Operand;
 use super::tiles::{TILE, Tile, strip_cols};
 use super::{CUBE, GELU};
-use crate::quant::{self, Element, Format, GROUP, GROUPS, Packed, ROWS, SuperBlock};
+use crate::quant::{self, Element, Format, GROUP, GROUPS, Packed, ROWS, Scales, SuperBlock};
 
 /// An element that can be multiplied here; it needs nothing beyond its conversion.
 pub(crate) trait Load: Element {}
@@ -109,8 +109,10 @@ macro_rules! dot {
         })*
     };
 }
-dot!(add_group: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, IQ4_NL);
+dot!(add_group: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, IQ4_NL, MXFP4);
+dot!(add_groups: Q1_0, Q2_0, NVFP4);
 dot!(add_block: Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_XS);
+dot!(add_block: IQ3_S, IQ3_XXS, IQ2_S, IQ2_XS, IQ2_XXS, IQ1_M, IQ1_S, TQ2_0, TQ1_0);
 
 /// Multiplies one row with four tokens.
 pub(crate) fn dot_tokens<F>(row: &[F::Block], tokens: [&[ActivationBlock]; TILE]) -> [f32; TILE]
@@ -156,21 +158,45 @@ macro_rules! dot_quads {
 }
 dot_quads!(Q4_0, Q8_0);
 
-/// `sum` plus the products of a block with a token's activations.
+/// `sum` plus the products of a block of one group with a token's activations.
 fn add_group<F: Operand<Token = ActivationGroup>>(
     sum: f32,
     (block, token): (&F::Block, &ActivationGroup),
 ) -> f32 {
-    let [d, min] = F::header(block);
-    let products = products(&F::quants(block, 0), &token.q);
-    let sum = sum + (products - i32::from(F::ZERO) * token.sum) as f32 * (d * token.d);
+    add_one_group::<F>(sum, block, 0, token)
+}
+
+/// The same for a block of several groups.
+fn add_groups<F>(sum: f32, (block, token): (&F::Block, &F::Token)) -> f32
+where
+    F: Operand<Token: AsRef<[ActivationGroup]>>,
+{
+    let groups = token.as_ref().iter().enumerate();
+    groups.fold(sum, |sum, (g, token)| {
+        add_one_group::<F>(sum, block, g, token)
+    })
+}
+
+/// `sum` plus the products of group `g` of a block. A format whose halves are summed separately has no zero point and no
+/// minima here.
+fn add_one_group<F: Format>(sum: f32, block: &F::Block, g: usize, token: &ActivationGroup) -> f32 {
+    let Scales { scale, min } = F::scales(block, F::header(block), g);
+    let quants = F::quants(block, g);
+    if F::HALVES {
+        let halves = quants.chunks(GROUP / 2).zip(token.q.chunks(GROUP / 2));
+        return halves.zip(scale).fold(sum, |sum, ((weights, q), scale)| {
+            sum + products(weights, q) as f32 * (scale * token.d)
+        });
+    }
+    let products = products(&quants, &token.q) - i32::from(F::ZERO) * token.sum;
+    let sum = sum + products as f32 * (scale[0] * token.d);
     match F::MIN {
-        true => sum + min * (token.d * token.sum as f32),
+        true => sum + min[0] * (token.d * token.sum as f32),
         false => sum,
     }
 }
 
-/// The same for a block of eight groups.
+/// `sum` plus the products of a block of eight groups.
 fn add_block<F>(sum: f32, (block, token): (&F::Block, &ActivationBlock)) -> f32
 where
     F: SuperBlock + Operand<Token = ActivationBlock>,

@@ -6,7 +6,7 @@ use super::operand::Operand;
 use super::tiles::{TILE, Tile, strip_cols};
 use super::{Rows, matmul};
 use crate::gguf::TensorType;
-use crate::quant::{self, BF16, Element, F16, F32, Format, GROUP, ROWS};
+use crate::quant::{self, Element, F16, Format, GROUP, ROWS, each_element, each_format};
 
 /// A small deterministic random number generator.
 struct Random(u64);
@@ -46,6 +46,12 @@ trait Values {
 impl Values for ActivationGroup {
     fn values(&self) -> Vec<f64> {
         self.q.map(|q| f64::from(self.d) * f64::from(q)).to_vec()
+    }
+}
+
+impl<const N: usize> Values for [ActivationGroup; N] {
+    fn values(&self) -> Vec<f64> {
+        self.iter().flat_map(Values::values).collect()
     }
 }
 
@@ -129,23 +135,27 @@ fn tiles_hold_their_tokens() {
 #[test]
 fn products_do_not_depend_on_what_is_computed_with_them() {
     let cols = 3 * BLOCK;
+    macro_rules! sample {
+        ($ty:ident) => {
+            (
+                TensorType::$ty,
+                &include_bytes!(concat!("../quant/testdata/", stringify!($ty), ".bin"))[..],
+            )
+        };
+    }
     for (ty, sample) in [
-        (
-            TensorType::Q4_0,
-            &include_bytes!("../quant/testdata/Q4_0.bin")[..],
-        ),
-        (
-            TensorType::Q8_0,
-            &include_bytes!("../quant/testdata/Q8_0.bin")[..],
-        ),
-        (
-            TensorType::Q4_K,
-            &include_bytes!("../quant/testdata/Q4_K.bin")[..],
-        ),
-        (
-            TensorType::Q6_K,
-            &include_bytes!("../quant/testdata/Q6_K.bin")[..],
-        ),
+        sample!(Q4_0),
+        sample!(Q8_0),
+        sample!(MXFP4),
+        sample!(Q1_0),
+        sample!(Q2_0),
+        sample!(NVFP4),
+        sample!(Q4_K),
+        sample!(Q6_K),
+        sample!(IQ2_S),
+        sample!(TQ1_0),
+        sample!(BF16),
+        (TensorType::I8, &[1, 2, 0xfd][..]),
     ] {
         let size = (ty.block_bytes() as usize) * cols / ty.block_len() as usize;
         let n_rows = 37;
@@ -289,18 +299,53 @@ macro_rules! battery {
                         )))
                     };
                 }
-                check!(Q4_0);
-                check!(Q4_1);
-                check!(Q5_0);
-                check!(Q5_1);
-                check!(Q8_0);
-                check!(Q2_K);
-                check!(Q3_K);
-                check!(Q4_K);
-                check!(Q5_K);
-                check!(Q6_K);
-                check!(IQ4_NL);
-                check!(IQ4_XS);
+                each_format!(check);
+            }
+
+            /// Of one block of any bytes in each of four rows, all kernels make the same bits, or none makes a number.
+            fn check_any<F>()
+            where
+                F: kernels::Dot + crate::kernels::scalar::Dot,
+                F::Token: Clone,
+            {
+                let size = F::TYPE.block_bytes() as usize;
+                let same = |found: f32, expected: f32| {
+                    found.to_bits() == expected.to_bits() || found.is_nan() && expected.is_nan()
+                };
+                for seed in 0..64 {
+                    let mut random = Random(seed);
+                    let bytes: Vec<u8> = (0..ROWS * size).map(|_| random.next() as u8).collect();
+                    let blocks = F::blocks(&bytes);
+                    let rows: [&[F::Block]; ROWS] = std::array::from_fn(|r| &blocks[r..][..1]);
+                    let tokens: [_; TILE] =
+                        std::array::from_fn(|_| random.vector(F::TYPE.block_len() as usize));
+                    let (each, tiles) = quantized::<F>(&tokens);
+                    let tiled = multiply_tile::<F>(&tiles, |_, strip| {
+                        <F as kernels::Dot>::cross(rows, strip);
+                    });
+                    for (t, token) in each.iter().enumerate() {
+                        let found = <F as kernels::Dot>::dot_rows(rows, token);
+                        let specified = <F as crate::kernels::scalar::Dot>::dot_rows(rows, token);
+                        for r in 0..ROWS {
+                            let what = format!("{} {seed}, row {r}, token {t}", F::TYPE.name());
+                            assert!(same(found[r], specified[r]), "{what}");
+                            assert!(
+                                same(tiled[TILE - 1][t][r], specified[r]),
+                                "{what} in a tile"
+                            );
+                        }
+                    }
+                }
+            }
+
+            #[test]
+            fn any_bytes_are_multiplied_alike() {
+                macro_rules! check {
+                    ($format:ident) => {
+                        check_any::<crate::quant::$format>()
+                    };
+                }
+                each_format!(check);
             }
 
             #[test]
@@ -331,6 +376,15 @@ macro_rules! battery {
                 check!(Q5_K);
                 check!(Q6_K);
                 check!(IQ4_XS);
+                check!(IQ3_S);
+                check!(IQ3_XXS);
+                check!(IQ2_S);
+                check!(IQ2_XS);
+                check!(IQ2_XXS);
+                check!(IQ1_M);
+                check!(IQ1_S);
+                check!(TQ2_0);
+                check!(TQ1_0);
             }
 
             /// Packed rows of different lengths have the same bits as the specification for unpacked rows.
@@ -440,6 +494,16 @@ macro_rules! battery {
                     let mut block = [fill; 136];
                     block[..2].copy_from_slice(&one);
                     check::<crate::quant::IQ4_XS>(&block, &inputs);
+                    let mut block = [fill; 98];
+                    block[..2].copy_from_slice(&one);
+                    check::<crate::quant::IQ3_XXS>(&block, &inputs);
+                    let mut block = [fill; 82];
+                    block[..2].copy_from_slice(&one);
+                    check::<crate::quant::IQ2_S>(&block, &inputs);
+                    let mut block = [fill; 17];
+                    block[0] = 127;
+                    check::<crate::quant::MXFP4>(&block, &inputs);
+                    check::<crate::quant::NVFP4>(&[fill; 36], &inputs);
                 }
             }
 
@@ -459,7 +523,7 @@ macro_rules! battery {
                 }
             }
 
-            fn check_floats<E: kernels::Load>(name: &str) {
+            fn check_numbers<E: kernels::Load>(name: &str) {
                 for len in 0..=67 {
                     let mut random = Random(len as u64);
                     let x = random.vector(len);
@@ -474,10 +538,13 @@ macro_rules! battery {
             }
 
             #[test]
-            fn dot_of_floats() {
-                check_floats::<F32>("F32");
-                check_floats::<F16>("F16");
-                check_floats::<BF16>("BF16");
+            fn dot_of_numbers() {
+                macro_rules! check {
+                    ($element:ident) => {
+                        check_numbers::<crate::quant::$element>(stringify!($element))
+                    };
+                }
+                each_element!(check);
             }
 
             #[test]

@@ -92,6 +92,24 @@ impl<const WORDS: usize> Tile for GroupTile<WORDS> {
     }
 }
 
+/// For blocks of several groups.
+impl<const WORDS: usize, const N: usize> Tile for [GroupTile<WORDS>; N] {
+    type Token = [ActivationGroup; N];
+    const NARROW: bool = <GroupTile<WORDS> as Tile>::NARROW;
+    const EMPTY: Self = [<GroupTile<WORDS> as Tile>::EMPTY; N];
+
+    fn set(&mut self, t: usize, token: &[ActivationGroup; N]) {
+        for (tile, token) in self.iter_mut().zip(token) {
+            tile.set(t, token);
+        }
+    }
+
+    #[cfg(any(test, not(all(target_arch = "wasm32", target_feature = "simd128"))))]
+    fn token(&self, t: usize) -> [ActivationGroup; N] {
+        std::array::from_fn(|i| self[i].token(t))
+    }
+}
+
 impl<const WORDS: usize> Tile for BlockTile<WORDS> {
     type Token = ActivationBlock;
     const NARROW: bool = is_narrow(WORDS, BLOCK);

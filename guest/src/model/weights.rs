@@ -329,7 +329,7 @@ impl<'a> Loader<'a> {
             return Err(invalid_model(subject, expected, found));
         }
         if !quant::is_supported(tensor.ty) {
-            let expected = "F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K to Q6_K, IQ4_NL, IQ4_XS or a packed type";
+            let expected = format!("one of the types {}", quant::supported_names());
             return Err(unsupported(subject, expected, tensor.ty.name()));
         }
         Ok(tensor)

@@ -1,6 +1,6 @@
-//! Block formats: how ggml stores weights in few bits.
+//! Tensor types: how ggml stores weights, as numbers ([`Element`]) or in blocks, with few bits ([`Format`]).
 //!
-//! Every format is treated as *groups* of 32 consecutive weights. A group has 32 small integers, and a scale and a
+//! Every block format is treated as *groups* of 32 consecutive weights. A group has 32 small integers, and a scale and a
 //! minimum for each of its halves: `weight = scale * (quant - ZERO) + min`. Dequantisation, the scalar kernels and the
 //! SIMD kernels share this view; only this module knows where the bits are. Source of the layouts: ggml's
 //! `ggml-common.h` and the dequantisers in `ggml-quants.c`.
@@ -8,18 +8,31 @@
 #![expect(non_camel_case_types, reason = "the format names are ggml's")]
 
 mod block32;
-mod float;
+mod codebooks;
+mod element;
+mod fp4;
+mod iq;
 mod iq4;
 mod kquants;
 mod packed;
+mod plain;
 
 pub(crate) use block32::{Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
-pub(crate) use float::{BF16, Element, F16, F32, finite_f16_to_f32};
+pub(crate) use element::{BF16, Element, F16, F32, F64, I8, I16, I32, I64, finite_f16_to_f32};
+#[cfg(target_arch = "wasm32")]
+pub(crate) use fp4::{E2M1, E2M1_UNSIGNED, HALF_E4M3};
+pub(crate) use fp4::{MXFP4, NVFP4};
+#[cfg(target_arch = "wasm32")]
+pub(crate) use iq::Codebook;
+pub(crate) use iq::{IQ1_M, IQ1_S, IQ2_S, IQ2_XS, IQ2_XXS, IQ3_S, IQ3_XXS};
 #[cfg(target_arch = "wasm32")]
 pub(crate) use iq4::IQ4_VALUES;
 pub(crate) use iq4::{IQ4_NL, IQ4_XS};
 pub(crate) use kquants::{Q2_K, Q3_K, Q4_K, Q5_K, Q6_K};
 pub(crate) use packed::{Packed, ROWS, pack, packed_type, with_packed};
+#[cfg(target_arch = "wasm32")]
+pub(crate) use plain::POWERS;
+pub(crate) use plain::{Q1_0, Q2_0, TQ1_0, TQ2_0};
 
 use crate::gguf::TensorType;
 
@@ -44,13 +57,15 @@ pub(crate) trait Format {
     const EMPTY: Self::Block;
     /// The tensor type.
     const TYPE: TensorType;
-    /// Groups per block: 1, or the 8 of a [`SuperBlock`].
+    /// Groups per block: 1, a few with scales that are numbers, or the 8 of a [`SuperBlock`].
     const GROUPS: usize;
     /// The zero point, which is subtracted from every quant.
     const ZERO: i8 = 0;
-    /// Whether quants are signed 8-bit numbers. Otherwise they are 0 to 63.
+    /// Whether quants are signed 8-bit numbers. Otherwise they are 0 to 127, and without [`HALVES`](Self::HALVES) at most
+    /// 63: sums of two products with activations have 16 bits, or of four.
     const SIGNED: bool = false;
-    /// Whether the two halves of a group have separate scales and minima.
+    /// Whether the two halves of a group are summed separately, because they have separate scales and minima or large
+    /// quants.
     const HALVES: bool = false;
     /// Whether the format has minima.
     const MIN: bool = false;
@@ -119,22 +134,36 @@ impl Scales {
     }
 }
 
-/// Declares a format: its name and the size of a block in bytes, the constants that differ from their defaults, the
-/// positions of the f16 numbers of its header, and how to read scales (or codes, for a [`SuperBlock`]) and quants.
+/// Declares a format: its name and the size of a block in bytes, the constants that differ from their defaults, how to
+/// read its header (or the positions of the header's f16 numbers), and how to read scales (or codes, for a
+/// [`SuperBlock`]) and quants.
 macro_rules! block_format {
     (
         $(#[$doc:meta])*
         $format:ident [$bytes:literal] { $(const $name:ident: $ty:ty = $value:expr;)* }
         header: [$d:literal $(, $min:literal)?];
-        codes: |$codes_block:pat_param, $codes_g:pat_param| $codes:expr;
-        quants: |$quants_block:pat_param, $quants_g:pat_param| $quants:expr
+        $($rest:tt)*
     ) => {
         block_format! {
             $(#[$doc])*
             $format [$bytes] { $(const $name: $ty = $value;)* }
-            header: [$d $(, $min)?];
+            header: |block| $crate::quant::header_at(block, [$d $(, $min)?]);
+            $($rest)*
+        }
+    };
+    (
+        $(#[$doc:meta])*
+        $format:ident [$bytes:literal] { $(const $name:ident: $ty:ty = $value:expr;)* }
+        header: |$header_block:pat_param| $header:expr;
+        codes: |$codes_block:pat_param, $codes_g:pat_param| $codes:expr;
+        $($rest:tt)*
+    ) => {
+        block_format! {
+            $(#[$doc])*
+            $format [$bytes] { $(const $name: $ty = $value;)* }
+            header: |$header_block| $header;
             scales: |block, header, g| <Self as $crate::quant::SuperBlock>::codes(block, g).scales(header);
-            quants: |$quants_block, $quants_g| $quants
+            $($rest)*
         }
 
         impl $crate::quant::SuperBlock for $format {
@@ -147,8 +176,8 @@ macro_rules! block_format {
     (
         $(#[$doc:meta])*
         $format:ident [$bytes:literal] { $(const $name:ident: $ty:ty = $value:expr;)* }
-        header: [$d:literal $(, $min:literal)?];
-        scales: |$scales_block:pat_param, $header:pat_param, $scales_g:pat_param| $scales:expr;
+        header: |$header_block:pat_param| $header:expr;
+        scales: |$scales_block:pat_param, $numbers:pat_param, $scales_g:pat_param| $scales:expr;
         quants: |$quants_block:pat_param, $quants_g:pat_param| $quants:expr
     ) => {
         $(#[$doc])*
@@ -168,16 +197,12 @@ macro_rules! block_format {
             }
 
             #[inline(always)]
-            fn header(block: &Self::Block) -> [f32; 2] {
-                let mut header = [0.0; 2];
-                for (number, at) in header.iter_mut().zip([$d $(, $min)?]) {
-                    *number = $crate::quant::f16_at(block, at);
-                }
-                header
+            fn header($header_block: &Self::Block) -> [f32; 2] {
+                $header
             }
 
             #[inline(always)]
-            fn scales($scales_block: &Self::Block, $header: [f32; 2], $scales_g: usize) -> Scales {
+            fn scales($scales_block: &Self::Block, $numbers: [f32; 2], $scales_g: usize) -> Scales {
                 $scales
             }
 
@@ -190,6 +215,16 @@ macro_rules! block_format {
 }
 use block_format;
 
+/// The header whose f16 numbers are at these bytes.
+#[inline(always)]
+fn header_at<const N: usize>(block: &[u8], at: [usize; N]) -> [f32; 2] {
+    let mut header = [0.0; 2];
+    for (number, at) in header.iter_mut().zip(at) {
+        *number = f16_at(block, at);
+    }
+    header
+}
+
 /// The f16 at byte `at`, as f32.
 #[inline(always)]
 fn f16_at(block: &[u8], at: usize) -> f32 {
@@ -201,72 +236,80 @@ fn nibbles(qs: &[u8]) -> [i8; GROUP] {
     std::array::from_fn(|i| (qs[i % 16] >> (4 * (i / 16)) & 0xf) as i8)
 }
 
-/// Runs `$body` with `$format` bound to the format of `$ty`, or `$float` for a type that is not a block format.
-macro_rules! with_format {
-    ($ty:expr, $format:ident => $body:expr, _ => $other:expr) => {
-        match $ty {
-            TensorType::Q4_0 => {
-                type $format = $crate::quant::Q4_0;
-                $body
-            }
-            TensorType::Q4_1 => {
-                type $format = $crate::quant::Q4_1;
-                $body
-            }
-            TensorType::Q5_0 => {
-                type $format = $crate::quant::Q5_0;
-                $body
-            }
-            TensorType::Q5_1 => {
-                type $format = $crate::quant::Q5_1;
-                $body
-            }
-            TensorType::Q8_0 => {
-                type $format = $crate::quant::Q8_0;
-                $body
-            }
-            TensorType::Q2_K => {
-                type $format = $crate::quant::Q2_K;
-                $body
-            }
-            TensorType::Q3_K => {
-                type $format = $crate::quant::Q3_K;
-                $body
-            }
-            TensorType::Q4_K => {
-                type $format = $crate::quant::Q4_K;
-                $body
-            }
-            TensorType::Q5_K => {
-                type $format = $crate::quant::Q5_K;
-                $body
-            }
-            TensorType::Q6_K => {
-                type $format = $crate::quant::Q6_K;
-                $body
-            }
-            TensorType::IQ4_NL => {
-                type $format = $crate::quant::IQ4_NL;
-                $body
-            }
-            TensorType::IQ4_XS => {
-                type $format = $crate::quant::IQ4_XS;
-                $body
-            }
-            _ => $other,
+/// Defines what knows all types that are not packed: their lists, and macros that choose or repeat code by type.
+macro_rules! types {
+    (blocks: $($format:ident)*; elements: $($element:ident)*;) => {
+        /// The block formats.
+        const BLOCKS: &[TensorType] = &[$(TensorType::$format),*];
+
+        /// The types of weights that are numbers.
+        const ELEMENTS: &[TensorType] = &[$(TensorType::$element),*];
+
+        /// Runs `$body` with `$name` bound to the format of `$ty`, or `$other` for a type that is not a block format.
+        macro_rules! with_format {
+            ($ty:expr, $name:ident => $body:expr, _ => $other:expr) => {
+                match $ty {
+                    $(TensorType::$format => {
+                        type $name = $crate::quant::$format;
+                        $body
+                    })*
+                    _ => $other,
+                }
+            };
+        }
+
+        /// Runs `$body` with `$name` bound to the [`Element`] of `$ty`, or `$other` for a type that is not one.
+        macro_rules! with_element {
+            ($ty:expr, $name:ident => $body:expr, _ => $other:expr) => {
+                match $ty {
+                    $(TensorType::$element => {
+                        type $name = $crate::quant::$element;
+                        $body
+                    })*
+                    _ => $other,
+                }
+            };
+        }
+
+        /// Calls the macro `$check` with every block format.
+        #[cfg(test)]
+        macro_rules! each_format {
+            ($check:ident) => {
+                $($check!($format);)*
+            };
+        }
+
+        /// Calls the macro `$check` with every element.
+        #[cfg(test)]
+        macro_rules! each_element {
+            ($check:ident) => {
+                $($check!($element);)*
+            };
         }
     };
 }
+types! {
+    blocks: Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_NL IQ4_XS IQ3_S IQ3_XXS IQ2_S IQ2_XS IQ2_XXS IQ1_M
+        IQ1_S TQ2_0 TQ1_0 Q2_0 Q1_0 MXFP4 NVFP4;
+    elements: F32 F16 BF16 F64 I8 I16 I32 I64;
+}
+#[cfg(test)]
+pub(crate) use each_element;
+#[cfg(test)]
+pub(crate) use each_format;
+pub(crate) use with_element;
 pub(crate) use with_format;
 
 /// Whether the engine computes with tensors of this type.
 pub fn is_supported(ty: TensorType) -> bool {
-    is_quantized(ty) || matches!(ty, TensorType::F32 | TensorType::F16 | TensorType::BF16)
+    BLOCKS.contains(&ty) || ELEMENTS.contains(&ty) || is_packed(ty)
 }
 
-/// Whether it is a block format, packed or not: these are multiplied with quantised activations.
-pub(crate) fn is_quantized(ty: TensorType) -> bool {
-    with_format!(ty, F => { let _ = F::TYPE; true }, _ => is_packed(ty))
+/// The names of all types that the engine computes with, for messages.
+pub(crate) fn supported_names() -> String {
+    let packed = BLOCKS.iter().filter_map(|ty| packed_type(*ty));
+    let types = ELEMENTS.iter().chain(BLOCKS).copied().chain(packed);
+    types.map(TensorType::name).collect::<Vec<_>>().join(", ")
 }
 
 /// Whether it is a packed type.
@@ -291,12 +334,9 @@ pub fn dequantize(ty: TensorType, bytes: &[u8], out: &mut [f32]) {
         "bytes of {}",
         ty.name()
     );
-    with_format!(ty, F => dequantize_blocks::<F>(bytes, out), _ => match ty {
-        TensorType::F32 => convert::<F32>(bytes, out),
-        TensorType::F16 => convert::<F16>(bytes, out),
-        TensorType::BF16 => convert::<BF16>(bytes, out),
-        other => unreachable!("the loader rejects tensors of type {}", other.name()),
-    });
+    with_format!(ty, F => dequantize_blocks::<F>(bytes, out), _ =>
+    with_element!(ty, E => convert::<E>(bytes, out), _ =>
+        unreachable!("the loader rejects tensors of type {}", ty.name())));
 }
 
 /// Dequantises row `r` of a matrix to `f32`, `[cols]`; `bytes` holds whole rows, at least one group of interleaved

@@ -56,19 +56,19 @@ pub(crate) trait Dot: Operand {
 }
 
 macro_rules! dot {
-    ($kind:ident, $crossed:ident, [$words:literal, $wide_words:literal]: $($format:ident),*) => {
-        $(impl Dot for crate::quant::$format {
-            type Crossed = tiles::$crossed<{ if <Self as Operand>::Tile::NARROW { $words } else { $wide_words } }>;
+    (@ $format:ident, $kind:ident, $crossed:ty, $empty:expr $(, $flat:ident, $flat_mut:ident)?) => {
+        impl Dot for crate::quant::$format {
+            type Crossed = $crossed;
             type Strip = [Self::Crossed; strip_cols(<Self as Operand>::Tile::NARROW) / Self::TYPE.block_len() as usize];
             const EMPTY_STRIP: Self::Strip =
-                [Self::Crossed::EMPTY; strip_cols(<Self as Operand>::Tile::NARROW) / Self::TYPE.block_len() as usize];
+                [$empty; strip_cols(<Self as Operand>::Tile::NARROW) / Self::TYPE.block_len() as usize];
 
             fn dot_rows(rows: [&[Self::Block]; ROWS], token: &[Self::Token]) -> [f32; ROWS] {
-                $kind::dot_rows::<Self>(rows, token)
+                $kind::dot_rows::<Self>(rows, token $(.$flat())?)
             }
 
             fn cross(rows: [&[Self::Block]; ROWS], strip: &mut [Self::Crossed]) {
-                $kind::cross::<Self, _>(rows, strip);
+                $kind::cross::<Self, _>(rows, strip $(.$flat_mut())?);
             }
 
             fn add_products(
@@ -77,17 +77,40 @@ macro_rules! dot {
                 tokens: usize,
                 sums: &mut [[f32; ROWS]; TILE],
             ) {
+                $(let (strip, tiles) = (strip.$flat(), tiles.$flat());)?
                 match tokens {
                     1 => $kind::add_products::<Self, _, 1>(strip, tiles, sums),
                     2 => $kind::add_products::<Self, _, 2>(strip, tiles, sums),
                     _ => $kind::add_products::<Self, _, TILE>(strip, tiles, sums),
                 }
             }
-        })*
+        }
+    };
+    ($kind:ident, $crossed:ident, [$words:literal, $wide_words:literal]: $($format:ident),*) => {
+        $(dot!(
+            @ $format,
+            $kind,
+            tiles::$crossed<{ if <Self as Operand>::Tile::NARROW { $words } else { $wide_words } }>,
+            Self::Crossed::EMPTY
+        );)*
+    };
+    // For blocks of several groups: as for one group, with all blocks' groups in one row.
+    ($kind:ident, [$crossed:ident], [$words:literal, $wide_words:literal]: $($format:ident),*) => {
+        $(dot!(
+            @ $format,
+            $kind,
+            [tiles::$crossed<{ if <Self as Operand>::Tile::NARROW { $words } else { $wide_words } }>;
+                <Self as Format>::GROUPS],
+            [tiles::$crossed::EMPTY; <Self as Format>::GROUPS],
+            as_flattened,
+            as_flattened_mut
+        );)*
     };
 }
-dot!(groups, CrossedGroup, [8, 16]: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, IQ4_NL);
+dot!(groups, CrossedGroup, [8, 16]: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, IQ4_NL, MXFP4);
+dot!(groups, [CrossedGroup], [8, 16]: Q1_0, Q2_0, NVFP4);
 dot!(blocks, CrossedBlock, [64, 128]: Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_XS);
+dot!(blocks, CrossedBlock, [64, 128]: IQ3_S, IQ3_XXS, IQ2_S, IQ2_XS, IQ2_XXS, IQ1_M, IQ1_S, TQ2_0, TQ1_0);
 
 /// `[f(0), f(1), f(2), f(3)]`, written out: in a loop, the compiler would keep arrays of vectors in memory.
 macro_rules! each_lane {
@@ -178,13 +201,16 @@ fn dot_i7(a: v128, b: v128) -> v128 {
 /// The dot product of 32 signed bytes in four lanes, exact for all values.
 #[inline(always)]
 fn dot_i8((w0, w1): (v128, v128), (a0, a1): (v128, v128)) -> v128 {
-    let dot = |w: v128, a: v128| {
-        i32x4_add(
-            i32x4_dot_i16x8(i16x8_extend_low_i8x16(w), i16x8_extend_low_i8x16(a)),
-            i32x4_dot_i16x8(i16x8_extend_high_i8x16(w), i16x8_extend_high_i8x16(a)),
-        )
-    };
-    i32x4_add(dot(w0, a0), dot(w1, a1))
+    i32x4_add(dot_i8x16(w0, a0), dot_i8x16(w1, a1))
+}
+
+/// The same of 16.
+#[inline(always)]
+fn dot_i8x16(w: v128, a: v128) -> v128 {
+    i32x4_add(
+        i32x4_dot_i16x8(i16x8_extend_low_i8x16(w), i16x8_extend_low_i8x16(a)),
+        i32x4_dot_i16x8(i16x8_extend_high_i8x16(w), i16x8_extend_high_i8x16(a)),
+    )
 }
 
 /// Converts the f16 numbers in the lower halves of 32-bit lanes to f32, exactly.

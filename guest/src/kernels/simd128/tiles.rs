@@ -18,6 +18,7 @@ const ZERO: v128 = i32x4(0, 0, 0, 0);
 pub(crate) struct CrossedGroup<const WORDS: usize> {
     /// The quants; in wide groups minus their zero point.
     pub(super) words: [v128; WORDS],
+    /// As in [`Group::headers`].
     pub(super) scale: v128,
     pub(super) min: v128,
 }
@@ -43,8 +44,8 @@ impl<const WORDS: usize> CrossedGroup<WORDS> {
     };
 
     #[inline(always)]
-    pub(super) fn fill<F: Group>(&mut self, blocks: [&F::Block; ROWS]) {
-        let quants = each_lane!(|r| F::unpack(blocks[r]));
+    pub(super) fn fill<F: Group>(&mut self, blocks: [&F::Block; ROWS], g: usize) {
+        let quants = each_lane!(|r| F::unpack(blocks[r], g));
         if is_narrow(WORDS, GROUP) {
             let [low, high] = cross_halves(quants);
             self.words[..4].copy_from_slice(&low);
@@ -56,7 +57,7 @@ impl<const WORDS: usize> CrossedGroup<WORDS> {
             self.words[8..12].copy_from_slice(&c);
             self.words[12..16].copy_from_slice(&d);
         }
-        (self.scale, self.min) = F::headers(blocks);
+        (self.scale, self.min) = F::headers(blocks, g);
     }
 }
 

@@ -4,7 +4,7 @@ use core::arch::wasm32::*;
 
 use super::super::{CUBE, GELU};
 use super::sum_lanes;
-use crate::quant::{BF16, Element, F16, F32};
+use crate::quant::{BF16, Element, F16, F32, F64, I8, I16, I32, I64};
 
 /// An element that is converted four at a time. Equal to [`Element::to_f32`] of the scalar kernels.
 pub(crate) trait Load: Element {
@@ -38,6 +38,19 @@ impl Load for BF16 {
         u32x4_shl(widen(raw), 16)
     }
 }
+
+/// Elements that are so rare that they are converted one by one.
+macro_rules! load_each {
+    ($($element:ident),*) => {
+        $(impl Load for $element {
+            #[inline(always)]
+            fn load4(raw: &[Self::Raw; 4]) -> v128 {
+                load4(&raw.map(Self::to_f32))
+            }
+        })*
+    };
+}
+load_each!(F64, I8, I16, I32, I64);
 
 /// Four 16-bit numbers to 32 bits.
 #[inline(always)]

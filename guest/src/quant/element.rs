@@ -1,4 +1,4 @@
-//! 16-bit floating-point numbers.
+//! Weights that are numbers: floating-point numbers and integers.
 
 /// 2^112: the difference between f32's and f16's exponent bias.
 const REBIAS: f32 = f32::from_bits((127 + 112) << 23);
@@ -38,7 +38,7 @@ pub(crate) fn bf16_to_f32(brain: u16) -> f32 {
     f32::from_bits(u32::from(brain) << 16)
 }
 
-/// A floating-point number as stored in memory, little-endian.
+/// A number as stored in memory, little-endian.
 pub(crate) trait Element {
     /// Its raw bytes.
     type Raw: Copy + 'static;
@@ -49,10 +49,10 @@ pub(crate) trait Element {
     /// The bytes of one number.
     fn bytes(raw: &Self::Raw) -> &[u8];
 
-    /// Converts exactly.
+    /// Converts, rounding to nearest, ties to even, what has more digits: F64, I32 and I64.
     fn to_f32(raw: Self::Raw) -> f32;
 
-    /// Rounds to nearest, ties to even.
+    /// Rounds to nearest, ties to even. What is too large for an integer becomes the nearest one.
     fn from_f32(value: f32) -> Self::Raw;
 }
 
@@ -62,6 +62,16 @@ pub(crate) struct F32;
 pub(crate) struct F16;
 /// bfloat16.
 pub(crate) struct BF16;
+/// binary64.
+pub(crate) struct F64;
+/// An integer of 8 bits.
+pub(crate) struct I8;
+/// An integer of 16 bits.
+pub(crate) struct I16;
+/// An integer of 32 bits.
+pub(crate) struct I32;
+/// An integer of 64 bits.
+pub(crate) struct I64;
 
 macro_rules! element {
     ($element:ident, $bytes:literal, $to:expr, $from:expr) => {
@@ -98,6 +108,21 @@ element!(F16, 2, |raw| f16_to_f32(u16::from_le_bytes(raw)), |v| {
 element!(BF16, 2, |raw| bf16_to_f32(u16::from_le_bytes(raw)), |v| {
     half::bf16::from_f32(v).to_le_bytes()
 });
+element!(F64, 8, |raw| f64::from_le_bytes(raw) as f32, |v: f32| {
+    f64::from(v).to_le_bytes()
+});
+element!(I8, 1, |raw| i8::from_le_bytes(raw) as f32, |v: f32| {
+    (v.round_ties_even() as i8).to_le_bytes()
+});
+element!(I16, 2, |raw| i16::from_le_bytes(raw) as f32, |v: f32| {
+    (v.round_ties_even() as i16).to_le_bytes()
+});
+element!(I32, 4, |raw| i32::from_le_bytes(raw) as f32, |v: f32| {
+    (v.round_ties_even() as i32).to_le_bytes()
+});
+element!(I64, 8, |raw| i64::from_le_bytes(raw) as f32, |v: f32| {
+    (v.round_ties_even() as i64).to_le_bytes()
+});
 
 #[cfg(test)]
 mod tests {
@@ -123,6 +148,19 @@ mod tests {
         assert_eq!(f32_to_f16(1e9), 0x7bff);
         assert_eq!(f32_to_f16(f32::NEG_INFINITY), 0xfbff);
         assert_eq!(f32_to_f16(6e-8), 0x0001, "the smallest subnormal");
+    }
+
+    #[test]
+    fn numbers_are_rounded_to_the_nearest() {
+        assert_eq!(F64::to_f32(0.1f64.to_le_bytes()), 0.1);
+        assert_eq!(F64::to_f32(1e300f64.to_le_bytes()), f32::INFINITY);
+        assert_eq!(I8::to_f32([0x80]), -128.0);
+        assert_eq!(I16::to_f32([0xff, 0x7f]), 32_767.0);
+        assert_eq!(I32::to_f32(0x0100_0001i32.to_le_bytes()), 16_777_216.0);
+        assert_eq!(I64::to_f32(i64::MIN.to_le_bytes()), -(2f32.powi(63)));
+        assert_eq!(I8::from_f32(-2.5), [0xfe]);
+        assert_eq!(I8::from_f32(1e9), [127]);
+        assert_eq!(I64::from_f32(3.0), 3i64.to_le_bytes());
     }
 
     #[test]
