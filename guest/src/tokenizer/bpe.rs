@@ -1,7 +1,8 @@
 //! Byte-level byte-pair encoding: the file's merges join a word's bytes, the earliest merge first.
 //!
 //! Such vocabularies write each byte as a character (GPT-2's table: printable ones as they are, the others from U+0100
-//! on). Encoding works with token numbers and pairs of them, not with texts.
+//! on). Gemma 4's starts from characters instead: a space is `▁`, and a character without a token is spelled in bytes.
+//! Encoding works with token numbers and pairs of them, not with texts.
 //!
 //! The `tokenizers` crate implements this model too, and the tests use it as the reference. It is not used here because
 //! it does not fit: its regular expressions silently stop on a million spaces (there is a test for that), it rejects a
@@ -10,7 +11,8 @@
 
 use super::index::Index;
 use super::merge::{Join, Merger, NONE, Symbol};
-use super::pre::Pre;
+use super::pre::{Alphabet, Pre};
+use super::spm::SPACE;
 use super::vocab::{TokenType, Vocab, byte_named};
 use crate::error::{Result, invalid_model, unsupported};
 use crate::gguf::Metadata;
@@ -39,8 +41,10 @@ impl Bpe {
     /// `invalid-model` for merges that are not pairs, `unsupported` for too many.
     pub(super) fn new(vocab: &Vocab, pre: Pre, metadata: &Metadata) -> Result<Self> {
         let token_of = |byte: u8| {
-            let mut text = [0; 4];
-            let text = char_of(byte).encode_utf8(&mut text);
+            let text = match pre.alphabet {
+                Alphabet::Bytes => char_of(byte).to_string(),
+                Alphabet::Characters => format!("<0x{byte:02X}>"),
+            };
             vocab.find(text.as_bytes()).unwrap_or(NONE)
         };
         Ok(Self {
@@ -53,6 +57,9 @@ impl Bpe {
     /// Appends the tokens of `text`. A byte without a token is skipped, as in llama.cpp: real vocabularies lack only
     /// bytes that never occur in UTF-8.
     pub(super) fn encode(&self, vocab: &Vocab, text: &str, tokens: &mut Vec<u32>) {
+        if self.alphabet() == Alphabet::Characters {
+            return self.encode_characters(vocab, text, tokens);
+        }
         let (mut merger, mut name) = (Merger::default(), String::new());
         self.pre.split(text, |word| {
             if self.pre.ignore_merges {
@@ -72,6 +79,42 @@ impl Bpe {
             merger.merge(|left, right| self.merges.find(left.id, right.id));
             let ids = merger.symbols.iter().map(|symbol| symbol.id);
             tokens.extend(ids.filter(|id| *id != NONE));
+        });
+    }
+
+    pub(super) fn alphabet(&self) -> Alphabet {
+        self.pre.alphabet
+    }
+
+    fn encode_characters(&self, vocab: &Vocab, text: &str, tokens: &mut Vec<u32>) {
+        let text = text.replace(' ', SPACE);
+        let find = |text: &str| {
+            let id = vocab.find(text.as_bytes());
+            id.filter(|id| vocab.is_text(*id))
+        };
+        let mut merger = Merger::default();
+        self.pre.split(&text, |word| {
+            // Runs of newlines are tokens, but not all of them are merges.
+            if let Some(id) = find(word).filter(|_| word.starts_with('\n')) {
+                tokens.push(id);
+                return;
+            }
+            merger.symbols.clear();
+            merger.symbols.extend(word.char_indices().map(|(start, c)| {
+                let (start, len) = (start as u32, c.len_utf8() as u32);
+                let id = find(c.encode_utf8(&mut [0; 4])).unwrap_or(NONE);
+                Symbol { start, len, id }
+            }));
+            merger.merge(|left, right| self.merges.find(left.id, right.id));
+            for symbol in &merger.symbols {
+                if symbol.id != NONE {
+                    tokens.push(symbol.id);
+                    continue;
+                }
+                let bytes = word.bytes().skip(symbol.start as usize);
+                let ids = bytes.map(|byte| self.bytes[usize::from(byte)]);
+                tokens.extend(ids.take(symbol.len as usize).filter(|id| *id != NONE));
+            }
         });
     }
 }

@@ -1,11 +1,13 @@
 //! The tokenizer: text to tokens and back, as the model's file describes it.
 //!
 //! The models that this engine runs have two kinds, and for both the tokens match llama.cpp's: SentencePiece with
-//! scores (`tokenizer.ggml.model` is `llama`) and byte-level byte-pair encoding (`gpt2`). In the order of use: `vocab`
+//! scores (`tokenizer.ggml.model` is `llama`) and byte-pair encoding (`gpt2`, of bytes; `gemma4`, of characters). In the order of use: `vocab`
 //! (the checked lists), `special` (the tokens with a special role), `markers` (tokens found by name), then either
 //! `spm`, or `pre` (splitting into words, by `rules` over `classes`) and `bpe`. `merge` and `index` are shared by both.
+//! The test models of llama.cpp have a third kind, `chunks`.
 
 mod bpe;
+mod chunks;
 mod classes;
 mod index;
 mod markers;
@@ -22,7 +24,7 @@ use crate::error::{Result, invalid_argument, unsupported};
 use crate::gguf::Metadata;
 use bpe::Bpe;
 use markers::{Markers, Part};
-use pre::Pre;
+use pre::{Alphabet, Pre};
 use special::{Defaults, Special};
 use spm::Spm;
 use vocab::Vocab;
@@ -75,6 +77,7 @@ pub struct Tokenizer {
 enum Model {
     Spm(Spm),
     Bpe(Bpe),
+    Chunks,
 }
 
 impl Tokenizer {
@@ -85,11 +88,11 @@ impl Tokenizer {
     pub fn from_metadata(metadata: &Metadata) -> Result<Self> {
         let key = "tokenizer.ggml.model";
         let kind = metadata.str(key)?;
-        if !matches!(kind, Some("llama" | "gpt2")) {
+        if !matches!(kind, Some("llama" | "gpt2" | "gemma4" | "test")) {
             let found = kind.map_or("none".into(), |kind| format!("`{}`", kind.escape_default()));
             return Err(unsupported(
                 key,
-                "`llama` (SentencePiece) or `gpt2` (byte-level BPE)",
+                "`llama` (SentencePiece), `gpt2` or `gemma4` (byte-pair encoding)",
                 found,
             ));
         }
@@ -98,9 +101,21 @@ impl Tokenizer {
             let special = Special::find(&mut vocab, metadata, Defaults::SPM)?;
             let spm = Spm::new(&vocab, special.unknown.unwrap_or(0), metadata)?;
             (special, Model::Spm(spm))
+        } else if kind == Some("test") {
+            let special = Special::find(&mut vocab, metadata, Defaults::bpe(false))?;
+            (special, Model::Chunks)
         } else {
-            let pre = Pre::named(metadata.str("tokenizer.ggml.pre")?)?;
-            let special = Special::find(&mut vocab, metadata, Defaults::bpe(pre.add_bos))?;
+            let pre = match kind {
+                Some("gemma4") => kind,
+                _ => metadata.str("tokenizer.ggml.pre")?,
+            };
+            let pre = Pre::named(pre)?;
+            let mut defaults = Defaults::bpe(pre.add_bos);
+            // Some converters wrote `false` into files of Gemma 4.
+            if pre.alphabet == Alphabet::Characters {
+                defaults = defaults.needing_bos();
+            }
+            let special = Special::find(&mut vocab, metadata, defaults)?;
             let bpe = Bpe::new(&vocab, pre, metadata)?;
             (special, Model::Bpe(bpe))
         };
@@ -142,6 +157,9 @@ impl Tokenizer {
             match (part, &self.model) {
                 (Part::Token(id), _) => tokens.push(id),
                 (Part::Text(text), Model::Bpe(bpe)) => bpe.encode(&self.vocab, text, &mut tokens),
+                (Part::Text(text), Model::Chunks) => {
+                    chunks::encode(self.vocab_size(), text, &mut tokens);
+                }
                 (Part::Text(text), Model::Spm(spm)) => {
                     spm.encode(&self.vocab, (text, first), &mut tokens);
                 }
@@ -235,17 +253,18 @@ impl Tokenizer {
 }
 
 fn running_text(vocab: &Vocab, model: &Model) -> (Vec<u8>, Vec<u32>) {
-    let append = match model {
-        Model::Spm(_) => spm::append_bytes,
-        Model::Bpe(_) => bpe::append_bytes,
-    };
     let (mut bytes, mut ends) = (Vec::new(), Vec::with_capacity(vocab.len() as usize));
     for id in 0..vocab.len() {
-        append(
-            vocab.text(id).unwrap_or_default(),
-            vocab.token_type(id),
-            &mut bytes,
-        );
+        let text = vocab.text(id).unwrap_or_default();
+        match model {
+            Model::Bpe(bpe) if bpe.alphabet() == Alphabet::Bytes => {
+                bpe::append_bytes(text, vocab.token_type(id), &mut bytes)
+            }
+            Model::Spm(_) | Model::Bpe(_) => {
+                spm::append_bytes(text, vocab.token_type(id), &mut bytes)
+            }
+            Model::Chunks => chunks::append_bytes(id, &mut bytes),
+        }
         // Never longer than the texts, which are shorter than 2^32 bytes.
         ends.push(bytes.len() as u32);
     }

@@ -12,10 +12,20 @@ use crate::error::{Result, unsupported};
 /// The rules in order; text that none of them matches becomes a separate word up to the next match.
 type Stage = &'static [Rule];
 
+/// What the symbols are that merges start from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Alphabet {
+    /// Bytes, each written as a character (GPT-2).
+    Bytes,
+    /// Characters, with `▁` for a space; those without a token are spelled in bytes (Gemma 4).
+    Characters,
+}
+
 /// A pre-tokenizer: stages, each of which splits the previous one's words, and related settings.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pre {
     stages: &'static [Stage],
+    pub(super) alphabet: Alphabet,
     /// A word that is itself a token is not built by merges.
     pub(super) ignore_merges: bool,
     /// A text starts with the begin-of-sequence token unless the file says otherwise.
@@ -31,6 +41,7 @@ impl Pre {
     pub(super) fn named(name: Option<&str>) -> Result<Self> {
         let plain = |stages| Self {
             stages,
+            alphabet: Alphabet::Bytes,
             ignore_merges: false,
             add_bos: false,
         };
@@ -43,20 +54,25 @@ impl Pre {
             | "minerva-7b" | "mellum2" => plain(DIGITS_THEN_GPT2),
             "llama-bpe" | "llama3" | "llama-v3" | "falcon3" | "falcon-h1" | "pixtral"
             | "midm-2.0" | "lfm2" => Self {
-                stages: &[LLAMA3],
                 ignore_merges: true,
                 add_bos: true,
+                ..plain(&[LLAMA3])
             },
             "dbrx" | "smaug-bpe" | "glm4" | "chatglm-bpe" => plain(&[LLAMA3]),
             "qwen2" | "deepseek-r1-qwen" | "kormo" | "f2llmv2" | "megrez" | "stablelm2"
             | "hunyuan" | "solar-open" | "grok-2" => plain(&[QWEN2]),
             "qwen35" => plain(&[QWEN35]),
             "tekken" => Self {
-                stages: &[TEKKEN],
                 ignore_merges: true,
                 add_bos: true,
+                ..plain(&[TEKKEN])
             },
             "gpt-4o" | "llama4" | "kanana2" => plain(&[GPT4O]),
+            "gemma4" => Self {
+                alphabet: Alphabet::Characters,
+                add_bos: true,
+                ..plain(&[LINES])
+            },
             "deepseek-v3" | "hunyuan-dense" | "joyai-llm" => plain(DEEPSEEK3),
             other => {
                 return Err(unsupported(
@@ -145,6 +161,12 @@ const QWEN2: Stage = &[
     spaces_and_newlines,
     spaces_but_the_last,
     |t, at| run(t, at, SPACE),
+];
+
+/// `[^\n]+|[\n]+`
+const LINES: Stage = &[
+    |t, at| run_where(t, at, |c| c.char != '\n'),
+    |t, at| run_where(t, at, |c| c.char == '\n'),
 ];
 
 /// Like Qwen 2, with marks as letters: `[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+`, ` ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*`

@@ -29,6 +29,7 @@ const END_TEXTS: &[&str] = &[
     "<end_of_utterance>",
     "<eos>",
     "<turn|>",
+    "<|tool_response>",
     "<｜end▁of▁sentence｜>",
 ];
 
@@ -68,6 +69,8 @@ pub(super) struct Defaults {
     eos: Option<u32>,
     unknown: Option<u32>,
     add_bos: bool,
+    /// Whether a text starts with the begin-of-sequence token whatever the file says.
+    needs_bos: bool,
 }
 
 impl Defaults {
@@ -76,6 +79,7 @@ impl Defaults {
         eos: Some(2),
         unknown: Some(0),
         add_bos: true,
+        needs_bos: false,
     };
 
     pub(super) fn bpe(add_bos: bool) -> Self {
@@ -84,7 +88,14 @@ impl Defaults {
             eos: None,
             unknown: None,
             add_bos,
+            needs_bos: false,
         }
+    }
+
+    /// With the begin-of-sequence token before a text even if the file says otherwise.
+    pub(super) fn needing_bos(self) -> Self {
+        let needs_bos = true;
+        Self { needs_bos, ..self }
     }
 }
 
@@ -117,7 +128,8 @@ impl Special {
         let unknown = id("tokenizer.ggml.unknown_token_id", defaults.unknown)?;
         let add_bos = metadata.bool("tokenizer.ggml.add_bos_token")?;
         let add_eos = metadata.bool("tokenizer.ggml.add_eos_token")?;
-        let prefix = added("bos", add_bos.unwrap_or(defaults.add_bos), bos)?;
+        let add_bos = defaults.needs_bos || add_bos.unwrap_or(defaults.add_bos);
+        let prefix = added("bos", add_bos, bos)?;
         let suffix = added("eos", add_eos.unwrap_or(false), eos)?;
         let mut ends = eos.into_iter().collect::<Vec<_>>();
         for key in END_KEYS {

@@ -6,7 +6,8 @@ use super::vocab::{self, TokenType, Vocab, byte_named};
 use crate::error::Result;
 use crate::gguf::Metadata;
 
-const SPACE: &str = "\u{2581}";
+/// What stands for a space.
+pub(super) const SPACE: &str = "\u{2581}";
 
 /// A vocabulary with scores.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! The vocabulary: the metadata's lists of tokens, types and scores, checked.
 //!
 //! A file is hostile until it is checked: the lists must have matching types and lengths, the texts must be UTF-8, of a
-//! sane length and all distinct, and byte tokens must have valid names.
+//! sane length, and byte tokens must have valid names.
 
 use super::index::Index;
 use crate::error::{Result, invalid_model, unsupported};
@@ -101,11 +101,9 @@ impl Vocab {
                     found,
                 ));
             }
+            // Official files have texts twice. The first token is the text's; both stand for it.
             let same = |other| self.text(other) == Some(text);
-            if let Some(first) = index.insert(index.hash(text.as_bytes()), id, same) {
-                let found = format!("`{}` as {first} and {id}", text.escape_default());
-                return Err(invalid_model(key, "each token once", found));
-            }
+            index.insert(index.hash(text.as_bytes()), id, same);
         }
         self.index = index;
         Ok(())

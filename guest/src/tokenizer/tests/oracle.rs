@@ -10,7 +10,7 @@ use tokenizers::{
     SplitDelimiterBehavior,
 };
 
-use super::super::pre::Pre;
+use super::super::pre::{Alphabet, Pre};
 use super::super::*;
 use super::reference::metadata;
 use crate::gguf::{Array, Value};
@@ -149,6 +149,7 @@ fn judge_of_merges(metadata: &Metadata, ignore_merges: bool) -> BPE {
     });
     let builder = BPE::builder().vocab_and_merges(vocab, merges.collect());
     builder
+        .byte_fallback(true)
         .ignore_merges(ignore_merges)
         .build()
         .expect("a model")
@@ -166,7 +167,7 @@ fn merges_give_the_tokens_of_the_tokenizers_crate() {
 
 #[test]
 fn merges_of_a_vocabulary_of_our_own_give_the_tokens_of_the_tokenizers_crate() {
-    for name in ["qwen2", "llama-bpe", "gpt-2", "falcon"] {
+    for name in ["qwen2", "llama-bpe", "gpt-2", "falcon", "gemma4"] {
         compare_with_judge(name, &trained(name, 500));
     }
 }
@@ -178,9 +179,12 @@ fn compare_with_judge(name: &str, metadata: &Metadata) {
     for text in awkward_texts(2_000) {
         let mut expected = Vec::new();
         pre.split(&text, |word| {
-            let tokens = judge
-                .tokenize(&in_byte_characters(word.bytes()))
-                .expect("tokens");
+            if word.starts_with('\n')
+                && let Some(token) = ours.token_named(word)
+            {
+                return expected.push(token);
+            }
+            let tokens = judge.tokenize(&spelled(pre, word)).expect("tokens");
             expected.extend(tokens.into_iter().map(|token| token.id));
         });
         let options = EncodeOptions {
@@ -208,17 +212,48 @@ fn in_byte_characters(word: impl IntoIterator<Item = u8>) -> String {
     word.into_iter().map(super::super::bpe::char_of).collect()
 }
 
-/// A vocabulary trained as byte-level BPE is: the characters of all bytes, and `merges` times the most frequent pair.
+/// A word in the symbols that merges start from.
+fn spelled(pre: Pre, word: &str) -> String {
+    match pre.alphabet {
+        Alphabet::Bytes => in_byte_characters(word.bytes()),
+        Alphabet::Characters => word.replace(' ', "▁"),
+    }
+}
+
+/// The tokens that merges start from, and those that stand for bytes by name.
+fn first_tokens(pre: Pre) -> (Vec<String>, usize) {
+    if pre.alphabet == Alphabet::Bytes {
+        let tokens = (0..=255).map(|byte| in_byte_characters([byte]));
+        return (tokens.collect(), 0);
+    }
+    let bytes = (0..=255).map(|byte| format!("<0x{byte:02X}>"));
+    // Many characters have no token, and are spelled in bytes.
+    let characters = (' '..='~')
+        .filter(|c| *c != ' ')
+        .chain("▁\n漢éЯ\u{301}".chars());
+    let runs = ["\n\n\n".to_owned()];
+    let tokens = bytes.chain(characters.map(String::from)).chain(runs);
+    (tokens.collect(), 256)
+}
+
+/// A vocabulary trained as byte-pair encoding is: the first tokens, and `merges` times the most frequent pair.
 fn trained(pre: &str, merges: usize) -> Metadata {
     let cut = Pre::named(Some(pre)).expect("a known one");
     let mut words: Vec<Vec<String>> = Vec::new();
     for text in awkward_texts(500) {
         cut.split(&text, |word| {
-            let word = in_byte_characters(word.bytes());
+            let word = spelled(cut, word);
             words.push(word.chars().map(String::from).collect());
         });
     }
-    let mut tokens: Vec<String> = (0..=255).map(|byte| in_byte_characters([byte])).collect();
+    let (mut tokens, n_bytes) = first_tokens(cut);
+    words = words
+        .into_iter()
+        .flat_map(|word| {
+            let parts = word.split(|symbol| !tokens.contains(symbol));
+            parts.map(<[String]>::to_vec).collect::<Vec<_>>()
+        })
+        .collect();
     let mut lines = Vec::new();
     while lines.len() < merges {
         let mut counts = std::collections::BTreeMap::new();
@@ -249,10 +284,16 @@ fn trained(pre: &str, merges: usize) -> Metadata {
     let mut set = |key: &str, value: Value| {
         assert!(metadata.insert(format!("tokenizer.ggml.{key}"), value));
     };
-    set("model", "gpt2".into());
+    // Gemma 4's files have it as a kind of its own.
+    match cut.alphabet {
+        Alphabet::Bytes => set("model", "gpt2".into()),
+        Alphabet::Characters => set("model", pre.into()),
+    }
     set("pre", pre.into());
+    set("bos_token_id", Value::U32(0));
     set("add_bos_token", false.into());
-    set("token_type", Array::i32s(tokens.iter().map(|_| 1)).into());
+    let types = (0..tokens.len()).map(|id| if id < n_bytes { 6 } else { 1 });
+    set("token_type", Array::i32s(types).into());
     set("tokens", Array::strings(tokens).into());
     set("merges", Array::strings(lines).into());
     metadata
