@@ -24,10 +24,35 @@ pub trait Blob {
     }
 }
 
+/// The name of a blob that is alone.
+pub const ONLY: &str = "model";
+
+/// A weights provider that has `blob`, under the name [`ONLY`], and nothing else.
+pub fn only<'a, B: Blob + ?Sized>(blob: &'a B) -> impl Fn(&str) -> Result<&'a B> {
+    move |name| match name {
+        ONLY => Ok(blob),
+        _ => Err(Error::NotFound(name.to_owned())),
+    }
+}
+
 /// The unit of mapping in bytes: a page of linear memory.
 pub const PAGE: usize = 65_536;
 
-impl Blob for &[u8] {
+impl<B: Blob + ?Sized> Blob for &B {
+    fn size(&self) -> u64 {
+        (**self).size()
+    }
+
+    fn read(&self, offset: u64, length: usize) -> Result<Vec<u8>> {
+        (**self).read(offset, length)
+    }
+
+    fn map(&self, offset: u64, length: usize, address: usize) -> Result<bool> {
+        (**self).map(offset, length, address)
+    }
+}
+
+impl Blob for [u8] {
     fn size(&self) -> u64 {
         self.len() as u64
     }

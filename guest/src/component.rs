@@ -54,8 +54,9 @@ use crate::tokenizer::{EncodeOptions, SpecialTokens};
 struct ModelHandle(Rc<Model>);
 
 impl ModelHandle {
-    fn load(
-        blob: &dyn Blob,
+    fn load<B: Blob>(
+        name: &str,
+        open: impl Fn(&str) -> crate::error::Result<B>,
         options: wit::LoadOptions,
         group: Rc<dyn Group>,
     ) -> Result<Self, wit::Error> {
@@ -68,7 +69,7 @@ impl ModelHandle {
             Some(false) => Mapping::Copy,
             _ => Mapping::Allowed,
         };
-        let model = Model::load(blob, scope, mapping, group)?;
+        let model = Model::open(name, open, scope, mapping, group)?;
         Ok(Self(Rc::new(model)))
     }
 

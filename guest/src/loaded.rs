@@ -3,9 +3,9 @@
 use std::cell::{RefCell, RefMut};
 use std::rc::Rc;
 
-use crate::blob::Blob;
-use crate::error::{Result, invalid_argument, invalid_model};
-use crate::gguf::Gguf;
+use crate::blob::{Blob, ONLY, only};
+use crate::error::{Result, invalid_argument, invalid_model, unsupported};
+use crate::gguf::{Gguf, Joined, Metadata};
 use crate::model::{Group, Mapping, Plan, Transformer};
 use crate::tokenizer::Tokenizer;
 
@@ -29,20 +29,22 @@ pub struct Model {
 }
 
 impl Model {
-    /// Loads a file.
+    /// Opens a file by its name, with those that it is split into, and loads it.
     ///
     /// # Errors
-    /// `invalid-model`, `unsupported`, `out-of-memory`, `io`.
-    pub fn load(
-        blob: &dyn Blob,
+    /// `not-found`, `invalid-model`, `unsupported`, `out-of-memory`, `io`.
+    pub fn open<B: Blob>(
+        name: &str,
+        open: impl Fn(&str) -> Result<B>,
         scope: Scope,
         mapping: Mapping,
         group: Rc<dyn Group>,
     ) -> Result<Self> {
-        let gguf = Gguf::read(blob)?;
+        let (gguf, file) = Joined::open(name, open)?;
+        check_kind(&gguf.metadata, scope)?;
         // A file that ends with its header is deliberately just a header; if there is data, it must be complete.
-        if scope == Scope::Full || blob.size() > gguf.data_offset {
-            gguf.check_data(blob.size())?;
+        if scope == Scope::Full || file.size() > gguf.data_offset {
+            gguf.check_data(file.size())?;
         }
         let mut model = Self {
             gguf,
@@ -53,11 +55,24 @@ impl Model {
             model.tokenizer = Some(Tokenizer::from_metadata(&model.gguf.metadata)?);
         }
         if scope >= Scope::Full {
-            let transformer = Transformer::load(&model.gguf, blob, mapping, group)?;
+            let transformer = Transformer::load(&model.gguf, &file, mapping, group)?;
             model.check_vocabulary(transformer.plan())?;
             model.transformer = Some(RefCell::new(transformer));
         }
         Ok(model)
+    }
+
+    /// Loads a file.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); one of several files is `not-found`, with the name of the next.
+    pub fn load<B: Blob>(
+        file: &B,
+        scope: Scope,
+        mapping: Mapping,
+        group: Rc<dyn Group>,
+    ) -> Result<Self> {
+        Self::open(ONLY, only(file), scope, mapping, group)
     }
 
     fn check_vocabulary(&self, plan: &Plan) -> Result<()> {
@@ -113,7 +128,57 @@ impl Model {
     }
 }
 
+/// Tells files that are not a whole model by what they say of themselves.
+fn check_kind(metadata: &Metadata, scope: Scope) -> Result<()> {
+    let what = match (metadata.str("general.type")?, scope) {
+        (_, Scope::Metadata) | (None | Some("model"), _) | (Some("vocab"), Scope::Vocabulary) => {
+            return Ok(());
+        }
+        (Some("adapter"), _) => {
+            "adapter, a LoRA that changes a model; load the model that it was made from"
+        }
+        (Some("mmproj"), _) => {
+            "mmproj, a projector for images or sound; load the model that it belongs to"
+        }
+        (Some("vocab"), _) => "vocab, a vocabulary without weights; load the whole model",
+        (Some("imatrix"), _) => {
+            "imatrix, a table for quantising a model; load the model that it was made from"
+        }
+        (Some(other), _) => other,
+    };
+    Err(unsupported("general.type", "model", what))
+}
+
 fn not_loaded(scope: &str) -> crate::error::Error {
     let expected = format!("at least `{scope}` for this call");
     invalid_argument("load scope", expected, "a smaller scope")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gguf::Writer;
+    use crate::model::Solo;
+
+    #[test]
+    fn files_that_are_no_whole_model_say_what_they_are() {
+        for (kind, word, smallest) in [
+            ("adapter", "LoRA", Scope::Vocabulary),
+            ("mmproj", "projector", Scope::Vocabulary),
+            ("imatrix", "quantising", Scope::Vocabulary),
+            ("vocab", "without weights", Scope::Full),
+            ("strange", "strange", Scope::Vocabulary),
+        ] {
+            let mut writer = Writer::default();
+            writer.metadata("general.type", kind);
+            let file = writer.header();
+            for scope in [Scope::Metadata, Scope::Vocabulary, Scope::Full] {
+                let load = Model::load(&file, scope, Mapping::Copy, Rc::new(Solo));
+                let message = load.err().map(|error| error.to_string());
+                let says = message.unwrap_or_default();
+                let named = says.contains("general.type") && says.contains(word);
+                assert_eq!(named, scope >= smallest, "{kind}, {scope:?}: {says}");
+            }
+        }
+    }
 }

@@ -36,9 +36,10 @@ impl<B: Blob> PackedFile<B> {
     /// of the rows that are interleaved.
     ///
     /// # Errors
-    /// As [`Gguf::read`] and [`Gguf::check_data`].
+    /// As [`Gguf::read`] and [`Gguf::check_data`]; `unsupported` for one of several files.
     pub fn of(blob: B) -> Result<Self> {
         let gguf = Gguf::read(&blob)?;
+        gguf.check_whole()?;
         gguf.check_data(blob.size())?;
         let matrices = gguf.tensors.iter().filter_map(|tensor| {
             let ty = quant::packed_type(tensor.ty)?;

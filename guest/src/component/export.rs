@@ -16,8 +16,7 @@ impl wit::Guest for Component {
     type Session = SessionHandle;
 
     fn load_model(name: String, options: wit::LoadOptions) -> Result<wit::Model, wit::Error> {
-        let blob = Weights::open(&name)?;
-        let model = ModelHandle::load(&blob, options, Rc::new(Instances::new()))?;
+        let model = ModelHandle::load(&name, Weights::open, options, Rc::new(Instances::new()))?;
         Ok(wit::Model::new(model))
     }
 }

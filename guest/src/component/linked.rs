@@ -6,7 +6,7 @@
 use std::rc::Rc;
 
 use super::{GuestModel, GuestSession, ModelHandle, SessionHandle, wit};
-use crate::blob::Blob;
+use crate::blob::{Blob, ONLY, only};
 use crate::model::Solo;
 pub use wit::{
     ChatMessage, ChatOptions, Error, Event, FinishReason, GenerationOptions, LoadOptions, Mismatch,
@@ -25,7 +25,12 @@ impl Model {
     /// # Errors
     /// `invalid-model`, `unsupported`, `out-of-memory`, `io`.
     pub fn load(blob: &dyn Blob, options: LoadOptions) -> Result<Self, Error> {
-        Ok(Self(ModelHandle::load(blob, options, Rc::new(Solo))?))
+        Ok(Self(ModelHandle::load(
+            ONLY,
+            only(blob),
+            options,
+            Rc::new(Solo),
+        )?))
     }
 
     /// What the model's file says about it.

@@ -96,6 +96,24 @@ impl Gguf {
         }
     }
 
+    /// Adds the tensors of another file, whose first byte is at `start` from now on.
+    ///
+    /// # Errors
+    /// `invalid-model` for a tensor that both files have. `start` plus the file's size must be below 2^64.
+    pub(super) fn append(&mut self, other: Self, start: u64) -> Result<()> {
+        for mut tensor in other.tensors {
+            tensor.offset += start;
+            tensor.type_at += start;
+            let number = self.tensors.len();
+            if self.by_name.insert(tensor.name.clone(), number).is_some() {
+                let found = format!("`{}` in two files", tensor.name);
+                return Err(invalid_model("tables of tensors", "each name once", found));
+            }
+            self.tensors.push(tensor);
+        }
+        Ok(())
+    }
+
     /// The tensor with this name.
     pub fn tensor(&self, name: &str) -> Option<&TensorInfo> {
         self.number_of(name).map(|at| &self.tensors[at])

@@ -1,7 +1,10 @@
 //! The writer, which tools and tests use to make files. It writes whatever it is given and checks nothing.
 
+use super::read::Gguf;
 use super::types::TensorType;
 use super::value::{Array, Value, ValueType};
+use crate::blob::Blob;
+use crate::error::Result;
 
 /// Collects metadata and tensors, and returns the bytes that come before the data. The caller then writes each tensor's
 /// data in the same order, padded to a multiple of [`Writer::ALIGNMENT`].
@@ -39,6 +42,40 @@ impl Writer {
         self.next_offset += size.next_multiple_of(Self::ALIGNMENT);
         self.n_tensors += 1;
         size
+    }
+
+    /// The tensors of a valid file in `n_files` files, as llama.cpp's `gguf-split` would write them: the metadata in the
+    /// first.
+    ///
+    /// # Errors
+    /// As [`Gguf::read`].
+    pub fn split(file: &[u8], n_files: u16) -> Result<Vec<Vec<u8>>> {
+        let gguf = Gguf::read(&file)?;
+        let tensors = &gguf.tensors;
+        let per_file = tensors.len().div_ceil(n_files.max(1).into());
+        let parts = (0..n_files).map(|no| {
+            let mut writer = Self::default();
+            if no == 0 {
+                for (key, value) in gguf.metadata.iter() {
+                    writer.metadata(key, value.clone());
+                }
+            }
+            writer.metadata("split.no", Value::U16(no));
+            writer.metadata("split.count", Value::U16(n_files));
+            writer.metadata("split.tensors.count", Value::I32(tensors.len() as i32));
+            let mut data = Vec::new();
+            for tensor in tensors
+                .iter()
+                .skip(usize::from(no) * per_file)
+                .take(per_file)
+            {
+                writer.tensor(&tensor.name, tensor.ty, &tensor.shape);
+                data.extend(file.read(tensor.offset, tensor.size as usize)?);
+                data.resize(data.len().next_multiple_of(Self::ALIGNMENT as usize), 0);
+            }
+            Ok([writer.header(), data].concat())
+        });
+        parts.collect()
     }
 
     /// Everything before the data, padded.

@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
 use crate::runtime::memory::{MapError, Region};
@@ -19,6 +20,8 @@ use crate::types::{Error, Source};
 pub struct Blob {
     data: Data,
     size: u64,
+    /// The files after this one, if its name says that it is the first of several.
+    others: Arc<[Result<Blob, Error>]>,
     /// The memory that it is mapped into: the opener's. Dangling if that is not known, or not possible.
     region: Weak<Region>,
 }
@@ -42,23 +45,32 @@ enum Data {
 impl Blob {
     /// Opens `source`, or says why it cannot be opened.
     pub(crate) fn open(source: Source) -> Result<Blob, Error> {
-        let path = match source {
-            Source::File(path) => path,
-            Source::Static(bytes) => {
-                return Ok(Blob {
-                    size: bytes.len() as u64,
-                    data: Data::Static(bytes),
-                    region: Weak::new(),
-                });
+        let (data, size) = match source {
+            Source::File(path) => {
+                let others = others(&path).into_iter();
+                let others = others.map(|other| Self::open_file(&other)).collect();
+                let first = Self::open_file(&path)?;
+                return Ok(Blob { others, ..first });
             }
+            Source::Static(bytes) => (Data::Static(bytes), bytes.len()),
             Source::Bytes(bytes) => {
-                return Ok(Blob {
-                    size: bytes.len() as u64,
-                    data: Data::Bytes(bytes),
-                    region: Weak::new(),
-                });
+                let size = bytes.len();
+                (Data::Bytes(bytes), size)
             }
         };
+        Ok(Self::of(data, size as u64))
+    }
+
+    fn of(data: Data, size: u64) -> Blob {
+        Blob {
+            data,
+            size,
+            others: Arc::new([]),
+            region: Weak::new(),
+        }
+    }
+
+    fn open_file(path: &Path) -> Result<Blob, Error> {
         let fail = |error: io::Error| match error.kind() {
             io::ErrorKind::NotFound => Error::NotFound(path.display().to_string()),
             _ => Error::Io(format!("{}: {error}", path.display())),
@@ -76,13 +88,23 @@ impl Blob {
                 path.display()
             )));
         }
-        let file = File::open(&path).map_err(fail)?;
+        let file = File::open(path).map_err(fail)?;
         let size = file.metadata().map_err(fail)?.len();
-        Ok(Blob {
-            data: Data::File(Arc::new(file)),
-            size,
-            region: Weak::new(),
-        })
+        Ok(Self::of(Data::File(Arc::new(file)), size))
+    }
+
+    /// The file that `suffix`, such as `-00002-of-00003`, refers to. `None` if there is none of that number.
+    pub(crate) fn other(&self, suffix: &str) -> Option<Result<Blob, Error>> {
+        let (number, count) = numbers(suffix)?;
+        let number = number.checked_sub(2)?;
+        (count == self.others.len() + 1).then_some(())?;
+        self.others.get(number).cloned()
+    }
+
+    /// Size in bytes, with that of the files after this one.
+    pub(crate) fn total_size(&self) -> u64 {
+        let others = self.others.iter().flatten();
+        others.fold(self.size, |sum, other| sum.saturating_add(other.size))
     }
 
     /// Size in bytes.
@@ -121,6 +143,38 @@ impl Blob {
     }
 }
 
+/// The length of `-00001-of-00003`.
+const SUFFIX_LEN: usize = 15;
+/// More files than this are no model.
+const MAX_FILES: usize = 999;
+
+/// The number and the count in `-00001-of-00003`.
+fn numbers(suffix: &str) -> Option<(usize, usize)> {
+    let (number, count) = suffix.strip_prefix('-')?.split_once("-of-")?;
+    let parse = |digits: &str| {
+        let are_digits = digits.len() == 5 && digits.bytes().all(|byte| byte.is_ascii_digit());
+        are_digits.then(|| digits.parse().ok())?
+    };
+    Some((parse(number)?, parse(count)?))
+}
+
+/// The paths of the files after `first`, if its name, without the extension, ends like `-00001-of-00003`.
+fn others(first: &Path) -> Vec<PathBuf> {
+    let named = || {
+        let stem = first.file_stem()?.to_str()?;
+        let (name, suffix) = stem.split_at_checked(stem.len().checked_sub(SUFFIX_LEN)?)?;
+        let (number, count) = numbers(suffix)?;
+        let extension = match first.extension() {
+            Some(extension) => format!(".{}", extension.to_str()?),
+            None => String::new(),
+        };
+        let path =
+            |number| first.with_file_name(format!("{name}-{number:05}-of-{count:05}{extension}"));
+        (number == 1 && count <= MAX_FILES).then(|| (2..=count).map(path).collect())
+    };
+    named().unwrap_or_default()
+}
+
 /// Reads exactly `length` bytes.
 fn read_file(file: &File, offset: u64, length: u32) -> Result<Vec<u8>, ReadError> {
     let mut bytes = vec![0; length as usize];
@@ -139,5 +193,39 @@ fn read_file(file: &File, offset: u64, length: u32) -> Result<Vec<u8>, ReadError
             Err(ReadError::Io("the file was truncated while in use".into()))
         }
         Err(error) => Err(ReadError::Io(error.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_of_several_names_the_others() {
+        let names = |first: &str| -> Vec<String> {
+            let others = others(Path::new(first)).into_iter();
+            others.map(|path| path.display().to_string()).collect()
+        };
+        assert_eq!(
+            names("/models/x-00001-of-00003.gguf"),
+            [
+                "/models/x-00002-of-00003.gguf",
+                "/models/x-00003-of-00003.gguf"
+            ]
+        );
+        assert_eq!(names("-00001-of-00002"), ["-00002-of-00002"]);
+        for none in [
+            "x.gguf",
+            "x-00002-of-00003.gguf",
+            "x-00001-of-00001.gguf",
+            "x-00001-of-99999.gguf",
+            "x-00001-of-0003.gguf",
+            "x-+0001-of-00003.gguf",
+            "of-00003.gguf",
+            "ä-0001-of-00003.gguf",
+            "",
+        ] {
+            assert!(names(none).is_empty(), "{none}");
+        }
     }
 }

@@ -23,7 +23,8 @@ pub struct ModelInfo {
     pub weight_bytes: u64,
     /// Bytes of tensors that were mapped, not copied. Bytes that several instances have mapped count once for each.
     pub mapped_bytes: u64,
-    /// Bytes that one token takes in an F16 KV cache, over all layers.
+    /// Bytes that one token takes in an F16 KV cache, over all layers. A layer with a window keeps only the tokens that it
+    /// sees.
     pub kv_bytes_per_token: u64,
     /// The begin-of-sequence token, if there is one.
     pub bos: Option<u32>,

@@ -1,7 +1,8 @@
 //! The `weights` import: gives the engine the bytes of the models that its instance was made for.
 //!
-//! The engine is told the name [`NAME`], and [`DRAFT`] if there is a draft model, whatever the files are called, and
-//! nothing else has a name. Every range is checked before it is used: the engine is not trusted.
+//! The engine is told the name [`NAME`], and [`DRAFT`] if there is a draft model, whatever the files are called. The
+//! further files of a model that is split have its name with a suffix, such as `model-00002-of-00003`, and nothing else
+//! has a name. Every range is checked before it is used: the engine is not trusted.
 
 use std::sync::Weak;
 
@@ -12,6 +13,7 @@ use crate::runtime::bindings::gust::llm::weights::{Host, HostBlob, WeightsError}
 use crate::runtime::blob::{Blob, ReadError};
 use crate::runtime::memory::{MapError, Region};
 use crate::runtime::state::State;
+use crate::types::Error;
 
 /// What the engine calls the model.
 pub(crate) const NAME: &str = "model";
@@ -46,10 +48,11 @@ pub(crate) fn add_open(linker: &mut Linker<State>) -> wasmtime::Result<()> {
 
 impl Host for State {
     fn open(&mut self, name: String) -> wasmtime::Result<Result<Resource<Blob>, WeightsError>> {
-        let blob = match (&*name, &self.draft) {
-            (NAME, _) => self.model.clone(),
-            (DRAFT, Some(draft)) => draft.clone(),
-            _ => return Ok(Err(WeightsError::NotFound(name))),
+        let blob = match self.find(&name) {
+            Some(Ok(blob)) => blob,
+            Some(Err(Error::NotFound(path))) => return Ok(Err(WeightsError::NotFound(path))),
+            Some(Err(error)) => return Ok(Err(WeightsError::Io(error.to_string()))),
+            None => return Ok(Err(WeightsError::NotFound(name))),
         };
         let opener = std::mem::take(&mut self.opener);
         Ok(Ok(self.table.push(blob.opened_from(opener))?))
@@ -57,9 +60,20 @@ impl Host for State {
 }
 
 impl State {
+    /// What the engine calls `name`.
+    fn find(&self, name: &str) -> Option<Result<Blob, Error>> {
+        let named = |prefix: &str, blob: &Blob| match name.strip_prefix(prefix)? {
+            "" => Some(Ok(blob.clone())),
+            suffix => blob.other(suffix),
+        };
+        let draft = || named(DRAFT, self.draft.as_ref()?);
+        named(NAME, &self.model).or_else(draft)
+    }
+
     /// Bytes of all models.
     fn total(&self) -> u64 {
-        self.model.size() + self.draft.as_ref().map_or(0, Blob::size)
+        let draft = self.draft.as_ref().map_or(0, Blob::total_size);
+        self.model.total_size().saturating_add(draft)
     }
 }
 
