@@ -36,5 +36,8 @@ pub use component::linked;
 mod test_alloc;
 #[cfg(test)]
 mod test_data;
-#[cfg(test)]
+#[cfg(any(test, feature = "tiny-models"))]
+#[cfg_attr(not(test), expect(dead_code, reason = "tests use more of it"))]
 mod test_model;
+#[cfg(any(test, feature = "tiny-models"))]
+pub mod tiny_models;

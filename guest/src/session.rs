@@ -13,7 +13,7 @@ use std::rc::Rc;
 
 use crate::error::{Error, Result, invalid_argument};
 use crate::loaded::Model;
-use crate::model::{BATCH, KvType};
+use crate::model::KvType;
 use crate::sampler::{Candidates, SamplerOptions};
 use answer::Answer;
 pub use answer::FinishReason;
@@ -278,7 +278,7 @@ impl Session {
     /// after each of them except the last, and the token that follows.
     fn append(&mut self, tokens: &[u32], each: Option<&mut Each<'_>>) -> Result<usize> {
         self.settle();
-        let taken = tokens.len().min(BATCH - self.sequence.pending());
+        let taken = tokens.len().min(self.sequence.batch_room());
         if taken == 0 {
             return Ok(0);
         }

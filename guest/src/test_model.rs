@@ -165,6 +165,19 @@ impl Builder {
         }
     }
 
+    /// A vocabulary of llama.cpp's test models, of [`N_VOCAB`] tokens.
+    pub(crate) fn test_vocabulary(&mut self) {
+        let tokens = (0..N_VOCAB).map(|id| format!("tok_{id}"));
+        let tokens: Vec<String> = tokens.collect();
+        self.writer
+            .metadata("tokenizer.ggml.model", "test")
+            .metadata("tokenizer.ggml.tokens", Array::strings(tokens))
+            .metadata(
+                "tokenizer.ggml.scores",
+                Array::f32s((0..N_VOCAB).map(|_| 0.0)),
+            );
+    }
+
     /// A SentencePiece vocabulary of [`N_VOCAB`] tokens.
     fn vocabulary(&mut self) {
         let names = ["<unk>", "<s>", "</s>", "\u{2581}"];
@@ -200,7 +213,9 @@ impl Builder {
                 .wrapping_add(12345);
             let byte = (self.random >> 56) as u8;
             self.data.push(match (ty, at % ty.block_bytes() as usize) {
-                // Numbers near 0.1, so that nothing grows without bound.
+                // Numbers near 0.1, so that nothing grows without bound. What decays has a rate below 0.
+                (TensorType::F32, 3) if name.ends_with("ssm_a") => 0xbd,
+                (TensorType::F32, 3) if shape.len() > 1 => byte & 0x80 | 0x3d,
                 (TensorType::F32, 3) => 0x3d,
                 (TensorType::F16, 1) => 0x2e,
                 (TensorType::Q8_0 | TensorType::Q4_0, 0) => 0x00,

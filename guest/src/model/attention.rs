@@ -15,6 +15,7 @@ use std::ops::Range;
 
 use super::kv_block::{KvType, Layout};
 use super::kv_cache::Head;
+use super::plan::Window;
 use crate::error::{Result, reserve};
 use crate::kernels;
 use crate::kernels::attention::{KEYS, LANES, Running, Splat, rescale};
@@ -28,14 +29,24 @@ pub(crate) struct Queries {
     pub(crate) n_tokens: usize,
     /// The number of heads that share the keys and values; their queries are adjacent.
     pub(crate) n_heads: usize,
-    /// The distance from one token's queries to the next token's, in numbers.
+    /// The distance from one token's queries to the next token's, in numbers, and the same of outputs.
     pub(crate) stride: usize,
+    pub(crate) out_stride: usize,
     /// The factor of the scores.
     pub(crate) scale: f32,
     /// `c * tanh(score / c)` of each score.
     pub(crate) softcap: Option<f32>,
-    /// The number of keys that a token sees, its own included; `None` for all.
-    pub(crate) window: Option<usize>,
+    /// The keys that a token sees; `None` for all up to its own.
+    pub(crate) window: Option<Window>,
+}
+
+/// What the heads that share keys and values have each: `[heads]`.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct PerHead<'a> {
+    /// What a score loses for each token that the key is before the query, if it loses anything.
+    pub(crate) slopes: Option<&'a [f32]>,
+    /// The score of a key without a value (attention sink), if there is one.
+    pub(crate) sinks: Option<&'a [f32]>,
 }
 
 impl Queries {
@@ -48,6 +59,11 @@ impl Queries {
         i / self.n_heads * self.stride + i % self.n_heads * head_dim
     }
 
+    /// Where output `i` starts.
+    fn out_at(self, i: usize, value_dim: usize) -> usize {
+        i / self.n_heads * self.out_stride + i % self.n_heads * value_dim
+    }
+
     /// How many keys query `i` sees.
     fn keys(self, i: usize) -> usize {
         self.position + i / self.n_heads + 1
@@ -55,8 +71,11 @@ impl Queries {
 
     /// The first key that query `i` sees.
     fn first_key(self, i: usize) -> usize {
-        self.window
-            .map_or(0, |window| self.keys(i).saturating_sub(window))
+        match self.window {
+            None => 0,
+            Some(Window::Sliding(n)) => self.keys(i).saturating_sub(n),
+            Some(Window::Chunked(n)) => (self.keys(i) - 1) / n * n,
+        }
     }
 }
 
@@ -118,14 +137,15 @@ impl Attention {
         layout: Layout,
         head: &Head,
         queries: Queries,
+        per_head: PerHead<'_>,
         q: &[f32],
         out: &mut [f32],
     ) {
         match queries.count() {
             0 => {}
-            1 => self.attend_in_tiles::<1>(layout, head, queries, q, out),
-            2 => self.attend_in_tiles::<2>(layout, head, queries, q, out),
-            _ => self.attend_in_tiles::<4>(layout, head, queries, q, out),
+            1 => self.attend_in_tiles::<1>(layout, head, queries, per_head, q, out),
+            2 => self.attend_in_tiles::<2>(layout, head, queries, per_head, q, out),
+            _ => self.attend_in_tiles::<4>(layout, head, queries, per_head, q, out),
         }
     }
 
@@ -134,26 +154,27 @@ impl Attention {
         layout: Layout,
         head: &Head,
         queries: Queries,
+        per_head: PerHead<'_>,
         q: &[f32],
         out: &mut [f32],
     ) {
         let n_tiles = queries.count().div_ceil(M);
-        self.begin::<M>(layout, queries, q);
+        self.begin::<M>(layout, queries, per_head, q);
         let n_keys = queries.keys(queries.count() - 1);
         for i in queries.first_key(0) / KEYS..n_keys.div_ceil(KEYS) {
             let start = i * KEYS;
             let n = KEYS.min(n_keys - start);
             self.load_block(layout, head.block(layout, i), n);
             for tile in 0..n_tiles {
-                self.add_block::<M>(layout, queries, tile, start);
+                self.add_block::<M>(layout, queries, per_head, tile, start);
             }
         }
-        let head_dim = layout.head_dim;
+        let value_dim = layout.value_dim;
         let tile_rows = layout.value_panels() * M;
         for i in 0..queries.count() {
             let (tile, m) = (i / M, i % M);
             let panels = self.outputs[tile * tile_rows..][..tile_rows].iter();
-            let out = &mut out[queries.at(i, head_dim)..][..head_dim];
+            let out = &mut out[queries.out_at(i, value_dim)..][..value_dim];
             for (out, sums) in out.chunks_mut(LANES).zip(panels.skip(m).step_by(M)) {
                 for (out, sum) in out.iter_mut().zip(sums) {
                     *out = sum / self.sums[i];
@@ -163,7 +184,13 @@ impl Attention {
     }
 
     /// Arranges the queries in tiles. If they do not fill the last tile, the last query is repeated.
-    fn begin<const M: usize>(&mut self, layout: Layout, queries: Queries, q: &[f32]) {
+    fn begin<const M: usize>(
+        &mut self,
+        layout: Layout,
+        queries: Queries,
+        per_head: PerHead<'_>,
+        q: &[f32],
+    ) {
         let head_dim = layout.head_dim;
         let padded = queries.count().next_multiple_of(M);
         self.queries.resize(padded * head_dim, [0.0; 4]);
@@ -185,6 +212,12 @@ impl Attention {
         self.largest.resize(padded, start.largest[0]);
         self.sums.clear();
         self.sums.resize(padded, start.sum[0]);
+        if let Some(sinks) = per_head.sinks {
+            for (i, largest) in self.largest[..queries.count()].iter_mut().enumerate() {
+                *largest = sinks[i % queries.n_heads];
+            }
+            self.sums[..queries.count()].fill(1.0);
+        }
         self.outputs.clear();
         self.outputs
             .resize(padded * layout.value_panels(), [0.0; LANES]);
@@ -209,6 +242,7 @@ impl Attention {
         &mut self,
         layout: Layout,
         queries: Queries,
+        per_head: PerHead<'_>,
         tile: usize,
         start: usize,
     ) {
@@ -236,6 +270,15 @@ impl Attention {
         if let Some(cap) = queries.softcap {
             for score in padded.as_flattened_mut() {
                 *score = cap * (*score / cap).tanh();
+            }
+        }
+        if let Some(slopes) = per_head.slopes {
+            for m in 0..M {
+                let i = (tile * M + m).min(queries.count() - 1);
+                let (slope, own) = (slopes[i % queries.n_heads], queries.keys(i) - 1);
+                for (n, scores) in padded.iter_mut().enumerate() {
+                    scores[m] -= slope * own.saturating_sub(start + n) as f32;
+                }
             }
         }
         for (m, seen) in seen.into_iter().enumerate() {

@@ -7,8 +7,8 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use super::group::{Group, Place, gather_columns};
-use super::kv_block::{KvType, Layout};
-use super::layer::{Pass, Scratch, norm_rows, quantized};
+use super::kv_block::KvType;
+use super::layer::{Pass, Scratch, quantized};
 use super::memory_check;
 use super::plan::{Mixer, Plan};
 use super::state::State;
@@ -94,6 +94,9 @@ impl Transformer {
         let place = Place::of(&*group);
         let weights = Weights::load(gguf, blob, mapping, &plan, place)?;
         let mut scratch = Scratch::new(plan.n_embd)?;
+        if let Some(per_layer) = &weights.per_layer {
+            per_layer.reserve(&mut scratch)?;
+        }
         for layer in &weights.layers {
             layer.reserve(&mut scratch, place)?;
         }
@@ -129,11 +132,18 @@ impl Transformer {
     /// `out-of-memory`; `invalid-argument` for a KV type that the heads cannot have.
     pub fn new_state(&mut self, kv_type: KvType, capacity: usize) -> Result<State> {
         let state = State::new(&self.plan, Place::of(&*self.group), kv_type, capacity)?;
-        for layer in &self.plan.layers {
-            let Mixer::Attention(spec) = &layer.mixer;
-            let head_dim = spec.head_dim;
-            let n_queries = BATCH * (spec.n_heads / spec.n_kv_heads);
-            let layout = Layout { kv_type, head_dim };
+        for mixer in self.plan.mixers() {
+            let (layout, n_queries) = match mixer {
+                Mixer::Attention(spec) => {
+                    let n_queries = BATCH * (spec.n_heads / spec.n_kv_heads);
+                    (spec.layout(kv_type), n_queries)
+                }
+                Mixer::Mla(spec) => {
+                    let n_queries = BATCH * (spec.n_heads / spec.n_kv_heads());
+                    (spec.layout(kv_type), n_queries)
+                }
+                _ => continue,
+            };
             self.scratch.attention.reserve(layout, n_queries)?;
         }
         Ok(state)
@@ -159,25 +169,36 @@ impl Transformer {
         debug_assert!((1..=BATCH).contains(&n_tokens));
         scratch.x.resize(n_tokens * n_embd, 0.0);
         let tokens = batch.iter().flat_map(|span| span.tokens);
-        for (x, &token) in scratch.x.chunks_exact_mut(n_embd).zip(tokens) {
+        let positions = batch.iter().flat_map(Span::positions);
+        let rows = scratch.x.chunks_exact_mut(n_embd);
+        for ((x, &token), position) in rows.zip(tokens).zip(positions) {
             weights.token_embd.row(token as usize, x);
-            if plan.embed_scale != 1.0 {
-                x.iter_mut().for_each(|x| *x *= plan.embed_scale);
+            if plan.input.scale != 1.0 {
+                x.iter_mut().for_each(|x| *x *= plan.input.scale);
+            }
+            if let Some(position_embd) = &weights.position_embd {
+                scratch.normed.resize(n_embd, 0.0);
+                position_embd.row(position, &mut scratch.normed);
+                x.iter_mut().zip(&scratch.normed).for_each(|(x, p)| *x += p);
             }
         }
-        weights
-            .ropes
-            .prepare(batch.iter().flat_map(Span::positions));
+        if let Some(norm) = &weights.token_embd_norm {
+            norm.apply(&scratch.x, &mut scratch.normed);
+            std::mem::swap(&mut scratch.x, &mut scratch.normed);
+        }
+        if let Some(per_layer) = &weights.per_layer {
+            per_layer.prepare(batch, &**group, scratch)?;
+        }
+        weights.ropes.prepare(batch);
         trace::lap("token_embd");
         let mut pass = Pass {
             batch: &mut *batch,
             group: &**group,
             ropes: &weights.ropes,
-            norm_eps: plan.norm_eps,
             scratch,
         };
-        for (l, layer) in weights.layers.iter().enumerate() {
-            layer.forward(&mut pass, l)?;
+        for layer in &weights.layers {
+            layer.forward(&mut pass)?;
         }
         let n_tokens = scratch.keep_wanted(batch);
         Ok(Hidden {
@@ -204,8 +225,7 @@ impl Transformer {
         let (n_embd, n_vocab) = (self.plan.n_embd, self.plan.n_vocab);
         let n_tokens = hidden.len() / n_embd;
         let (weights, scratch) = (&self.weights, &mut self.scratch);
-        let eps = self.plan.norm_eps;
-        norm_rows(hidden, &weights.output_norm, eps, &mut scratch.normed);
+        weights.output_norm.apply(hidden, &mut scratch.normed);
         trace::lap("output_norm");
         let readers = [&*weights.output];
         let input = quantized(&scratch.normed, &mut scratch.activations, readers);
@@ -213,6 +233,14 @@ impl Transformer {
         let own_logits = &mut self.own_logits;
         own_logits.resize(n_tokens * weights.output.n_rows(), 0.0);
         kernels::matmul(weights.output.rows(), input, own_logits);
+        if let Some(scale) = weights.output_scale {
+            own_logits.iter_mut().for_each(|logit| *logit *= scale);
+        }
+        if let Some(bias) = &weights.output_bias {
+            for row in own_logits.chunks_exact_mut(bias.len().max(1)) {
+                row.iter_mut().zip(bias).for_each(|(x, bias)| *x += bias);
+            }
+        }
         trace::lap("output");
         out.resize(n_tokens * n_vocab, 0.0);
         let columns = |place: Place| place.rows(n_vocab);

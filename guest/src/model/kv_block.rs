@@ -55,23 +55,33 @@ pub(crate) enum Side {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Layout {
     pub(crate) kv_type: KvType,
-    /// A multiple of 32 for Q8_0.
+    /// The width of a key, D. A multiple of 32 for Q8_0; so is that of a value.
     pub(crate) head_dim: usize,
+    /// The width of a value.
+    pub(crate) value_dim: usize,
 }
 
 impl Layout {
-    pub(crate) fn row_bytes(self) -> usize {
-        self.kv_type.row_bytes(self.head_dim)
+    /// The width of a row.
+    fn dims(self, side: Side) -> usize {
+        match side {
+            Side::Keys => self.head_dim,
+            Side::Values => self.value_dim,
+        }
+    }
+
+    pub(crate) fn row_bytes(self, side: Side) -> usize {
+        self.kv_type.row_bytes(self.dims(side))
     }
 
     /// The size of a block in bytes.
     pub(crate) fn block_bytes(self, side: Side) -> usize {
-        self.scales_at(side) + KEYS * self.kv_type.scales(self.head_dim) * 2
+        self.scales_at(side) + KEYS * self.kv_type.scales(self.dims(side)) * 2
     }
 
     /// The number of panels of values.
     pub(crate) fn value_panels(self) -> usize {
-        self.head_dim.div_ceil(LANES)
+        self.value_dim.div_ceil(LANES)
     }
 
     /// Encodes `x`, `[D]`, as a row, rounded to the nearest numbers of the type. A number that is too large becomes the
@@ -119,7 +129,7 @@ impl Layout {
             (Side::Keys, _) => 1,
         };
         let (panel, lane) = (at / LANES, at % LANES);
-        for d in (0..self.head_dim).step_by(together) {
+        for d in (0..self.dims(side)).step_by(together) {
             let place = match side {
                 Side::Keys => (panel * self.head_dim + d) * LANES + lane * together,
                 Side::Values => (d / LANES * KEYS + at) * LANES,
@@ -128,10 +138,10 @@ impl Layout {
                 KvType::Q8_0 => 2 * (d / GROUP + 1),
                 _ => 0,
             };
-            let len = together.min(self.head_dim - d) * size;
+            let len = together.min(self.dims(side) - d) * size;
             each(d * size + scales_before, place * size, len);
         }
-        let scales = self.kv_type.scales(self.head_dim);
+        let scales = self.kv_type.scales(self.dims(side));
         for g in 0..scales {
             let place = match side {
                 Side::Keys => (panel * scales + g) * LANES + lane,

@@ -1,53 +1,85 @@
 //! The KV cache of one layer: what attention needs of earlier tokens.
+//!
+//! A layer with a window keeps what the window sees, and some tokens before it: its blocks are a ring. A sequence that is
+//! rewound further than that is computed again from its start.
 
+use super::forward::BATCH;
 use super::kv_block::{KvType, Layout, Side};
 use crate::error::{Error, Result, invalid_argument};
 use crate::kernels::attention::KEYS;
 use crate::quant::GROUP;
 
-/// The keys and values of one sequence in one layer, for this instance's heads. Memory for the whole context is reserved on creation
-/// and becomes resident as it is used; nothing is allocated later.
+/// How many tokens a ring keeps before the window of the last ones, which a sequence can be rewound by.
+const SLACK: usize = 4 * BATCH;
+
+/// The keys and values of one sequence in one layer, for this instance's heads. Memory for the whole context, or the window, is
+/// reserved on creation and becomes resident as it is used; nothing is allocated later.
 pub(crate) struct KvCache {
     layout: Layout,
-    /// The capacity in tokens.
-    capacity: usize,
+    /// How many tokens the layer sees, if not all.
+    window: Option<usize>,
+    /// The number of blocks.
+    n_blocks: usize,
+    /// The first token that is still there.
+    first: usize,
     /// `[kv_heads]`
     heads: Vec<Head>,
     /// Scratch: a key or a value on its way into a block.
     row: Vec<u8>,
 }
 
-/// The keys and values of one head, in blocks of [`KEYS`] tokens. The contents of the last block after the last token
-/// are unspecified.
+/// The keys and values of one head, in blocks of [`KEYS`] tokens: block i in place `i % n_blocks`. What is in blocks
+/// before the first token, and after the last one, is unspecified, but finite.
 #[derive(Default)]
 pub(crate) struct Head {
+    n_blocks: usize,
     tokens: usize,
     keys: Vec<u8>,
     values: Vec<u8>,
 }
 
 impl KvCache {
-    /// An empty cache.
+    /// An empty cache for `capacity` tokens, of which a layer sees the last `window`.
     ///
     /// # Errors
-    /// `out-of-memory`; `invalid-argument` for Q8_0 if the head width is not a multiple of 32.
+    /// `out-of-memory`; `invalid-argument` for Q8_0 if the width of a key or a value is not a multiple of 32.
     pub(crate) fn new(
-        kv_type: KvType,
+        layout: Layout,
         capacity: usize,
+        window: Option<usize>,
         kv_heads: usize,
-        head_dim: usize,
     ) -> Result<Self> {
-        if kv_type == KvType::Q8_0 && !head_dim.is_multiple_of(GROUP) {
+        // The window of the first token of a batch begins within a block, and the batch ends within one.
+        let of_window = |window: usize| (window + BATCH + SLACK).div_ceil(KEYS) + 1;
+        let n_blocks = capacity.div_ceil(KEYS);
+        let n_blocks = window.map_or(n_blocks, |window| n_blocks.min(of_window(window)));
+        Self::with_blocks(layout, n_blocks, window, kv_heads)
+    }
+
+    fn with_blocks(
+        layout: Layout,
+        n_blocks: usize,
+        window: Option<usize>,
+        kv_heads: usize,
+    ) -> Result<Self> {
+        let dims = [layout.head_dim, layout.value_dim];
+        let odd = dims.into_iter().find(|dim| !dim.is_multiple_of(GROUP));
+        if let Some(odd) = odd.filter(|_| layout.kv_type == KvType::Q8_0) {
             let expected = format!(
-                "f16 or f32, because q8_0 needs a head width that is a multiple of {GROUP}, not {head_dim}"
+                "f16 or f32, because q8_0 needs a head width that is a multiple of {GROUP}, not {odd}"
             );
             return Err(invalid_argument("kv-type", expected, "q8_0"));
         }
+        let row = layout
+            .row_bytes(Side::Keys)
+            .max(layout.row_bytes(Side::Values));
         let mut cache = Self {
-            layout: Layout { kv_type, head_dim },
-            capacity,
+            layout,
+            window,
+            n_blocks,
+            first: 0,
             heads: Vec::new(),
-            row: vec![0; kv_type.row_bytes(head_dim)],
+            row: vec![0; row],
         };
         for made in 0..kv_heads {
             let head = cache.new_head().ok_or_else(|| Error::OutOfMemory {
@@ -59,9 +91,12 @@ impl KvCache {
         Ok(cache)
     }
 
-    /// Reserves memory for the whole context, in whole blocks.
+    /// Reserves memory for all blocks.
     fn new_head(&self) -> Option<Head> {
-        let mut head = Head::default();
+        let mut head = Head {
+            n_blocks: self.n_blocks,
+            ..Head::default()
+        };
         for (side, data) in [
             (Side::Keys, &mut head.keys),
             (Side::Values, &mut head.values),
@@ -74,7 +109,7 @@ impl KvCache {
 
     /// In u64, because sizes have 32 bits in WebAssembly and the dimensions come from a file.
     fn bytes_per_side(&self, side: Side) -> u64 {
-        self.capacity.div_ceil(KEYS) as u64 * self.layout.block_bytes(side) as u64
+        self.n_blocks as u64 * self.layout.block_bytes(side) as u64
     }
 
     fn bytes_per_head(&self) -> u64 {
@@ -86,8 +121,9 @@ impl KvCache {
     /// # Errors
     /// `out-of-memory`.
     pub(crate) fn fork(&self) -> Result<Self> {
-        let (layout, n_heads) = (self.layout, self.heads.len());
-        let mut copy = Self::new(layout.kv_type, self.capacity, n_heads, layout.head_dim)?;
+        let mut copy =
+            Self::with_blocks(self.layout, self.n_blocks, self.window, self.heads.len())?;
+        copy.first = self.first;
         for (copy, head) in copy.heads.iter_mut().zip(&self.heads) {
             copy.tokens = head.tokens;
             copy.keys.extend_from_slice(&head.keys);
@@ -101,16 +137,34 @@ impl KvCache {
         self.bytes_per_head() * self.heads.len() as u64
     }
 
-    /// Drops all tokens from position `length` on.
+    /// Whether everything that the token at position `length` sees is still there.
+    pub(crate) fn can_be_at(&self, length: usize) -> bool {
+        let seen = self
+            .window
+            .map_or(0, |window| (length + 1).saturating_sub(window));
+        length == 0 || self.first <= seen
+    }
+
+    /// Drops all tokens from position `length` on, where the cache [can be](Self::can_be_at).
     pub(crate) fn truncate(&mut self, length: usize) {
+        debug_assert!(self.can_be_at(length));
+        if length == 0 {
+            self.first = 0;
+        }
         for head in &mut self.heads {
             head.tokens = head.tokens.min(length);
         }
     }
 
+    /// How many of this many tokens are saved: those that the next one sees.
+    fn saved(&self, tokens: usize) -> usize {
+        self.window.map_or(tokens, |window| window.min(tokens))
+    }
+
     /// The saved size of the keys and values of this many tokens in one head, in bytes.
     pub(crate) fn head_bytes(&self, tokens: usize) -> u64 {
-        2 * tokens as u64 * self.layout.row_bytes() as u64
+        let [key, value] = [Side::Keys, Side::Values].map(|side| self.layout.row_bytes(side));
+        self.saved(tokens) as u64 * (key + value) as u64
     }
 
     /// Whether all saved keys and values are finite numbers.
@@ -123,10 +177,11 @@ impl KvCache {
         for head in &self.heads {
             for (side, data) in [(Side::Keys, &head.keys), (Side::Values, &head.values)] {
                 let block_bytes = self.layout.block_bytes(side);
-                for token in 0..head.tokens {
-                    let block = &data[token / KEYS * block_bytes..][..block_bytes];
+                for token in head.tokens - self.saved(head.tokens)..head.tokens {
+                    let place = token / KEYS % self.n_blocks;
+                    let block = &data[place * block_bytes..][..block_bytes];
                     let start = out.len();
-                    out.resize(start + self.layout.row_bytes(), 0);
+                    out.resize(start + self.layout.row_bytes(side), 0);
                     self.layout
                         .get(side, block, token % KEYS, &mut out[start..]);
                 }
@@ -134,13 +189,18 @@ impl KvCache {
         }
     }
 
-    /// Loads the saved keys and values of `tokens` tokens . The caller has checked that they fit.
+    /// Loads the saved keys and values of `tokens` tokens. The caller has checked that they fit.
     pub(crate) fn load(&mut self, tokens: usize, bytes: &[u8]) {
         let layout = self.layout;
-        let mut rows = bytes.chunks_exact(layout.row_bytes());
+        let saved = self.saved(tokens);
+        self.first = tokens - saved;
+        let mut rest = bytes;
         for head in &mut self.heads {
             for side in [Side::Keys, Side::Values] {
-                for (token, row) in rows.by_ref().take(tokens).enumerate() {
+                let row_bytes = layout.row_bytes(side);
+                let (rows, after) = rest.split_at(saved * row_bytes);
+                rest = after;
+                for (token, row) in (self.first..).zip(rows.chunks_exact(row_bytes)) {
                     head.put(layout, side, token, row);
                 }
             }
@@ -148,16 +208,20 @@ impl KvCache {
         }
     }
 
-    /// Sets the key and value of token `at` in a head, each `[head_dim]`, and drops the tokens after it. The caller has
+    /// Sets the key and value of token `at` in a head, `[head_dim]` and `[value_dim]`, and drops the tokens after it. The caller has
     /// checked that it fits, and all earlier tokens must be present.
     pub(crate) fn set(&mut self, kv_head: usize, at: usize, key: &[f32], value: &[f32]) {
         let layout = self.layout;
         let head = &mut self.heads[kv_head];
         for (side, x) in [(Side::Keys, key), (Side::Values, value)] {
-            layout.encode(x, &mut self.row);
-            head.put(layout, side, at, &self.row);
+            let row = &mut self.row[..layout.row_bytes(side)];
+            layout.encode(x, row);
+            head.put(layout, side, at, row);
         }
         head.tokens = at + 1;
+        // A block takes the place of the one before it in the ring.
+        let gone = (at / KEYS + 1).saturating_sub(self.n_blocks);
+        self.first = self.first.max(gone * KEYS);
     }
 
     /// One head, and the layout of its blocks.
@@ -171,7 +235,7 @@ impl Head {
     pub(crate) fn block(&self, layout: Layout, i: usize) -> [&[u8]; 2] {
         [(Side::Keys, &self.keys), (Side::Values, &self.values)].map(|(side, data)| {
             let bytes = layout.block_bytes(side);
-            &data[i * bytes..(i + 1) * bytes]
+            &data[i % self.n_blocks * bytes..][..bytes]
         })
     }
 
@@ -182,7 +246,7 @@ impl Head {
             Side::Values => &mut self.values,
         };
         let bytes = layout.block_bytes(side);
-        let start = token / KEYS * bytes;
+        let start = token / KEYS % self.n_blocks * bytes;
         if data.len() < start + bytes {
             data.resize(start + bytes, 0);
         }

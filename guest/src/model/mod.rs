@@ -1,6 +1,7 @@
 //! A model. Its shape is data: a [`Plan`] (`plan`), which a file of `arch` makes of the metadata. The layers of a plan
 //! are loaded and computed in `layer`; `forward` runs them over a batch. The rest in the order of the data: `weights` and
-//! `region`; `state`, what the layers keep of a sequence, with `kv_cache` in the layout of `kv_block`; rotary positions
+//! `region`; `state`, what the layers keep of a sequence, with `kv_cache` in the layout of `kv_block` and
+//! `recurrent_state`; rotary positions
 //! (`rope`), `attention`, and the group of instances that share the work (`group`, `memory_check`).
 
 mod arch;
@@ -12,6 +13,7 @@ mod kv_cache;
 mod layer;
 mod memory_check;
 mod plan;
+mod recurrent_state;
 mod region;
 mod rope;
 mod state;
@@ -26,6 +28,14 @@ pub use plan::{
 };
 pub use state::State;
 pub use weights::Mapping;
+
+/// Whether a file has all tensors that its plan wants. The error names the first that it lacks.
+#[cfg(any(test, feature = "tiny-models"))]
+pub(crate) fn wanted_tensor(gguf: &crate::gguf::Gguf) -> crate::error::Result<()> {
+    let plan = Plan::from_gguf(gguf)?;
+    let place = group::Place { rank: 0, size: 1 };
+    weights::Weights::weigh(gguf, &plan, place).map(drop)
+}
 
 #[cfg(test)]
 pub(crate) mod tests;

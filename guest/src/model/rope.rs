@@ -1,5 +1,7 @@
-//! Rotary position embedding. Sources: Su et al., 2021; for scaling, Chen et al., 2023 (linear), and Llama 3.1.
+//! Rotary position embedding. Sources: Su et al., 2021; for scaling, Chen et al., 2023 (linear), Llama 3.1, Peng et al., 2023
+//! (YaRN), and Ding et al., 2024 (long and short factors).
 
+use super::forward::Span;
 use super::plan::{Pairing, RopeScaling, RopeSpec};
 use super::weights::Loader;
 use crate::error::Result;
@@ -9,8 +11,8 @@ use crate::error::Result;
 pub(crate) struct Ropes(Vec<(RopeSpec, Rope)>);
 
 impl Ropes {
-    /// Returns the number of these frequencies. They are divided by the numbers in the tensor `rope_freqs`, if there is
-    /// one.
+    /// Returns the number of these frequencies. They are divided by the numbers of a tensor, if the plan says so and
+    /// there is one.
     ///
     /// # Errors
     /// As [`Loader::vector`].
@@ -18,15 +20,30 @@ impl Ropes {
         if let Some(known) = self.0.iter().position(|(known, _)| *known == spec) {
             return Ok(known);
         }
-        let factors = loader.optional_vector("rope_freqs.weight", spec.dims / 2)?;
-        self.0.push((spec, Rope::new(spec, factors.as_deref())));
+        let mut factors = |name: &str| match spec.has_factors {
+            true => loader.optional_vector(name, spec.dims / 2),
+            false => Ok(None),
+        };
+        let one = factors("rope_freqs.weight")?;
+        let (short, long) = match one {
+            Some(_) => (one, None),
+            None => (
+                factors("rope_factors_short.weight")?,
+                factors("rope_factors_long.weight")?,
+            ),
+        };
+        let rope = Rope::new(spec, short.as_deref(), long.as_deref());
+        self.0.push((spec, rope));
         Ok(self.0.len() - 1)
     }
 
     /// Prepares the positions of a batch's tokens.
-    pub(crate) fn prepare(&mut self, positions: impl Iterator<Item = usize> + Clone) {
+    pub(crate) fn prepare(&mut self, batch: &[Span<'_>]) {
         for (_, rope) in &mut self.0 {
-            rope.prepare(positions.clone());
+            rope.table.clear();
+            for span in batch {
+                rope.prepare(span.positions(), span.state.capacity());
+            }
         }
     }
 
@@ -38,35 +55,53 @@ impl Ropes {
 /// Frequencies, and the sines and cosines for the positions of one batch.
 pub(crate) struct Rope {
     pairing: Pairing,
+    /// The factor of sines and cosines.
+    magnitude: f64,
     /// `[rope_dims / 2]`: radians per token. In f64, because the position multiplies the error.
     frequencies: Vec<f64>,
+    /// The same for sequences with room for more than this many tokens, if they differ.
+    long: Option<(usize, Vec<f64>)>,
     /// `[batch, rope_dims / 2]`: pairs of cosine and sine.
     table: Vec<(f32, f32)>,
 }
 
 impl Rope {
-    fn new(spec: RopeSpec, factors: Option<&[f32]>) -> Self {
-        let frequencies = (0..spec.dims / 2)
-            .map(|i| {
+    fn new(spec: RopeSpec, short: Option<&[f32]>, long: Option<&[f32]>) -> Self {
+        let frequencies = |factors: Option<&[f32]>| {
+            let frequency = |i: usize| {
                 let exponent = -((2 * i) as f64) / spec.dims as f64;
                 let frequency = f64::from(spec.base).powf(exponent);
-                scale(frequency, spec.scaling) / factors.map_or(1.0, |f| f64::from(f[i]))
-            })
-            .collect();
+                let factor = factors.map_or(1.0, |f| f64::from(f[i]));
+                match spec.scaling {
+                    RopeScaling::Yarn { .. } => yarn(frequency / factor, i, spec),
+                    scaling => scale(frequency, scaling) / factor,
+                }
+            };
+            (0..spec.dims / 2).map(frequency).collect::<Vec<_>>()
+        };
         Self {
             pairing: spec.pairing,
-            frequencies,
+            magnitude: f64::from(spec.magnitude),
+            frequencies: frequencies(short),
+            long: long.map(|long| (spec.original_context, frequencies(Some(long)))),
             table: Vec::new(),
         }
     }
 
-    /// Prepares the positions of a batch's tokens.
-    fn prepare(&mut self, positions: impl Iterator<Item = usize>) {
-        self.table.clear();
+    /// Prepares the positions of one sequence, which has room for `capacity` tokens, after those that are prepared.
+    fn prepare(&mut self, positions: impl Iterator<Item = usize>, capacity: usize) {
+        let frequencies = match &self.long {
+            Some((original, long)) if capacity > *original => long,
+            _ => &self.frequencies,
+        };
+        let magnitude = self.magnitude;
         for position in positions {
-            let angles = self.frequencies.iter().map(|f| position as f64 * f);
-            self.table
-                .extend(angles.map(|angle| (angle.cos() as f32, angle.sin() as f32)));
+            let angles = frequencies.iter().map(|f| position as f64 * f);
+            let pair = |angle: f64| {
+                let (cos, sin) = (angle.cos() * magnitude, angle.sin() * magnitude);
+                (cos as f32, sin as f32)
+            };
+            self.table.extend(angles.map(pair));
         }
     }
 
@@ -91,9 +126,32 @@ impl Rope {
     }
 }
 
+/// The frequency of pair `i` of dimensions. The blend is linear in the number of the pair, from the one that turns
+/// `beta_fast` times within the original context to the one that turns `beta_slow` times.
+fn yarn(frequency: f64, i: usize, spec: RopeSpec) -> f64 {
+    let RopeScaling::Yarn {
+        factor,
+        beta_fast,
+        beta_slow,
+        original_context,
+    } = spec.scaling
+    else {
+        return frequency;
+    };
+    let (dims, base) = (spec.dims as f64, f64::from(spec.base));
+    let pair = |turns: f32| {
+        let wavelength = f64::from(original_context) / f64::from(turns);
+        dims * (wavelength / std::f64::consts::TAU).ln() / (2.0 * base.ln())
+    };
+    let first = pair(beta_fast).floor().max(0.0);
+    let last = pair(beta_slow).ceil().min(dims - 1.0);
+    let divided = ((i as f64 - first) / (last - first).max(0.001)).clamp(0.0, 1.0);
+    frequency * (1.0 - divided + divided / f64::from(factor))
+}
+
 fn scale(frequency: f64, scaling: RopeScaling) -> f64 {
     match scaling {
-        RopeScaling::None => frequency,
+        RopeScaling::None | RopeScaling::Yarn { .. } => frequency,
         RopeScaling::Linear(factor) => frequency / f64::from(factor),
         RopeScaling::Llama3 {
             factor,
@@ -117,7 +175,9 @@ mod tests {
     fn rope(pairing: Pairing, frequencies: Vec<f64>) -> Rope {
         Rope {
             pairing,
+            magnitude: 1.0,
             frequencies,
+            long: None,
             table: Vec::new(),
         }
     }
@@ -131,7 +191,7 @@ mod tests {
             (Pairing::Halves, [[0, 2], [1, 3]]),
         ] {
             let mut rope = rope(pairing, frequencies.clone());
-            rope.prepare(7..9);
+            rope.prepare(7..9, 9);
             let head = [1.0f32, 2.0, 3.0, 4.0, 5.0];
             let mut rotated = head;
             rope.rotate(1, &mut rotated);

@@ -1,13 +1,15 @@
 //! What a model keeps of one sequence: for each layer, what the layer needs of earlier tokens.
 //!
 //! It can be saved as bytes, whichever instance of a group keeps them, so that a group of any other size can continue
-//! from what one group has saved: for each layer, the keys and then the values of all tokens of each of its heads.
+//! from what one group has saved: for each layer, the keys and then the values of all tokens of each of its heads, or
+//! what a recurrent part keeps.
 
 use super::forward::Transformer;
 use super::group::Place;
 use super::kv_block::KvType;
 use super::kv_cache::KvCache;
-use super::plan::{Mixer, Plan};
+use super::plan::{Mixer, Plan, Window};
+use super::recurrent_state::RecurrentState;
 use crate::error::{Error, Result};
 
 /// What the layers of a model keep of one sequence. Memory for the whole context is reserved on creation and becomes
@@ -19,8 +21,12 @@ pub struct State {
 }
 
 enum LayerState {
-    /// The keys and values of all tokens, for this instance's heads.
+    /// The keys and values of all tokens, or of those that a window sees, for this instance's heads.
     Kv(KvCache),
+    /// What a recurrent part keeps.
+    Recurrent(RecurrentState),
+    /// Nothing: the part sees what another one keeps.
+    Nothing,
 }
 
 impl State {
@@ -31,20 +37,36 @@ impl State {
     pub(super) fn new(plan: &Plan, place: Place, kv_type: KvType, capacity: usize) -> Result<Self> {
         let mut state = Self {
             capacity,
-            layers: Vec::with_capacity(plan.layers.len()),
+            layers: Vec::new(),
         };
-        for layer in &plan.layers {
-            let made = match &layer.mixer {
+        let n = plan.mixers().count();
+        for mixer in plan.mixers() {
+            let made = match mixer {
+                shared if shared.keeps_nothing() => Ok(LayerState::Nothing),
                 Mixer::Attention(spec) => {
                     let kv_heads = spec.own_kv_heads(place).len();
-                    KvCache::new(kv_type, capacity, kv_heads, spec.head_dim).map(LayerState::Kv)
+                    let window = match spec.window {
+                        Some(Window::Sliding(window)) => Some(window),
+                        Some(Window::Chunked(_)) | None => None,
+                    };
+                    let layout = spec.layout(kv_type);
+                    KvCache::new(layout, capacity, window, kv_heads).map(LayerState::Kv)
+                }
+                Mixer::Mla(spec) => {
+                    let kv_heads = spec.own_kv_heads(place).len();
+                    let layout = spec.layout(kv_type);
+                    KvCache::new(layout, capacity, None, kv_heads).map(LayerState::Kv)
+                }
+                other => {
+                    let len = other.recurrent_shape().own_len(place);
+                    RecurrentState::new(len).map(LayerState::Recurrent)
                 }
             };
             state.layers.push(made.map_err(|error| match error {
                 // What all layers need, and what they got.
                 Error::OutOfMemory { needed, available } => {
                     let before = state.reserved_bytes();
-                    let rest = (plan.layers.len() - state.layers.len()) as u64;
+                    let rest = (n - state.layers.len()) as u64;
                     Error::OutOfMemory {
                         needed: before + needed * rest,
                         available: before + available,
@@ -63,6 +85,8 @@ impl State {
     pub fn fork(&self) -> Result<Self> {
         let fork = |layer: &LayerState| match layer {
             LayerState::Kv(cache) => cache.fork().map(LayerState::Kv),
+            LayerState::Recurrent(state) => state.fork().map(LayerState::Recurrent),
+            LayerState::Nothing => Ok(LayerState::Nothing),
         };
         Ok(Self {
             capacity: self.capacity,
@@ -79,38 +103,74 @@ impl State {
     pub fn reserved_bytes(&self) -> u64 {
         let bytes = self.layers.iter().map(|layer| match layer {
             LayerState::Kv(cache) => cache.reserved_bytes(),
+            LayerState::Recurrent(state) => state.reserved_bytes(),
+            LayerState::Nothing => 0,
         });
         bytes.sum()
     }
 
     /// Drops all tokens from position `length` on. Returns the position that it reached: where the sequence has to be
-    /// computed again from. It is never more than `length`, and keys and values reach just there.
+    /// computed again from. It is never more than `length`. Keys and values reach just there, unless a window has lost
+    /// tokens that it would see; recurrent parts reach the last position that all of them have a copy of.
     pub fn rewind(&mut self, length: usize) -> usize {
-        let reached = self.layers.iter_mut().map(|layer| match layer {
-            LayerState::Kv(cache) => {
-                cache.truncate(length);
-                length
+        let recurrent = || {
+            self.layers.iter().filter_map(|layer| match layer {
+                LayerState::Recurrent(state) => Some(state),
+                LayerState::Kv(_) | LayerState::Nothing => None,
+            })
+        };
+        let mut reached = length;
+        // All can be at the start.
+        while let Some(state) = recurrent().find(|state| !state.can_be_at(reached)) {
+            reached = state.last_before(reached);
+        }
+        let can_be_there = |layer: &LayerState| match layer {
+            LayerState::Kv(cache) => cache.can_be_at(reached),
+            LayerState::Recurrent(_) | LayerState::Nothing => true,
+        };
+        if !self.layers.iter().all(can_be_there) {
+            reached = 0;
+        }
+        for layer in &mut self.layers {
+            match layer {
+                LayerState::Kv(cache) => cache.truncate(reached),
+                LayerState::Recurrent(state) => state.rewind(reached),
+                LayerState::Nothing => {}
             }
-        });
-        reached.min().unwrap_or(length)
+        }
+        reached
     }
 
-    /// The keys and values that layer `l`, one of attention, keeps.
-    pub(super) fn kv(&mut self, l: usize) -> &mut KvCache {
-        match &mut self.layers[l] {
+    /// The keys and values that the part with this number, one of attention, keeps.
+    pub(super) fn kv(&mut self, slot: usize) -> &mut KvCache {
+        match &mut self.layers[slot] {
             LayerState::Kv(cache) => cache,
+            _ => unreachable!("the plan has attention there"),
+        }
+    }
+
+    /// What the part with this number, a recurrent one, keeps.
+    pub(super) fn recurrent(&mut self, slot: usize) -> &mut RecurrentState {
+        match &mut self.layers[slot] {
+            LayerState::Recurrent(state) => state,
+            _ => unreachable!("the plan has a recurrent part there"),
         }
     }
 }
 
 impl Transformer {
-    /// The saved size of one token, over all heads and layers, in bytes.
-    pub fn saved_bytes_per_token(&self, state: &State) -> u64 {
-        let layers = self.plan().layers.iter().zip(&state.layers);
-        let bytes = layers.map(|(spec, state)| match (&spec.mixer, state) {
+    /// The saved size of `tokens` tokens, over all heads and layers, in bytes.
+    pub fn saved_bytes(&self, state: &State, tokens: usize) -> u64 {
+        let layers = self.plan().mixers().zip(&state.layers);
+        let bytes = layers.map(|(spec, state)| match (spec, state) {
             (Mixer::Attention(spec), LayerState::Kv(cache)) => {
-                cache.head_bytes(1) * spec.n_kv_heads as u64
+                cache.head_bytes(tokens) * spec.n_kv_heads as u64
             }
+            (Mixer::Mla(spec), LayerState::Kv(cache)) => {
+                cache.head_bytes(tokens) * spec.n_kv_heads() as u64
+            }
+            (_, LayerState::Nothing) => 0,
+            (other, _) => other.recurrent_shape().saved_bytes(),
         });
         bytes.sum()
     }
@@ -122,15 +182,22 @@ impl Transformer {
     pub fn save_state(&self, state: &State, out: &mut Vec<u8>) -> Result<()> {
         // One layer at a time, so that no gather is larger than a host accepts.
         let mut own = Vec::new();
-        for layer in &state.layers {
-            let LayerState::Kv(cache) = layer;
-            if self.group().size() == 1 {
-                cache.save(out);
-                continue;
+        for (spec, layer) in self.plan().mixers().zip(&state.layers) {
+            match layer {
+                // Of one head, all instances keep the same.
+                LayerState::Kv(cache) if self.group().size() == 1 || spec.is_shared() => {
+                    cache.save(out);
+                }
+                LayerState::Kv(cache) => {
+                    own.clear();
+                    cache.save(&mut own);
+                    out.extend(self.group().all_gather(&own)?);
+                }
+                LayerState::Nothing => {}
+                LayerState::Recurrent(state) => {
+                    state.save(&spec.recurrent_shape(), self.group(), out)?;
+                }
             }
-            own.clear();
-            cache.save(&mut own);
-            out.extend(self.group().all_gather(&own)?);
         }
         Ok(())
     }
@@ -139,25 +206,43 @@ impl Transformer {
     /// `bytes` has the wrong length or contains numbers that are not finite, or if the tokens do not fit.
     #[must_use]
     pub fn load_state(&self, state: &mut State, tokens: usize, bytes: &[u8]) -> bool {
-        let expected = u128::from(self.saved_bytes_per_token(state)) * tokens as u128;
-        if tokens > state.capacity() || bytes.len() as u128 != expected {
+        let expected = self.saved_bytes(state, tokens);
+        if tokens > state.capacity() || bytes.len() as u64 != expected {
             return false;
         }
         let place = Place::of(self.group());
         // All are checked before any is loaded.
         for load in [false, true] {
             let mut rest = bytes;
-            for (spec, layer) in self.plan().layers.iter().zip(&mut state.layers) {
-                let (Mixer::Attention(spec), LayerState::Kv(cache)) = (&spec.mixer, layer);
+            for (spec, layer) in self.plan().mixers().zip(&mut state.layers) {
                 // At most the number of bytes, so it fits into `usize`.
-                let head = cache.head_bytes(tokens) as usize;
-                let (saved, after) = rest.split_at(spec.n_kv_heads * head);
-                rest = after;
-                if load {
-                    let own = spec.own_kv_heads(place);
-                    cache.load(tokens, &saved[own.start * head..own.end * head]);
-                } else if !cache.is_finite(saved) {
-                    return false;
+                match layer {
+                    LayerState::Kv(cache) => {
+                        let (n, own) = match spec {
+                            Mixer::Attention(spec) => (spec.n_kv_heads, spec.own_kv_heads(place)),
+                            Mixer::Mla(spec) => (spec.n_kv_heads(), spec.own_kv_heads(place)),
+                            _ => unreachable!("the state is of this plan"),
+                        };
+                        let head = cache.head_bytes(tokens) as usize;
+                        let (saved, after) = rest.split_at(n * head);
+                        rest = after;
+                        if load {
+                            cache.load(tokens, &saved[own.start * head..own.end * head]);
+                        } else if !cache.is_finite(saved) {
+                            return false;
+                        }
+                    }
+                    LayerState::Nothing => {}
+                    LayerState::Recurrent(state) => {
+                        let shape = spec.recurrent_shape();
+                        let (saved, after) = rest.split_at(shape.saved_bytes() as usize);
+                        rest = after;
+                        if load {
+                            state.load(&shape, place, tokens, saved);
+                        } else if !RecurrentState::is_finite(saved) {
+                            return false;
+                        }
+                    }
                 }
             }
         }

@@ -8,6 +8,7 @@ use super::*;
 use crate::gguf::{Gguf, TensorType};
 use crate::test_data::data;
 use crate::test_model::{self, Shape};
+use crate::tiny_models::{Case, Matrices, named};
 
 fn load(file: &Vec<u8>, group: Rc<dyn Group>) -> Transformer {
     let gguf = Gguf::read(file).unwrap();
@@ -146,95 +147,80 @@ fn architectures_match_their_definitions_in_float64() {
             BATCH,
         );
         let expected = numbers(&reference["logits"]);
-        let found = found.last().unwrap().iter().map(|x| f64::from(*x));
-        let difference: f64 = found.zip(&expected).map(|(f, e)| (f - e).powi(2)).sum();
-        let square: f64 = expected.iter().map(|e| e.powi(2)).sum();
-        let error = (difference / square).sqrt();
+        let error = relative_rmse(found.last().unwrap(), &expected);
         assert!(error < 1e-5, "{name}: relative RMSE {error:e}");
     }
 }
 
-/// All variants of the supported architectures.
-fn shapes() -> Vec<Shape> {
-    vec![
-        Shape::default(),
-        Shape {
-            architecture: "qwen2",
-            has_biases: true,
-            ..Shape::default()
-        },
-        Shape {
-            architecture: "qwen3",
-            has_head_norms: true,
-            head_dim: 32,
-            ..Shape::default()
-        },
-        Shape {
-            is_tied: true,
-            n_kv_heads: 1,
-            ..Shape::default()
-        },
-        Shape {
-            architecture: "gemma",
-            is_tied: true,
-            ..Shape::default()
-        },
-        Shape {
-            architecture: "gemma2",
-            window: Some(7),
-            has_norms_after: true,
-            ..Shape::default()
-        },
-        Shape {
-            experts: Some([5, 2]),
-            ..Shape::default()
-        },
-        Shape {
-            architecture: "qwen2moe",
-            has_biases: true,
-            experts: Some([7, 3]),
-            ..Shape::default()
-        },
-        Shape {
-            architecture: "qwen3moe",
-            has_head_norms: true,
-            experts: Some([4, 4]),
-            ..Shape::default()
-        },
-        Shape {
-            architecture: "gemma3",
-            window: Some(33),
-            has_norms_after: true,
-            has_head_norms: true,
-            head_dim: 32,
-            ..Shape::default()
-        },
-    ]
+/// A model of each architecture.
+fn models() -> impl Iterator<Item = (String, Vec<u8>)> {
+    let file = |(name, case): (String, Case)| (name, case.file(Matrices::Q8_0));
+    named().into_iter().map(file)
 }
 
-/// The KV types that heads of this width support.
-fn kv_types(shape: &Shape) -> Vec<KvType> {
-    match shape.head_dim.is_multiple_of(32) {
-        true => vec![KvType::F16, KvType::F32, KvType::Q8_0],
-        false => vec![KvType::F16, KvType::F32],
+/// The KV types that the heads of a model support.
+fn kv_types(model: &mut Transformer) -> Vec<KvType> {
+    let all = [KvType::F16, KvType::F32, KvType::Q8_0];
+    all.into_iter()
+        .filter(|ty| model.new_state(*ty, 1).is_ok())
+        .collect()
+}
+
+#[test]
+fn every_architecture_has_a_model_to_test() {
+    let named = named();
+    let mut tested: Vec<&str> = named.iter().map(|(_, case)| case.architecture).collect();
+    tested.dedup();
+    assert_eq!(tested, Plan::architectures().collect::<Vec<_>>());
+}
+
+/// The logits of llama.cpp, by `cargo xtask parity --update`.
+#[test]
+fn architectures_match_llama_cpp() {
+    let reference = data("architectures/llama-cpp.json");
+    let reference: Value = serde_json::from_slice(&reference).unwrap();
+    let tokens = tokens(&reference["tokens"]);
+    let mut n = 0;
+    for (name, case) in named() {
+        let expected = &reference["logits"][&name];
+        // llama.cpp has a fixed number of outputs for it.
+        if name == "qwen3tts" {
+            continue;
+        }
+        let expected = numbers(expected);
+        let mut model = load(&case.file(Matrices::F32), Rc::new(Solo));
+        let found = logits(&mut model, KvType::F32, &tokens, BATCH);
+        let error = relative_rmse(found.last().unwrap(), &expected);
+        assert!(error < 1e-3, "{name}: relative RMSE {error:e}");
+        n += 1;
     }
+    assert_eq!(n, reference["logits"].as_object().unwrap().len());
+}
+
+/// The root of the mean square of the differences, divided by that of the expected numbers.
+fn relative_rmse(found: &[f32], expected: &[f64]) -> f64 {
+    assert_eq!(found.len(), expected.len());
+    let found = found.iter().map(|x| f64::from(*x));
+    let differences: f64 = found.zip(expected).map(|(f, e)| (f - e).powi(2)).sum();
+    let squares: f64 = expected.iter().map(|e| e.powi(2)).sum();
+    (differences / squares).sqrt()
 }
 
 #[test]
 fn a_batch_computes_the_same_bits_as_single_tokens() {
-    for shape in shapes() {
-        let file = test_model::model(&shape);
+    for (name, file) in models() {
         let mut model = load(&file, Rc::new(Solo));
         let tokens: Vec<u32> = (0..45).map(|i| i * 7 % 64).collect();
-        for kv_type in kv_types(&shape) {
+        for kv_type in kv_types(&mut model) {
             let single = logits(&mut model, kv_type, &tokens, 1);
-            assert!(single.iter().flatten().all(|l| l.is_finite()));
-            assert!(single[44] != single[43], "the token matters");
+            let is_finite = single.iter().flatten().all(|l| l.is_finite());
+            assert!(is_finite, "{name}");
+            assert!(single[44] != single[43], "the token matters: {name}");
             for batch in [2, 5, BATCH] {
                 assert_eq!(
                     logits(&mut model, kv_type, &tokens, batch),
                     single,
-                    "{kv_type:?} {shape:?}"
+                    "{kv_type:?} {name}"
                 );
             }
         }
@@ -244,10 +230,9 @@ fn a_batch_computes_the_same_bits_as_single_tokens() {
 /// Several sequences at different positions, each in spans of its own lengths, in one batch after the other.
 #[test]
 fn a_mix_of_sequences_computes_the_same_bits_as_each_alone() {
-    for shape in shapes() {
-        let file = test_model::model(&shape);
+    for (name, file) in models() {
         let mut model = load(&file, Rc::new(Solo));
-        let kv_type = *kv_types(&shape).last().unwrap_or(&KvType::F16);
+        let kv_type = *kv_types(&mut model).last().unwrap_or(&KvType::F16);
         let sequences: [Vec<u32>; 3] =
             [45, 70, 23].map(|n| (0..n).map(|i| (i * 7 + n) % 64).collect());
         let alone = sequences
@@ -286,22 +271,22 @@ fn a_mix_of_sequences_computes_the_same_bits_as_each_alone() {
         for (found, alone) in found.iter().zip(&alone) {
             assert!(found.len() > 15);
             for (t, row) in found {
-                assert!(row == &alone[*t], "token {t}, {shape:?}");
+                assert!(row == &alone[*t], "token {t}, {name}");
             }
         }
     }
 }
 
-/// A bias on the output, which no plan reads, would change the numbers.
+/// A tensor that no plan reads would change the numbers.
 #[test]
 fn a_tensor_that_is_not_read_is_named() {
     let mut builder = test_model::Builder::of(&Shape::default());
-    builder.tensor("output.bias", TensorType::F32, &[64]);
+    builder.tensor("blk.1.attn_output.gain", TensorType::F32, &[64]);
     let file = builder.finish();
     let gguf = Gguf::read(&file).unwrap();
     let error = Transformer::load(&gguf, &file, Mapping::Allowed, Rc::new(Solo));
     let message = error.err().unwrap().to_string();
-    assert!(message.contains("`output.bias`"), "{message}");
+    assert!(message.contains("`blk.1.attn_output.gain`"), "{message}");
 }
 
 // WebAssembly has no threads.
@@ -360,16 +345,17 @@ pub(crate) mod threads {
 
     #[test]
     fn a_group_of_any_size_computes_the_same_bits() {
-        for shape in shapes() {
-            let file = test_model::model(&shape);
+        for (name, file) in models() {
             let tokens: Vec<u32> = (0..40).map(|i| i * 11 % 64).collect();
-            let kv_type = *kv_types(&shape).last().unwrap_or(&KvType::F16);
-            let alone = logits(&mut load(&file, Rc::new(Solo)), kv_type, &tokens, BATCH);
+            let mut model = load(&file, Rc::new(Solo));
+            let kv_type = *kv_types(&mut model).last().unwrap_or(&KvType::F16);
+            let alone = logits(&mut model, kv_type, &tokens, BATCH);
             // Three divides neither the heads nor the rows evenly, and eight leaves some members without a head.
             for size in [2, 3, 8] {
                 in_group(size, |group| {
                     let mut model = load(&file, group);
-                    assert_eq!(logits(&mut model, kv_type, &tokens, BATCH), alone);
+                    let found = logits(&mut model, kv_type, &tokens, BATCH);
+                    assert!(found == alone, "{name}");
                 });
             }
         }

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use super::group::Place;
-use super::layer::Layer;
+use super::layer::{Layer, Norm, PerLayerInputs};
 use super::plan::Plan;
 use super::region::Region;
 use super::rope::Ropes;
@@ -64,17 +64,31 @@ pub(crate) struct Matrices {
     cols: usize,
     /// This instance's rows of each.
     n_rows: usize,
-    /// One for all, if these are all rows of all of them; otherwise one for each.
-    data: Vec<Region>,
+    data: Regions,
+}
+
+/// Where several matrices are.
+enum Regions {
+    /// All in one region, `every` rows apart, the first one after `first` rows.
+    Together {
+        all: Rc<Region>,
+        every: usize,
+        first: usize,
+    },
+    /// Each in its own.
+    Apart(Vec<Region>),
 }
 
 impl Matrices {
     /// All rows of matrix `i` that this instance has.
     pub(crate) fn rows(&self, i: usize) -> Rows<'_> {
-        let length = self.n_rows * row_bytes(self.ty, self.cols);
-        let bytes = match &*self.data {
-            [all] => &all.bytes()[i * length..][..length],
-            each => each[i].bytes(),
+        let row_bytes = row_bytes(self.ty, self.cols);
+        let bytes = match &self.data {
+            Regions::Together { all, every, first } => {
+                let start = (i * every + first) * row_bytes;
+                &all.bytes()[start..][..self.n_rows * row_bytes]
+            }
+            Regions::Apart(each) => each[i].bytes(),
         };
         Rows {
             ty: self.ty,
@@ -89,9 +103,11 @@ impl Matrices {
     }
 }
 
-/// This instance's rows of a projection: a matrix and an optional bias.
+/// This instance's rows of a projection: a matrix, and optionally a scale and a bias.
 pub(crate) struct Linear {
     pub(crate) weight: Matrix,
+    /// The factor of the product.
+    pub(crate) scale: Option<f32>,
     /// `[rows]`.
     pub(crate) bias: Option<Vec<f32>>,
 }
@@ -100,13 +116,23 @@ pub(crate) struct Linear {
 pub(crate) struct Weights {
     /// `[V, E]`, all rows, because any token may occur.
     pub(crate) token_embd: Rc<Matrix>,
+    /// `[context, E]`: what is added for the position.
+    pub(crate) position_embd: Option<Matrix>,
+    /// What each layer gets of a token besides.
+    pub(crate) per_layer: Option<PerLayerInputs>,
+    /// `[E]`: of what the residual stream starts with.
+    pub(crate) token_embd_norm: Option<Norm>,
     pub(crate) layers: Vec<Layer>,
     /// What the layers rotate queries and keys by.
     pub(crate) ropes: Ropes,
     /// `[E]`
-    pub(crate) output_norm: Vec<f32>,
+    pub(crate) output_norm: Norm,
     /// `[V, E]`, this instance's rows; the embedding matrix if the file has no separate one.
     pub(crate) output: Rc<Matrix>,
+    /// The factor of the logits.
+    pub(crate) output_scale: Option<f32>,
+    /// `[V]`, this instance's part.
+    pub(crate) output_bias: Option<Vec<f32>>,
     /// Bytes that were mapped.
     pub(crate) mapped_bytes: u64,
 }
@@ -125,7 +151,7 @@ impl Weights {
         place: Place,
     ) -> Result<Self> {
         let source = Some((blob, mapping));
-        Self::collect(&mut Loader::new(gguf, source, place), plan)
+        Self::collect(&mut Loader::new(gguf, source, place, plan), plan)
     }
 
     /// The memory that the rows of `place` take, without loading them.
@@ -133,7 +159,7 @@ impl Weights {
     /// # Errors
     /// As [`Weights::load`], except for errors while reading.
     pub(crate) fn weigh(gguf: &Gguf, plan: &Plan, place: Place) -> Result<Weight> {
-        let mut loader = Loader::new(gguf, None, place);
+        let mut loader = Loader::new(gguf, None, place, plan);
         Self::collect(&mut loader, plan)?;
         Ok(loader.weight)
     }
@@ -143,13 +169,31 @@ impl Weights {
             n_embd, n_vocab, ..
         } = *plan;
         let token_embd = Rc::new(loader.matrix("token_embd", [n_embd, n_vocab], 0..n_vocab)?);
+        let position_embd = match plan.input.has_positions {
+            false => None,
+            true => {
+                let n = plan.context_length as usize;
+                Some(loader.matrix("position_embd", [n_embd, n], 0..n)?)
+            }
+        };
+        let per_layer = match plan.input.per_layer {
+            None => None,
+            Some(width) => Some(PerLayerInputs::load(loader, plan, width)?),
+        };
+        let token_embd_norm = match plan.input.has_norm {
+            false => None,
+            true => Some(Norm::load(loader, "token_embd_norm", n_embd, plan.norm)?),
+        };
         let (mut layers, mut ropes) = (Vec::new(), Ropes::default());
         for (l, spec) in plan.layers.iter().enumerate() {
             layers.push(Layer::load(loader, &mut ropes, plan, l, spec)?);
         }
-        let output_norm = loader.vector("output_norm.weight", n_embd)?;
-        let is_tied = loader.gguf.tensor("output.weight").is_none();
+        let output_norm = Norm::load(loader, plan.head.norm, n_embd, plan.norm)?;
+        let is_tied = !loader.has("output.weight");
         let rows = loader.place.rows(n_vocab);
+        let output_bias = loader.optional_vector("output.bias", n_vocab)?;
+        let output_bias = output_bias.map(|bias| bias[rows.clone()].to_vec());
+        let output_scale = loader.scale("output")?;
         let output = if is_tied && rows.len() == n_vocab {
             Rc::clone(&token_embd)
         } else {
@@ -159,10 +203,15 @@ impl Weights {
         loader.check_all_read(plan)?;
         Ok(Self {
             token_embd,
+            position_embd,
+            per_layer,
+            token_embd_norm,
             layers,
             ropes,
             output_norm,
             output,
+            output_scale,
+            output_bias,
             mapped_bytes: loader.mapped_bytes,
         })
     }
@@ -183,25 +232,85 @@ pub(crate) struct Loader<'a> {
     source: Option<(&'a dyn Blob, Mapping)>,
     /// Whose rows are loaded.
     pub(crate) place: Place,
+    /// Tensors that are as if they were not there, without the prefix of a layer.
+    unused: &'a [&'static str],
+    /// Layers that are as if they were not there.
+    unused_layers: Range<usize>,
     /// For each tensor of the file, whether it has been asked for.
     is_read: Vec<bool>,
+    /// The number of parts so far that keep something of a sequence.
+    slots: usize,
     mapped_bytes: u64,
     weight: Weight,
 }
 
 impl<'a> Loader<'a> {
-    fn new(gguf: &'a Gguf, source: Option<(&'a dyn Blob, Mapping)>, place: Place) -> Self {
+    fn new(
+        gguf: &'a Gguf,
+        source: Option<(&'a dyn Blob, Mapping)>,
+        place: Place,
+        plan: &'a Plan,
+    ) -> Self {
         Self {
             gguf,
             source,
             place,
+            unused: &plan.unused,
+            unused_layers: plan.layers.len()..plan.layers.len() + plan.n_further_layers,
             is_read: vec![false; gguf.tensors.len()],
+            slots: 0,
             mapped_bytes: 0,
             weight: Weight::default(),
         }
     }
 
-    /// `name.weight` and, if there is one, `name.bias`.
+    /// The number of the next part that keeps something of a sequence.
+    pub(crate) fn next_slot(&mut self) -> usize {
+        self.slots += 1;
+        self.slots - 1
+    }
+
+    /// Whether a tensor is one of those that are not computed with. The scale of activations in 4 bits is one in any
+    /// file: activations have more here.
+    fn is_unused(&self, name: &str) -> bool {
+        let layer = name
+            .strip_prefix("blk.")
+            .and_then(|name| name.split_once('.'));
+        let (l, tensor) = layer.unwrap_or(("", name));
+        tensor.ends_with(".input_scale")
+            || self.unused.contains(&tensor)
+            || l.parse().is_ok_and(|l| self.unused_layers.contains(&l))
+    }
+
+    /// The tensor with this name, if it is computed with.
+    fn find(&self, name: &str) -> Option<&'a TensorInfo> {
+        let tensor = self.gguf.tensor(name);
+        tensor.filter(|_| !self.is_unused(name))
+    }
+
+    /// Counts a tensor as read, if there is one: it is not computed with in this layer.
+    pub(crate) fn skip(&mut self, name: &str) {
+        if let Some(number) = self.gguf.number_of(name) {
+            self.is_read[number] = true;
+        }
+    }
+
+    /// Whether there is a tensor with this name that is computed with.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.find(name).is_some()
+    }
+
+    /// The shape of a tensor in GGUF's order, if there is one.
+    pub(crate) fn shape_of(&self, name: &str) -> Option<&'a [u64]> {
+        self.find(name).map(|tensor| &*tensor.shape)
+    }
+
+    /// The number of rows of a matrix, if there is one.
+    pub(crate) fn rows_of(&self, name: &str) -> Option<u64> {
+        self.shape_of(name)?.get(1).copied()
+    }
+
+    /// `name.weight`, and if there are any, `name.scale` and `name.bias`.
     pub(crate) fn linear(
         &mut self,
         name: &str,
@@ -211,8 +320,29 @@ impl<'a> Loader<'a> {
         let bias = self.optional_vector(&format!("{name}.bias"), shape[1])?;
         Ok(Linear {
             weight: self.matrix(name, shape, rows.clone())?,
+            scale: self.scale(name)?,
             bias: bias.map(|bias| bias[rows.clone()].to_vec()),
         })
+    }
+
+    /// As [`Loader::linear`], but the scale is the bias's factor, too.
+    pub(crate) fn linear_scaled_last(
+        &mut self,
+        name: &str,
+        shape: [usize; 2],
+        rows: &Range<usize>,
+    ) -> Result<Linear> {
+        let mut linear = self.linear(name, shape, rows)?;
+        if let (Some(scale), Some(bias)) = (linear.scale, &mut linear.bias) {
+            bias.iter_mut().for_each(|x| *x *= scale);
+        }
+        Ok(linear)
+    }
+
+    /// The factor of a matrix's products, if there is one.
+    fn scale(&mut self, name: &str) -> Result<Option<f32>> {
+        let scale = self.optional_vector(&format!("{name}.scale"), 1)?;
+        Ok(scale.map(|scale| scale[0]))
     }
 
     /// Some rows of `name.weight`, whose shape is `[cols, rows]` in GGUF's order.
@@ -242,21 +372,92 @@ impl<'a> Loader<'a> {
         shape: [usize; 3],
         rows: &Range<usize>,
     ) -> Result<Matrices> {
+        let [_, all_rows, _] = shape;
+        let all = match rows.len() == all_rows {
+            true => Some(self.whole(name, &shape)?),
+            false => None,
+        };
+        self.rows_of_each(name, shape, rows, all)
+    }
+
+    /// Some of the matrices in `name.weight`, whose shape is `[cols, rows, matrices]` in GGUF's order.
+    pub(crate) fn some_matrices(
+        &mut self,
+        name: &str,
+        shape: [usize; 3],
+        which: &Range<usize>,
+    ) -> Result<Matrices> {
+        let tensor = self.tensor(&format!("{name}.weight"), &shape)?;
+        let [cols, n_rows, _] = shape;
+        check_groups(name, tensor, n_rows, &(0..n_rows))?;
+        let size = (n_rows * row_bytes(tensor.ty, cols)) as u64;
+        let offset = tensor.offset + which.start as u64 * size;
+        let all = self.region(offset, which.len() as u64 * size)?;
+        Ok(Matrices {
+            ty: tensor.ty,
+            cols,
+            n_rows,
+            data: Regions::Together {
+                all: Rc::new(all),
+                every: n_rows,
+                first: 0,
+            },
+        })
+    }
+
+    /// The same rows of the first and of the second half of each matrix in `name.weight`.
+    pub(crate) fn both_matrices(
+        &mut self,
+        name: &str,
+        shape: [usize; 3],
+        rows: &Range<usize>,
+    ) -> Result<[Matrices; 2]> {
+        let half = shape[1] / 2;
+        let second = half + rows.start..half + rows.end;
+        let all = match rows.len() == half {
+            true => Some(self.whole(name, &shape)?),
+            false => None,
+        };
+        Ok([
+            self.rows_of_each(name, shape, rows, all.clone())?,
+            self.rows_of_each(name, shape, &second, all)?,
+        ])
+    }
+
+    /// All matrices of a tensor.
+    fn whole(&mut self, name: &str, shape: &[usize]) -> Result<Rc<Region>> {
+        let tensor = self.tensor(&format!("{name}.weight"), shape)?;
+        self.region(tensor.offset, tensor.size).map(Rc::new)
+    }
+
+    /// Some rows of each matrix, in `all` of them if these are loaded.
+    fn rows_of_each(
+        &mut self,
+        name: &str,
+        shape: [usize; 3],
+        rows: &Range<usize>,
+        all: Option<Rc<Region>>,
+    ) -> Result<Matrices> {
         let tensor = self.tensor(&format!("{name}.weight"), &shape)?;
         let [cols, all_rows, n] = shape;
         check_groups(name, tensor, all_rows, rows)?;
         let row_size = row_bytes(tensor.ty, cols) as u64;
-        let data = if rows.len() == all_rows {
-            vec![self.region(tensor.offset, tensor.size)?]
-        } else {
-            let region = |i: usize| {
-                let first = (i * all_rows + rows.start) as u64;
-                self.region(
-                    tensor.offset + first * row_size,
-                    rows.len() as u64 * row_size,
-                )
-            };
-            (0..n).map(region).collect::<Result<_>>()?
+        let data = match all {
+            Some(all) => Regions::Together {
+                all,
+                every: all_rows,
+                first: rows.start,
+            },
+            None => {
+                let region = |i: usize| {
+                    let first = (i * all_rows + rows.start) as u64;
+                    self.region(
+                        tensor.offset + first * row_size,
+                        rows.len() as u64 * row_size,
+                    )
+                };
+                Regions::Apart((0..n).map(region).collect::<Result<_>>()?)
+            }
         };
         Ok(Matrices {
             ty: tensor.ty,
@@ -268,7 +469,13 @@ impl<'a> Loader<'a> {
 
     /// A vector, as numbers.
     pub(crate) fn vector(&mut self, name: &str, len: usize) -> Result<Vec<f32>> {
-        let tensor = self.tensor(name, &[len])?;
+        self.numbers(name, &[len])
+    }
+
+    /// All numbers of a small tensor, whose shape is in GGUF's order.
+    pub(crate) fn numbers(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        let tensor = self.tensor(name, shape)?;
+        let len = shape.iter().product();
         if quant::is_packed(tensor.ty) {
             return Err(unsupported(
                 format!("tensor `{name}`"),
@@ -293,16 +500,18 @@ impl<'a> Loader<'a> {
     }
 
     pub(crate) fn optional_vector(&mut self, name: &str, len: usize) -> Result<Option<Vec<f32>>> {
-        match self.gguf.tensor(name) {
-            Some(_) => self.vector(name, len).map(Some),
-            None => Ok(None),
+        match self.has(name) {
+            true => self.vector(name, len).map(Some),
+            false => Ok(None),
         }
     }
 
     /// Checks that every tensor of the file has been read: one that the plan does not know would change the numbers.
     fn check_all_read(&self, plan: &Plan) -> Result<()> {
         let mut tensors = self.gguf.tensors.iter().zip(&self.is_read);
-        match tensors.find(|(_, is_read)| !**is_read) {
+        let is_missed =
+            |(tensor, is_read): &(&TensorInfo, &bool)| !**is_read && !self.is_unused(&tensor.name);
+        match tensors.find(is_missed) {
             None => Ok(()),
             Some((tensor, _)) => Err(unsupported(
                 format!("tensor `{}`", tensor.name),
@@ -315,15 +524,15 @@ impl<'a> Loader<'a> {
     fn tensor(&mut self, name: &str, shape: &[usize]) -> Result<&'a TensorInfo> {
         let subject = format!("tensor `{name}`");
         let number = self.gguf.number_of(name);
-        let number =
-            number.ok_or_else(|| invalid_model(&subject, "a tensor with this name", "none"))?;
+        let number = number.ok_or_else(|| {
+            invalid_model(&subject, format!("a tensor of shape {shape:?}"), "none")
+        })?;
         self.is_read[number] = true;
         let tensor = &self.gguf.tensors[number];
-        let same = tensor
-            .shape
-            .iter()
-            .copied()
-            .eq(shape.iter().map(|&dim| dim as u64));
+        // Files leave out a last dimension of 1.
+        let found = tensor.shape.iter().copied();
+        let expected = shape.iter().map(|&dim| dim as u64);
+        let same = without_last_ones(found).eq(without_last_ones(expected));
         if !same {
             let (expected, found) = (format!("shape {shape:?}"), format!("{:?}", tensor.shape));
             return Err(invalid_model(subject, expected, found));
@@ -354,6 +563,15 @@ impl<'a> Loader<'a> {
         }
         Ok(region)
     }
+}
+
+/// A shape without the dimensions of 1 at its end.
+fn without_last_ones(
+    shape: impl DoubleEndedIterator<Item = u64> + ExactSizeIterator + Clone,
+) -> impl Iterator<Item = u64> {
+    let ones = shape.clone().rev().take_while(|dim| *dim == 1).count();
+    let n = shape.len() - ones;
+    shape.take(n)
 }
 
 /// Checks that `rows` of a matrix with `n` are whole groups, if the type has rows interleaved.

@@ -1,4 +1,4 @@
-//! Tensor types: how ggml stores weights, as numbers ([`Element`]) or in blocks, with few bits ([`Format`]).
+//! Tensor types: how ggml stores weights, as numbers (`Element`) or in blocks, with few bits (`Format`).
 //!
 //! Every block format is treated as *groups* of 32 consecutive weights. A group has 32 small integers, and a scale and a
 //! minimum for each of its halves: `weight = scale * (quant - ZERO) + min`. Dequantisation, the scalar kernels and the

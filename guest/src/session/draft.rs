@@ -10,7 +10,6 @@ use super::sequence::Sequence;
 use super::speculation::Guess;
 use crate::error::{Result, invalid_argument};
 use crate::loaded::Model;
-use crate::model::BATCH;
 use crate::sampler::{Sampler, SamplerOptions};
 use crate::tokenizer::Tokenizer;
 
@@ -68,7 +67,7 @@ impl Draft {
         // The last token is always computed, for the logits after it.
         own.rewind(seen, seen.min(tokens.len() - 1));
         let unseen = &tokens[seen..];
-        let taken = unseen.len().min(BATCH - own.pending());
+        let taken = unseen.len().min(own.batch_room());
         let n_vocab = own.model().tokenizer()?.vocab_size();
         let known = unseen[..taken].iter().copied();
         own.extend(known.take_while(|&id| id < n_vocab));

@@ -21,7 +21,8 @@ pub(super) struct Sequence {
     /// All tokens of the sequence.
     tokens: Vec<u32>,
     /// The number of tokens in `state` that are part of the sequence. After a token was chosen, or the sequence
-    /// truncated, it is one less than all: the last one is computed when it is needed.
+    /// truncated, it is one less than all: the last one is computed when it is needed. After a rewind that a recurrent
+    /// model could not follow, it may be many less.
     computed: usize,
     state: State,
     /// `[1 + ahead, E]`: what the model computed for the last token of a batch, and for the tokens ahead of it.
@@ -118,11 +119,16 @@ impl Sequence {
         self.state.reserved_bytes()
     }
 
-    /// Appends tokens, which are pending then: no more than a batch in all. Drops what was computed ahead.
+    /// How many tokens are best appended before they are computed.
+    pub(super) fn batch_room(&self) -> usize {
+        BATCH - self.pending().min(1)
+    }
+
+    /// Appends tokens, which are pending then. Drops what was computed ahead.
     pub(super) fn extend(&mut self, tokens: impl IntoIterator<Item = u32>) {
         self.settle();
         self.tokens.extend(tokens);
-        debug_assert!(self.pending() <= BATCH && self.tokens.len() <= self.capacity());
+        debug_assert!(self.tokens.len() <= self.capacity());
     }
 
     /// Appends the next of the tokens that were computed ahead.
@@ -135,7 +141,7 @@ impl Sequence {
     /// Drops what was computed ahead.
     pub(super) fn settle(&mut self) {
         if self.hidden.len() > self.n_embd {
-            self.state.rewind(self.computed);
+            self.computed = self.state.rewind(self.computed);
             keep_row(&mut self.hidden, self.row, self.n_embd);
             if self.has_logits {
                 keep_row(&mut self.logits, self.row, self.n_vocab);
@@ -170,12 +176,18 @@ impl Sequence {
         seen: usize,
         then: impl FnOnce(&mut Hidden<'_>, &mut Vec<f32>) -> Result<()>,
     ) -> Result<()> {
-        let (length, pending) = (self.tokens.len(), self.pending());
-        if pending == 0 {
+        if self.pending() == 0 {
             return Ok(());
         }
-        let mut transformer = self.model.transformer()?;
+        let length = self.tokens.len();
         self.tokens.extend(ahead);
+        let caught_up = self.catch_up(BATCH);
+        let pending = length - self.computed;
+        if caught_up.is_err() {
+            self.tokens.truncate(length);
+            return caught_up;
+        }
+        let mut transformer = self.model.transformer()?;
         let batch = &self.tokens[self.computed..];
         let span = Span {
             tokens: batch,
@@ -189,7 +201,7 @@ impl Sequence {
             Ok(hidden) => hidden,
             Err(error) => {
                 // Some layers have taken the batch, and others have not.
-                self.state.rewind(self.computed);
+                self.computed = self.state.rewind(self.computed);
                 return Err(error);
             }
         };
@@ -200,6 +212,29 @@ impl Sequence {
         self.computed = length;
         self.has_logits = false;
         then(&mut hidden, &mut self.logits)
+    }
+
+    /// Computes tokens whose hidden states nobody wants, until at most `rest` are pending.
+    ///
+    /// # Errors
+    /// `aborted`; then what was computed before is still there.
+    fn catch_up(&mut self, rest: usize) -> Result<()> {
+        while self.pending() > rest {
+            let n = BATCH.min(self.pending() - rest);
+            let span = Span {
+                tokens: &self.tokens[self.computed..self.computed + n],
+                position: self.computed,
+                state: &mut self.state,
+                wanted: 0..0,
+            };
+            let done = self.model.transformer()?.forward(&mut [span]).map(drop);
+            if let Err(error) = done {
+                self.computed = self.state.rewind(self.computed);
+                return Err(error);
+            }
+            self.computed += n;
+        }
+        Ok(())
     }
 
     /// The logits after the last token, `[V]`. Computes what is pending, and with it the tokens `ahead`.
@@ -258,6 +293,7 @@ impl Sequence {
     /// `invalid-argument` if the model's weights are not loaded, `aborted`.
     pub(super) fn save(&mut self, out: &mut Vec<u8>) -> Result<()> {
         self.settle();
+        self.catch_up(1)?;
         self.tokens
             .iter()
             .for_each(|token| out.extend(token.to_le_bytes()));
@@ -326,7 +362,7 @@ impl Sequence {
             plan.n_embd as u64,
             plan.layers.len() as u64,
             // Differs for each KV type, and for other heads.
-            transformer.saved_bytes_per_token(&self.state),
+            transformer.saved_bytes(&self.state, 1),
         ])
     }
 }

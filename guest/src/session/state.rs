@@ -37,6 +37,9 @@ impl Session {
     pub fn save(&mut self) -> Result<Vec<u8>> {
         self.settle();
         let mut out = MAGIC.to_vec();
+        // Before the numbers: it may compute tokens.
+        let mut sequence = Vec::new();
+        self.sequence.save(&mut sequence)?;
         for number in self.sequence.shape()? {
             out.extend(number.to_le_bytes());
         }
@@ -51,7 +54,7 @@ impl Session {
         ] {
             out.extend(number.to_le_bytes());
         }
-        self.sequence.save(&mut out)?;
+        out.extend(sequence);
         Ok(out)
     }
 

@@ -1,24 +1,33 @@
 //! Gemma 1 to 3: the embedding is scaled, the activation is GELU; from Gemma 2 on, norms follow each part of a layer, and
-//! most layers see a window only. Sources: Gemma Team, 2024 (1 and 2) and 2025 (3).
+//! most layers see a window only. In Gemma 4 those have heads of another width, layers get embeddings of their own, and
+//! the last ones see keys and values of earlier ones. Sources: Gemma Team, 2024 (1 and 2) and 2025 (3 and 3n).
 
 use super::super::plan::{
-    Activation, Ffn, LayerSpec, Mixer, Norms, Pairing, Plan, RopeScaling, RopeSpec,
+    Activation, AttentionSpec, Ffn, Norms, Pairing, Plan, RopeScaling, RouterInput, Values, Window,
 };
-use super::keys::{Keys, MAX_CONTEXT};
-use super::llama::decoder;
-use crate::error::{Result, unsupported};
+use super::decoder::{check_attention, decoder, windows};
+use super::keys::{Keys, MAX_CONTEXT, MAX_DIM};
+use crate::error::{Result, invalid_model, unsupported};
 
 /// Gemma 1.
 pub(super) fn gemma(keys: &Keys<'_>) -> Result<Plan> {
-    let mut plan = decoder(keys, Pairing::Halves)?;
-    plan.embed_scale = (plan.n_embd as f32).sqrt();
-    for layer in &mut plan.layers {
-        let Ffn::Gated { activation, .. } = &mut layer.ffn else {
-            let key = keys.full("expert_count");
-            return Err(unsupported(key, "0 (a dense model)", "experts"));
-        };
-        *activation = Activation::Gelu;
+    let mut plan = scaled(keys)?;
+    if plan
+        .layers
+        .iter_mut()
+        .any(|layer| layer.experts_mut().is_some())
+    {
+        let key = keys.full("expert_count");
+        return Err(unsupported(key, "0 (a dense model)", "experts"));
     }
+    Ok(plan)
+}
+
+/// What all have in common.
+fn scaled(keys: &Keys<'_>) -> Result<Plan> {
+    let mut plan = decoder(keys, Pairing::Halves)?;
+    plan.input.scale = (plan.n_embd as f32).sqrt();
+    plan.activate(Activation::Gelu);
     Ok(plan)
 }
 
@@ -26,35 +35,149 @@ pub(super) fn gemma(keys: &Keys<'_>) -> Result<Plan> {
 pub(super) fn gemma2(keys: &Keys<'_>) -> Result<Plan> {
     let mut plan = with_norms_after(keys, 46)?;
     let softcap = keys.positive_or_none("attn_logit_softcapping")?;
-    let window = keys.number("attention.sliding_window", Some(4096), MAX_CONTEXT)? as usize;
-    for_layers(&mut plan, keys, 2, |layer, is_local| {
-        let Mixer::Attention(spec) = &mut layer.mixer;
-        spec.softcap = softcap;
-        spec.window = is_local.then_some(window);
-    })?;
+    let window = keys.number("attention.sliding_window", Some(4096), MAX_CONTEXT)?;
+    let key = "attention.sliding_window_pattern";
+    let is_local = keys.pattern(key, 2, false, plan.layers.len())?;
+    plan.for_attention(|l, attention| {
+        attention.softcap = softcap;
+        attention.window = is_local[l].then_some(Window::Sliding(window as usize));
+    });
     Ok(plan)
 }
 
 /// Gemma 3: five of six layers have a window, and rotate by frequencies of their own.
 pub(super) fn gemma3(keys: &Keys<'_>) -> Result<Plan> {
     let mut plan = with_norms_after(keys, 62)?;
-    let window = keys.number_or_none("attention.sliding_window", MAX_CONTEXT)?;
-    let Some(window) = window else {
+    let Some((window, is_local)) = windows(keys, &plan, 6, false)? else {
         return Ok(plan);
     };
     let local_base = keys.positive("rope.freq_base_swa", Some(10_000.0))?;
-    for_layers(&mut plan, keys, 6, |layer, is_local| {
-        let Mixer::Attention(spec) = &mut layer.mixer;
-        if is_local {
-            spec.window = Some(window as usize);
-            spec.rope = spec.rope.map(|rope| RopeSpec {
-                base: local_base,
-                scaling: RopeScaling::None,
-                ..rope
-            });
+    plan.for_attention(|l, attention| {
+        if is_local[l] {
+            attention.window = Some(Window::Sliding(window));
+            if let Some(rope) = &mut attention.rope {
+                rope.base = local_base;
+                rope.scaling = RopeScaling::None;
+            }
         }
-    })?;
+    });
     Ok(plan)
+}
+
+/// Gemma 4.
+pub(super) fn gemma4(keys: &Keys<'_>) -> Result<Plan> {
+    let mut plan = scaled(keys)?;
+    plan.unused.clear();
+    plan.head.softcap = keys.positive_or_none("final_logit_softcapping")?;
+    plan.add_norms_after();
+    plan.input.per_layer = keys.dimension_or_none("embedding_length_per_layer_input")?;
+    let n_layers = plan.layers.len();
+    if plan.input.per_layer.unwrap_or(1) > MAX_DIM as usize / n_layers.max(1) {
+        let key = keys.full("embedding_length_per_layer_input");
+        let expected = "a total width of at most 2^20 over all layers";
+        return Err(invalid_model(key, expected, "a larger one"));
+    }
+    let Some((window, is_local)) = windows(keys, &plan, 6, false)? else {
+        let key = keys.full("attention.sliding_window");
+        return Err(invalid_model(key, "a number above 0", "none"));
+    };
+    let local_base = keys.positive_or_none("rope.freq_base_swa")?;
+    let local_dim = keys.dimension_or_none("attention.key_length_swa")?;
+    let local_value_dim = keys.dimension_or_none("attention.value_length_swa")?;
+    let local_rope_dims = keys.dimension_or_none("rope.dimension_count_swa")?;
+    plan.for_attention(|l, attention| {
+        attention.scale = 1.0;
+        attention.values = Values::Normalized;
+        if is_local[l] {
+            attention.window = Some(Window::Sliding(window));
+            attention.head_dim = local_dim.unwrap_or(attention.head_dim);
+            attention.value_dim = local_value_dim.unwrap_or(attention.value_dim);
+            if let Some(rope) = &mut attention.rope {
+                rope.base = local_base.unwrap_or(rope.base);
+                rope.dims = local_rope_dims.unwrap_or(rope.dims);
+                rope.has_factors = false;
+            }
+        }
+    });
+    share_keys(keys, &mut plan, &is_local)?;
+    add_experts(keys, &mut plan)?;
+    for layer in &mut plan.layers {
+        layer.has_output_scale = true;
+        let attention = layer.attention_mut();
+        if let Some(attention) = attention {
+            check_attention(keys, attention)?;
+            if attention.head_dim != attention.value_dim {
+                let key = keys.full("attention.value_length");
+                return Err(invalid_model(key, attention.head_dim, attention.value_dim));
+            }
+        }
+    }
+    Ok(plan)
+}
+
+/// Experts beside a network that every token goes through, each with norms of its own.
+fn add_experts(keys: &Keys<'_>, plan: &mut Plan) -> Result<()> {
+    for (l, layer) in plan.layers.iter_mut().enumerate() {
+        let Some(spec) = layer.experts_mut() else {
+            continue;
+        };
+        let network = spec.expert;
+        if !keys.has_tensor(&format!("blk.{l}.ffn_gate_inp.weight")) {
+            layer.ffns = vec![Ffn::Dense(network)];
+            continue;
+        }
+        let key = "expert_feed_forward_length";
+        let n_ff = keys.number_of_layer(key, l, MAX_DIM)?;
+        let Some(n_ff) = n_ff else {
+            return Err(invalid_model(keys.full(key), "a number above 0", "none"));
+        };
+        spec.expert.n_ff = n_ff as usize;
+        spec.router_input = RouterInput::Residual;
+        layer.ffns.insert(0, Ffn::Dense(network));
+        layer.ffn_norms.before = None;
+        let norms = |before, after| Norms {
+            before: Some(before),
+            after: Some(after),
+        };
+        layer.ffn_part_norms = vec![
+            norms("ffn_norm", "post_ffw_norm_1"),
+            norms("pre_ffw_norm_2", "post_ffw_norm_2"),
+        ];
+    }
+    Ok(())
+}
+
+/// The last layers see the keys and values of the last but one, or with a window the last but two, of those before.
+fn share_keys(keys: &Keys<'_>, plan: &mut Plan, is_local: &[bool]) -> Result<()> {
+    let n_layers = plan.layers.len();
+    let key = "attention.shared_kv_layers";
+    let n_shared = keys.number_or_none(key, MAX_DIM)?.unwrap_or(0) as usize;
+    if n_shared == 0 {
+        return Ok(());
+    }
+    let fails = |found: &str| {
+        let expected = "fewer than all layers but two, after those of the same kinds";
+        Err(invalid_model(keys.full(key), expected, found))
+    };
+    let Some(first) = n_layers.checked_sub(n_shared).filter(|first| *first >= 2) else {
+        return fails(&n_shared.to_string());
+    };
+    for l in first..n_layers {
+        let source = first - if is_local[l] { 2 } else { 1 };
+        // As many parts as layers, if all have attention.
+        let slot = plan.layers[..source].iter().map(|layer| layer.mixers.len());
+        let slot = slot.sum();
+        let theirs = plan.layers[source].attention_mut().cloned();
+        let (Some(theirs), Some(own)) = (theirs, plan.layers[l].attention_mut()) else {
+            return fails("layers without attention");
+        };
+        let widths = |spec: &AttentionSpec| (spec.n_kv_heads, spec.head_dim, spec.value_dim);
+        if is_local[source] != is_local[l] || widths(&theirs) != widths(own) {
+            return fails("layers of another kind");
+        }
+        own.shares = Some(slot);
+    }
+    Ok(())
 }
 
 /// What Gemma 2 and 3 have in common. The scores of the largest, which is told by its number of layers, are divided by
@@ -62,28 +185,12 @@ pub(super) fn gemma3(keys: &Keys<'_>) -> Result<Plan> {
 fn with_norms_after(keys: &Keys<'_>, layers_of_27b: usize) -> Result<Plan> {
     let mut plan = gemma(keys)?;
     plan.head.softcap = keys.positive_or_none("final_logit_softcapping")?;
-    let is_27b = plan.layers.len() == layers_of_27b;
-    for layer in &mut plan.layers {
-        layer.norms = Norms::BeforeAndAfter;
-        let Mixer::Attention(spec) = &mut layer.mixer;
+    plan.add_norms_after();
+    let (n_embd, is_27b) = (plan.n_embd, plan.layers.len() == layers_of_27b);
+    plan.for_attention(|_, attention| {
         if is_27b {
-            spec.scale = 1.0 / ((plan.n_embd / spec.n_heads) as f32).sqrt();
+            attention.scale = 1.0 / ((n_embd / attention.n_heads) as f32).sqrt();
         }
-    }
+    });
     Ok(plan)
-}
-
-/// Calls `change` with each layer, and whether it is one with a window: all but the last of each `period`.
-fn for_layers(
-    plan: &mut Plan,
-    keys: &Keys<'_>,
-    period: u32,
-    mut change: impl FnMut(&mut LayerSpec, bool),
-) -> Result<()> {
-    let key = "attention.sliding_window_pattern";
-    let is_local = keys.pattern(key, period, plan.layers.len())?;
-    for (layer, is_local) in plan.layers.iter_mut().zip(is_local) {
-        change(layer, is_local);
-    }
-    Ok(())
 }

@@ -2,9 +2,9 @@
 
 use std::fmt::Display;
 
-use super::super::plan::RopeScaling;
+use super::super::plan::{NormKind, NormSpec, RopeScaling};
 use crate::error::{Result, invalid_model, unsupported};
-use crate::gguf::{Metadata, Value};
+use crate::gguf::{Gguf, Metadata, Value};
 
 /// More layers than any model has; a file that claims more is not a model.
 pub(super) const MAX_LAYERS: u32 = 512;
@@ -17,6 +17,7 @@ pub(super) const MAX_CONTEXT: u32 = 1 << 24;
 
 /// The keys of one architecture.
 pub(crate) struct Keys<'a> {
+    pub(super) gguf: &'a Gguf,
     pub(super) metadata: &'a Metadata,
     pub(super) architecture: &'a str,
     /// Rows of the embedding matrix, V.
@@ -24,41 +25,139 @@ pub(crate) struct Keys<'a> {
 }
 
 impl Keys<'_> {
+    /// Whether the file has a tensor with this name.
+    pub(super) fn has_tensor(&self, name: &str) -> bool {
+        self.gguf.tensor(name).is_some()
+    }
+
     pub(super) fn full(&self, key: &str) -> String {
         format!("{}.{key}", self.architecture)
     }
 
-    /// A number from 1 to `most`.
+    /// A number from 1 to `most`. If it is missing or 0, the default.
     pub(super) fn number(&self, key: &str, default: Option<u32>, most: u32) -> Result<u32> {
-        let key = self.full(key);
-        let value = match self.metadata.get(&key) {
-            // Some files have one number per layer; this engine only supports equal numbers.
-            Some(Value::Array(array)) => {
-                let first = array.get(0);
-                if (1..array.len()).any(|i| array.get(i) != first) {
-                    return Err(unsupported(
-                        key,
-                        "the same number for all layers",
-                        "different ones",
-                    ));
-                }
-                let first = first.and_then(|v| u32::try_from(v.as_integer()?).ok());
-                Some(first.ok_or_else(|| {
-                    invalid_model(
-                        &key,
-                        "an array of integers from 0 to 4294967295",
-                        "other elements",
-                    )
-                })?)
-            }
-            _ => self.metadata.u32(&key)?,
-        };
-        let expected = || format!("a number from 1 to {most}");
-        match value.or(default) {
-            Some(number) if (1..=most).contains(&number) => Ok(number),
-            Some(number) => Err(invalid_model(key, expected(), number)),
-            None => Err(invalid_model(key, expected(), "no such key")),
+        let numbers = self.numbers(key)?;
+        let first = numbers.first().copied();
+        if numbers.iter().any(|number| Some(*number) != first) {
+            return Err(unsupported(
+                self.full(key),
+                "the same number for all layers",
+                "different ones",
+            ));
         }
+        self.within(key, first, default, most)
+    }
+
+    /// The number for layer `l`, from 1 to `most`; `None` if it is missing or 0. One number holds for all layers.
+    pub(super) fn number_of_layer(&self, key: &str, l: usize, most: u32) -> Result<Option<u32>> {
+        let numbers = self.numbers(key)?;
+        let number = match *numbers {
+            [one] => Some(one),
+            _ => numbers.get(l).copied(),
+        };
+        match number {
+            None | Some(0) => Ok(None),
+            number => self.within(key, number, None, most).map(Some),
+        }
+    }
+
+    /// A number, or one for each layer; none if there is no such key.
+    fn numbers(&self, key: &str) -> Result<Vec<u32>> {
+        let key = self.full(key);
+        let Some(Value::Array(array)) = self.metadata.get(&key) else {
+            return Ok(self.metadata.u32(&key)?.into_iter().collect());
+        };
+        let number = |i: usize| {
+            let number = array
+                .get(i)
+                .and_then(|v| u32::try_from(v.as_integer()?).ok());
+            number.ok_or_else(|| {
+                let expected = "an array of integers from 0 to 4294967295";
+                invalid_model(&key, expected, "other elements")
+            })
+        };
+        (0..array.len()).map(number).collect()
+    }
+
+    fn within(
+        &self,
+        key: &str,
+        value: Option<u32>,
+        default: Option<u32>,
+        most: u32,
+    ) -> Result<u32> {
+        let expected = || format!("a number from 1 to {most}");
+        match value
+            .filter(|number| *number > 0 || default.is_none())
+            .or(default)
+        {
+            Some(number) if (1..=most).contains(&number) => Ok(number),
+            Some(number) => Err(invalid_model(self.full(key), expected(), number)),
+            None => Err(invalid_model(self.full(key), expected(), "no such key")),
+        }
+    }
+
+    /// A number above 0 that may be missing; 0 means the same. Lists count by their largest number.
+    pub(super) fn largest_or_none(&self, key: &str, most: u32) -> Result<Option<u32>> {
+        match self.numbers(key)?.into_iter().max() {
+            None | Some(0) => Ok(None),
+            largest => self.within(key, largest, None, most).map(Some),
+        }
+    }
+
+    /// The number above 0 for layer `l` that may be missing; 0 means the same. One number holds for all layers.
+    pub(super) fn float_of_layer(&self, key: &str, l: usize) -> Result<Option<f32>> {
+        let full = self.full(key);
+        let number = match self.metadata.get(&full) {
+            Some(Value::Array(array)) => match array.get(l) {
+                Some(Value::F32(number)) => Some(number),
+                Some(Value::F64(number)) => Some(number as f32),
+                _ => None,
+            },
+            _ => self.metadata.f32(&full)?,
+        };
+        match number {
+            None | Some(0.0) => Ok(None),
+            Some(number) if number > 0.0 => Ok(Some(number)),
+            Some(number) => Err(invalid_model(full, "a number above 0", number)),
+        }
+    }
+
+    /// The number of any sign for layer `l`, by its full key. One number holds for all layers.
+    pub(super) fn signed_of_layer(&self, key: &str, l: usize) -> Result<f32> {
+        let number = match self.metadata.get(key) {
+            Some(Value::Array(array)) => match array.get(l) {
+                Some(Value::F32(number)) if number.is_finite() => Some(number),
+                _ => None,
+            },
+            _ => self.metadata.f32(key)?,
+        };
+        let expected = "a finite f32, or one for each layer";
+        number.ok_or_else(|| invalid_model(key, expected, "none"))
+    }
+
+    /// A number that is 0 or above.
+    fn not_negative(&self, key: &str) -> Result<f32> {
+        let key = self.full(key);
+        let found: &dyn Display = match self.metadata.f32(&key)? {
+            Some(number) if number >= 0.0 => return Ok(number),
+            Some(_) => &"less, or none",
+            None => &"no such key",
+        };
+        Err(invalid_model(key, "a number of at least 0", found))
+    }
+
+    /// The norm of this kind, with its epsilon.
+    pub(super) fn norm(&self, kind: NormKind) -> Result<NormSpec> {
+        let key = match kind {
+            NormKind::Rms => "attention.layer_norm_rms_epsilon",
+            NormKind::Layer => "attention.layer_norm_epsilon",
+        };
+        Ok(NormSpec {
+            kind,
+            eps: self.not_negative(key)?,
+            has_weight: true,
+        })
     }
 
     pub(super) fn dimension(&self, key: &str, default: Option<usize>) -> Result<usize> {
@@ -68,7 +167,9 @@ impl Keys<'_> {
 
     pub(super) fn positive(&self, key: &str, default: Option<f32>) -> Result<f32> {
         let key = self.full(key);
-        let found: &dyn Display = match self.metadata.f32(&key)?.or(default) {
+        let value = self.metadata.f32(&key)?;
+        let value = value.filter(|number| *number != 0.0 || default.is_none());
+        let found: &dyn Display = match value.or(default) {
             Some(number) if number > 0.0 => return Ok(number),
             Some(_) => &"zero or less",
             None => &"no such key",
@@ -78,9 +179,9 @@ impl Keys<'_> {
 
     /// A number that may be missing; 0 means the same.
     pub(super) fn number_or_none(&self, key: &str, most: u32) -> Result<Option<u32>> {
-        match self.metadata.u32(&self.full(key))? {
-            None | Some(0) => Ok(None),
-            Some(_) => self.number(key, None, most).map(Some),
+        match self.numbers(key)?.iter().all(|number| *number == 0) {
+            true => Ok(None),
+            false => self.number(key, None, most).map(Some),
         }
     }
 
@@ -103,9 +204,15 @@ impl Keys<'_> {
         }
     }
 
-    /// Which of `n` layers are special: a list of flags, or a period (default: `period`), of which all but the last are.
-    /// A period of 0 makes all special.
-    pub(super) fn pattern(&self, key: &str, period: u32, n: usize) -> Result<Vec<bool>> {
+    /// Which of `n` layers are special: a list of flags, or a period (default: `period`), of which all but one are: the
+    /// first or the last. A period of 0 makes all special.
+    pub(super) fn pattern(
+        &self,
+        key: &str,
+        period: u32,
+        is_first: bool,
+        n: usize,
+    ) -> Result<Vec<bool>> {
         let full = self.full(key);
         if let Some(Value::Array(array)) = self.metadata.get(&full) {
             let flag = |value: Value| match value {
@@ -123,9 +230,12 @@ impl Keys<'_> {
             };
         }
         let period = self.metadata.u32(&full)?.unwrap_or(period) as usize;
-        Ok((0..n)
-            .map(|l| period == 0 || l % period < period - 1)
-            .collect())
+        let at = |l: usize| match is_first {
+            _ if period == 0 => true,
+            true => !l.is_multiple_of(period),
+            false => l % period < period - 1,
+        };
+        Ok((0..n).map(at).collect())
     }
 
     pub(super) fn rope_scaling(&self) -> Result<RopeScaling> {
@@ -140,9 +250,50 @@ impl Keys<'_> {
                 Ok(factor.map_or(RopeScaling::None, RopeScaling::Linear))
             }
             Some("none") => Ok(RopeScaling::None),
+            // Its factors are in tensors.
+            Some("longrope") => Ok(RopeScaling::None),
+            Some("yarn") => self.yarn_scaling(),
             Some("llama3") => self.llama3_scaling(),
-            Some(other) => Err(unsupported(key, "none, linear or llama3", other)),
+            Some(other) => Err(unsupported(
+                key,
+                "none, linear, yarn, longrope or llama3",
+                other,
+            )),
         }
+    }
+
+    fn yarn_scaling(&self) -> Result<RopeScaling> {
+        let Some(factor) = self.positive_or_none("rope.scaling.factor")? else {
+            return Ok(RopeScaling::None);
+        };
+        Ok(RopeScaling::Yarn {
+            factor,
+            beta_fast: self.positive("rope.scaling.yarn_beta_fast", Some(32.0))?,
+            beta_slow: self.positive("rope.scaling.yarn_beta_slow", Some(1.0))?,
+            original_context: self.original_context()? as f32,
+        })
+    }
+
+    /// The context length before rotary positions were scaled.
+    pub(super) fn original_context(&self) -> Result<u32> {
+        let trained = self.number("context_length", None, MAX_CONTEXT)?;
+        let key = "rope.scaling.original_context_length";
+        self.number(key, Some(trained), MAX_CONTEXT)
+    }
+
+    /// The factor of rotated dimensions: the file's, and what YaRN wants. Source: Peng et al., 2023.
+    /// `over` is divided by, if the family has it.
+    pub(super) fn rope_magnitude(&self, scaling: RopeScaling, over: Option<f32>) -> Result<f32> {
+        let given = self.positive("rope.scaling.attn_factor", Some(1.0))?;
+        let RopeScaling::Yarn { factor, .. } = scaling else {
+            return Ok(given);
+        };
+        let magnitude = |weight: f32| match factor > 1.0 {
+            true => 0.1 * weight * factor.ln() + 1.0,
+            false => 1.0,
+        };
+        let over = over.map_or(1.0, magnitude);
+        Ok(given * magnitude(1.0) / over)
     }
 
     fn llama3_scaling(&self) -> Result<RopeScaling> {

@@ -3,14 +3,20 @@
 //! A file says of a family what its metadata do not. Whether a model has biases, norms of queries and keys, or an output
 //! matrix of its own is seen from its tensors.
 
+mod cohere;
+mod decoder;
+mod experts;
 mod gemma;
+mod gpt;
 mod granite;
 mod keys;
+mod latent;
 mod llama;
+mod phi;
 mod qwen;
-mod smollm3;
+mod recurrent;
 
-use super::plan::{Ffn, Plan};
+use super::plan::{Ffn, Mixer, Plan};
 use crate::error::{Result, invalid_model, unsupported};
 use crate::gguf::Gguf;
 use keys::{Keys, MAX_DIM};
@@ -19,21 +25,118 @@ use keys::{Keys, MAX_DIM};
 type MakePlan = fn(&Keys<'_>) -> Result<Plan>;
 
 /// The architectures by `general.architecture`.
-const FAMILIES: [(&str, MakePlan); 11] = [
+const FAMILIES: &[(&str, MakePlan)] = &[
+    ("afmoe", experts::afmoe),
+    ("apertus", llama::apertus),
+    ("arcee", llama::arcee),
+    ("baichuan", llama::baichuan),
+    ("bailingmoe", experts::bailingmoe),
+    ("bailingmoe2", experts::dots1),
+    ("bitnet", llama::bitnet),
+    ("bloom", gpt::bloom),
+    ("chatglm", llama::relative),
+    ("codeshell", gpt::rotary),
+    ("cohere2", cohere::cohere2),
+    ("cohere2moe", cohere::cohere2moe),
+    ("command-r", cohere::command_r),
+    ("dbrx", gpt::dbrx),
+    ("deci", llama::deci),
+    ("deepseek", experts::deepseek),
+    ("deepseek2", latent::deepseek2),
+    ("dots1", experts::dots1),
+    ("ernie4_5", experts::ernie),
+    ("ernie4_5-moe", experts::ernie),
+    ("exaone", llama::relative_in_halves),
+    ("exaone-moe", experts::exaone_moe),
+    ("exaone4", llama::exaone4),
+    ("falcon", gpt::falcon),
+    ("falcon-h1", recurrent::falcon_h1),
     ("gemma", gemma::gemma),
     ("gemma2", gemma::gemma2),
     ("gemma3", gemma::gemma3),
-    ("granite", granite::plan),
-    ("granitemoe", granite::plan),
+    ("gemma4", gemma::gemma4),
+    ("glm4", experts::glm4),
+    ("glm4moe", experts::glm4moe),
+    ("gpt-oss", experts::gpt_oss),
+    ("gpt2", gpt::gpt2),
+    ("gptneox", gpt::gptneox),
+    ("granite", granite::granite),
+    ("granite_swa", granite::granite_swa),
+    ("granitehybrid", recurrent::granitehybrid),
+    ("granitemoe", granite::granite),
+    ("grok", experts::grok),
+    ("hunyuan-dense", experts::hunyuan),
+    ("hunyuan-moe", experts::hunyuan_moe),
+    ("hunyuan_vl", experts::hunyuan),
+    ("hy_v3", experts::hy_v3),
+    ("internlm2", llama::relative),
+    ("jais", gpt::jais),
+    ("jais2", gpt::squared),
+    ("jamba", recurrent::jamba),
+    ("laguna", experts::laguna),
+    ("lfm2", recurrent::lfm2),
+    ("lfm2moe", recurrent::lfm2),
     ("llama", llama::plan),
+    ("llama4", llama::llama4),
+    ("maincoder", llama::relative),
+    ("mamba", recurrent::mamba),
+    ("mamba2", recurrent::mamba),
+    ("maple", experts::maple),
+    ("mellum", experts::mellum),
+    ("mimo2", llama::mimo2),
+    ("minicpm", granite::minicpm),
+    ("minicpm3", latent::minicpm3),
+    ("minimax-m2", experts::minimax_m2),
+    ("mistral3", llama::mistral3),
+    ("mistral4", latent::deepseek2),
+    ("mpt", gpt::mpt),
+    ("nanbeige", llama::nanbeige),
+    ("nemotron", gpt::squared),
+    ("nemotron_h", recurrent::nemotron_h),
+    ("nemotron_h_moe", recurrent::nemotron_h),
+    ("olmo", llama::olmo),
+    ("olmo2", llama::olmo2),
+    ("olmoe", experts::olmoe),
+    ("openelm", llama::openelm),
+    ("orion", gpt::orion),
+    ("paddleocr", experts::paddleocr),
+    ("pangu-embedded", llama::relative_in_halves),
+    ("phi2", gpt::phi2),
+    ("phi3", phi::phi3),
+    ("phimoe", phi::phi3),
+    ("plamo", llama::plamo),
+    ("plamo2", recurrent::plamo2),
+    ("plamo3", llama::plamo3),
+    ("plm", latent::plm),
+    ("qwen", qwen::qwen),
     ("qwen2", qwen::plan),
     ("qwen2moe", qwen::qwen2moe),
-    ("qwen3", qwen::plan),
+    ("qwen2vl", qwen::qwen2vl),
+    ("qwen3", qwen::qwen3),
+    ("qwen35", recurrent::qwen35),
+    ("qwen35moe", recurrent::qwen35moe),
     ("qwen3moe", qwen::qwen3moe),
-    ("smollm3", smollm3::plan),
+    ("qwen3next", recurrent::qwen3next),
+    ("qwen3tts", qwen::qwen3vl),
+    ("qwen3vl", qwen::qwen3vl),
+    ("qwen3vlmoe", qwen::qwen3vlmoe),
+    ("refact", llama::refact),
+    ("seed_oss", llama::seed_oss),
+    ("smallthinker", experts::smallthinker),
+    ("smollm3", llama::smollm3),
+    ("spark2_5", llama::spark),
+    ("stablelm", gpt::stablelm),
+    ("starcoder", gpt::gpt2),
+    ("starcoder2", gpt::rotary),
+    ("xverse", llama::relative),
 ];
 
 impl Plan {
+    /// The names of all architectures, in alphabetical order.
+    pub fn architectures() -> impl Iterator<Item = &'static str> {
+        FAMILIES.iter().map(|(name, _)| *name)
+    }
+
     /// Reads a file's metadata.
     ///
     /// # Errors
@@ -41,49 +144,57 @@ impl Plan {
     /// numbers that are missing or inconsistent.
     pub fn from_gguf(gguf: &Gguf) -> Result<Self> {
         let metadata = &gguf.metadata;
-        check_kind(metadata.str("general.type")?)?;
         let name = metadata.str("general.architecture")?.unwrap_or("none");
-        let Some((architecture, plan)) = FAMILIES.into_iter().find(|(known, _)| *known == name)
-        else {
-            let known = FAMILIES.map(|(name, _)| name).join(", ");
-            return Err(unsupported("architecture", format!("one of {known}"), name));
+        let Some((architecture, plan)) = FAMILIES.iter().find(|(known, _)| *known == name) else {
+            let n = FAMILIES.len();
+            let known = format!("one of the {n} that this engine has, such as llama and qwen3");
+            return Err(unsupported("architecture", known, name));
         };
         let keys = Keys {
+            gguf,
             metadata,
             architecture,
             n_vocab: vocabulary_size(gguf)?,
         };
-        let plan = plan(&keys)?;
+        let mut plan = plan(&keys)?;
+        plan.drop_unused_ropes();
         check_experts(&keys, &plan)?;
+        check_ropes(&keys, &plan)?;
         Ok(plan)
     }
 }
 
-/// Tells files that are not a whole model by what they say of themselves.
-fn check_kind(kind: Option<&str>) -> Result<()> {
-    let what = match kind {
-        None | Some("model") => return Ok(()),
-        Some("adapter") => "an adapter (LoRA), which changes a model",
-        Some("mmproj") => "a projector, which gives a model images or sound",
-        Some("vocab") => "a vocabulary without weights",
-        Some("imatrix") => "an importance matrix, which is used to quantise a model",
-        Some(other) => other,
-    };
-    Err(unsupported("general.type", "model", what))
-}
-
 /// Checks that what a token's experts compute fits into a buffer: sizes have 32 bits in WebAssembly.
 fn check_experts(keys: &Keys<'_>, plan: &Plan) -> Result<()> {
-    for layer in &plan.layers {
-        let Ffn::Experts(spec) = &layer.ffn else {
+    for ffn in plan.layers.iter().flat_map(|layer| &layer.ffns) {
+        let Ffn::Experts(spec) = ffn else {
             continue;
         };
-        let width = spec.n_used as u64 * spec.n_ff.max(plan.n_embd) as u64;
+        let width = spec.n_used as u64 * spec.expert.n_ff.max(plan.n_embd) as u64;
         if width > u64::from(MAX_DIM) {
             return Err(invalid_model(
                 keys.full("expert_used_count"),
                 "experts with a total width of at most 2^20",
                 spec.n_used,
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Checks the rotated dimensions, which some families read from further keys.
+fn check_ropes(keys: &Keys<'_>, plan: &Plan) -> Result<()> {
+    for mixer in plan.mixers() {
+        let Mixer::Attention(spec) = mixer else {
+            continue;
+        };
+        let dims = spec.rope.map_or(0, |rope| rope.dims);
+        if dims > spec.head_dim || !dims.is_multiple_of(2) {
+            let expected = format!("an even number up to {}", spec.head_dim);
+            return Err(invalid_model(
+                keys.full("rope.dimension_count"),
+                expected,
+                dims,
             ));
         }
     }

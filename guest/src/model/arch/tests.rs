@@ -31,7 +31,9 @@ fn plan(architecture: &str, changes: &[(&str, Option<Value>)]) -> Result<Plan> {
 
 /// The attention of the first layer; all are alike.
 fn attention(plan: &Plan) -> &AttentionSpec {
-    let Mixer::Attention(spec) = &plan.layers[0].mixer;
+    let [Mixer::Attention(spec)] = &*plan.layers[0].mixers else {
+        panic!("{plan:?}");
+    };
     assert!(plan.layers.iter().all(|layer| *layer == plan.layers[0]));
     spec
 }
@@ -70,9 +72,9 @@ fn an_architecture_decides_the_pairing() {
             pairing
         );
     }
-    let message = plan("mamba", &[]).unwrap_err().to_string();
+    let message = plan("no-such-thing", &[]).unwrap_err().to_string();
     assert!(
-        message.contains("mamba") && message.contains("qwen3"),
+        message.contains("no-such-thing") && message.contains("qwen3"),
         "{message}"
     );
 }
@@ -106,7 +108,7 @@ fn numbers_that_make_no_model() {
         Some(Value::U32(18)),
         "width of a head",
     );
-    assert_refused("rope.freq_base", Some(Value::F32(0.0)), "above 0");
+    assert_refused("rope.freq_base", Some(Value::F32(-1.0)), "above 0");
     assert_refused(
         "attention.layer_norm_rms_epsilon",
         Some(Value::F32(f32::NAN)),
@@ -122,10 +124,9 @@ fn variants_that_are_computed_differently() {
         Some(Value::Bool(false)),
         "embedding model",
     );
-    assert_refused("rope.scaling.type", Some("yarn".into()), "linear");
-    assert_refused("attention.value_length", Some(Value::U32(8)), "key length");
+    assert_refused("rope.scaling.type", Some("spiral".into()), "linear");
     let layers = |counts: [i32; 2]| Some(Value::Array(Array::i32s(counts)));
-    assert_refused("attention.head_count_kv", layers([2, 4]), "all layers");
+    assert_refused("block_count", layers([2, 4]), "all layers");
     let plan = plan("llama", &[("attention.head_count_kv", layers([2, 2]))]).unwrap();
     assert_eq!(attention(&plan).n_kv_heads, 2);
 }
@@ -200,23 +201,5 @@ fn zero_is_absent() {
     ];
     for name in ["llama", "qwen3", "gemma3"] {
         assert_eq!(plan(name, &zeros).unwrap(), plan(name, &[]).unwrap());
-    }
-}
-
-#[test]
-fn files_that_are_no_whole_model_say_what_they_are() {
-    for (kind, word) in [
-        ("adapter", "LoRA"),
-        ("mmproj", "projector"),
-        ("strange", "strange"),
-    ] {
-        let mut writer = Writer::default();
-        writer.metadata("general.type", kind);
-        let file = Gguf::read(&writer.header()).unwrap();
-        let message = Plan::from_gguf(&file).unwrap_err().to_string();
-        assert!(
-            message.contains("general.type") && message.contains(word),
-            "{message}"
-        );
     }
 }

@@ -20,9 +20,18 @@ fn numbers(seed: usize, len: usize) -> Vec<f32> {
         .collect()
 }
 
+/// Keys and values of the same width.
+fn layout(kv_type: KvType, head_dim: usize) -> Layout {
+    Layout {
+        kv_type,
+        head_dim,
+        value_dim: head_dim,
+    }
+}
+
 /// A cache of one head with `n` tokens.
 fn cache(kv_type: KvType, head_dim: usize, n: usize) -> KvCache {
-    let mut cache = KvCache::new(kv_type, n + 3, 1, head_dim).unwrap();
+    let mut cache = KvCache::new(layout(kv_type, head_dim), n + 3, None, 1).unwrap();
     for t in 0..n {
         let (key, value) = (numbers(t, head_dim), numbers(t + 1000, head_dim));
         cache.set(0, t, &key, &value);
@@ -43,7 +52,8 @@ fn attend(cache: &KvCache, queries: Queries, q: &[f32], batch: usize) -> Vec<f32
             ..queries
         };
         let at = first * queries.stride;
-        attention.attend(layout, head, part, &q[at..], &mut out[at..]);
+        let per_head = PerHead::default();
+        attention.attend(layout, head, part, per_head, &q[at..], &mut out[at..]);
     }
     out
 }
@@ -121,6 +131,7 @@ fn plain(head_dim: usize) -> Queries {
         n_tokens: 1,
         n_heads: 1,
         stride: head_dim,
+        out_stride: head_dim,
         scale: 1.0 / (head_dim as f32).sqrt(),
         softcap: None,
         window: None,
@@ -133,6 +144,7 @@ fn check(kv_type: KvType, head_dim: usize, n_heads: usize, n: usize, n_tokens: u
         n_tokens,
         n_heads,
         stride: n_heads * head_dim,
+        out_stride: n_heads * head_dim,
         ..plain(head_dim)
     };
     check_queries(kv_type, head_dim, n, queries);
@@ -214,9 +226,10 @@ fn windows_and_caps_are_exact_within_their_bounds() {
                         n_tokens,
                         n_heads,
                         stride: n_heads * 32,
+                        out_stride: n_heads * 32,
                         scale: 0.3,
                         softcap,
-                        window,
+                        window: window.map(Window::Sliding),
                     };
                     check_queries(kv_type, 32, n, queries);
                 }
@@ -234,6 +247,7 @@ fn what_is_not_finite_harms_no_other_token() {
                 n_tokens: 2,
                 n_heads: 2,
                 stride: 64,
+                out_stride: 64,
                 ..plain(32)
             };
             let mut q = numbers(1, 128);
@@ -287,14 +301,16 @@ fn caches_are_saved_loaded_copied_and_cut() {
             assert_eq!(saved(&cut), bytes);
         }
     }
-    let floats = KvCache::new(KvType::F32, 1, 1, 1).unwrap();
+    let floats = KvCache::new(layout(KvType::F32, 1), 1, None, 1).unwrap();
     let state = [1f32.to_le_bytes(), f32::NAN.to_le_bytes()].concat();
     assert!(!floats.is_finite(&state), "not a number");
 }
 
 #[test]
 fn q8_0_is_for_heads_of_whole_groups() {
-    let error = KvCache::new(KvType::Q8_0, 1, 1, 80).err().unwrap();
+    let error = KvCache::new(layout(KvType::Q8_0, 80), 1, None, 1)
+        .err()
+        .unwrap();
     let text = error.to_string();
     assert!(text.contains("kv-type") && text.contains("80"), "{text}");
 }
@@ -304,7 +320,7 @@ fn cached_numbers_are_the_nearest_of_their_type() {
     for scale in [0.0, 1e-7, 1e-4, 1.0, 1000.0] {
         let x: Vec<f32> = numbers(5, 64).iter().map(|x| x * scale).collect();
         for kv_type in TYPES {
-            let mut cache = KvCache::new(kv_type, 1, 1, 64).unwrap();
+            let mut cache = KvCache::new(layout(kv_type, 64), 1, None, 1).unwrap();
             cache.set(0, 0, &x, &x);
             for found in cached(&cache, kv_type, 64) {
                 for (group, x) in found[0].chunks(GROUP).zip(x.chunks(GROUP)) {
@@ -321,5 +337,65 @@ fn cached_numbers_are_the_nearest_of_their_type() {
                 }
             }
         }
+    }
+}
+
+/// A cache of a window keeps less, and gives the same bits: in any batch, after a truncation, from a copy, and from saved
+/// bytes.
+#[test]
+fn a_ring_gives_the_bits_of_a_cache_of_all_tokens() {
+    const WINDOW: usize = 45;
+    for kv_type in TYPES {
+        let made = |window| KvCache::new(layout(kv_type, 32), 1000, window, 1).unwrap();
+        let (mut all, mut ring) = (made(None), made(Some(WINDOW)));
+        assert!(2 * ring.reserved_bytes() < all.reserved_bytes());
+        let fill = |cache: &mut KvCache, tokens: Range<usize>| {
+            for t in tokens {
+                cache.set(0, t, &numbers(t, 32), &numbers(t + 1000, 32));
+            }
+        };
+        let outputs = |cache: &KvCache, tokens: Range<usize>| {
+            let queries = Queries {
+                position: tokens.start,
+                n_tokens: tokens.len(),
+                window: Some(Window::Sliding(WINDOW)),
+                ..plain(32)
+            };
+            attend(cache, queries, &numbers(5, tokens.len() * 32), tokens.len())
+        };
+        let mut n = 0;
+        for batch in [64, 1, 64, 64, 31, 64, 64, 2, 64, 64, 64, 64, 64, 64, 64, 64] {
+            fill(&mut all, n..n + batch);
+            fill(&mut ring, n..n + batch);
+            let expected = outputs(&all, n..n + batch);
+            assert_eq!(
+                outputs(&ring, n..n + batch),
+                expected,
+                "{kv_type:?}, after {n}"
+            );
+            n += batch;
+        }
+        // What the next token sees is saved, and enough to go on.
+        let mut bytes = Vec::new();
+        ring.save(&mut bytes);
+        assert_eq!(bytes.len() as u64, ring.head_bytes(n));
+        let mut loaded = made(Some(WINDOW));
+        loaded.load(n, &bytes);
+        let mut cut = ring.fork().unwrap();
+        cut.truncate(n - 200);
+        fill(&mut cut, n - 200..n);
+        for mut cache in [loaded, cut, ring.fork().unwrap()] {
+            fill(&mut cache, n..n + 10);
+            fill(&mut all, n..n + 10);
+            assert_eq!(
+                outputs(&cache, n..n + 10),
+                outputs(&all, n..n + 10),
+                "{kv_type:?}"
+            );
+        }
+        assert!(ring.can_be_at(n - 256) && !ring.can_be_at(n - 400));
+        assert!(ring.can_be_at(0) && !ring.can_be_at(1));
+        ring.truncate(0);
+        assert!(ring.can_be_at(1));
     }
 }

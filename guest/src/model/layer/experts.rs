@@ -9,9 +9,10 @@ use std::ops::Range;
 
 use super::super::forward::BATCH;
 use super::super::group::{Place, gather_columns, pause};
-use super::super::plan::{Activation, ExpertsSpec, SharedGate};
+use super::super::plan::{ExpertsSpec, Gating, NormSpec, RouterInput, SharedGate};
 use super::super::weights::{Loader, Matrices, Matrix};
 use super::feed_forward::{FeedForward, Names};
+use super::norm::Norm;
 use super::{Pass, Scratch, quantized};
 use crate::error::{Result, reserve};
 use crate::kernels;
@@ -21,12 +22,27 @@ pub(super) struct Experts {
     spec: ExpertsSpec,
     /// `[experts, E]`, all of it.
     ffn_gate_inp: Matrix,
-    /// `[experts, F, E]`
-    ffn_gate_exps: Matrices,
-    ffn_up_exps: Matrices,
+    /// `[experts]`
+    ffn_gate_inp_bias: Option<Vec<f32>>,
+    /// `[E]`: of what the router sees, if it does not see what the experts see.
+    router_norm: Option<Norm>,
+    /// `[experts]`: what is added to the probabilities for the choice, but not for the weights.
+    exp_probs_b: Option<Vec<f32>>,
+    /// `[experts, F, E]`; one tensor may have both.
+    ffn_gate_exps: Option<Networks>,
+    ffn_up_exps: Networks,
     /// `[experts, E, F]`
-    ffn_down_exps: Matrices,
+    ffn_down_exps: Networks,
     shared: Option<Shared>,
+}
+
+/// One matrix of each expert.
+struct Networks {
+    weight: Matrices,
+    /// `[experts]`: the factors of what it computes.
+    scale: Option<Vec<f32>>,
+    /// `[experts, own rows]`
+    bias: Option<Vec<f32>>,
 }
 
 /// A network that every token goes through, too.
@@ -41,6 +57,10 @@ struct Shared {
 pub(super) struct Buffers {
     /// `[T, experts]`: the router's scores, then probabilities.
     probabilities: Vec<f32>,
+    /// `[experts]`: what one token chooses by.
+    preferences: Vec<f32>,
+    /// `[groups]`: the best experts of each, added.
+    groups: Vec<f32>,
     /// `[T, K]`: the experts that each token chose, the most probable first, and their weights.
     choices: Vec<Choice>,
     /// `[T * K]`: the numbers of the choices, those of the same expert together.
@@ -65,14 +85,84 @@ struct Choice {
     weight: f32,
 }
 
+impl Networks {
+    fn load(
+        loader: &mut Loader<'_>,
+        name: &str,
+        shape: [usize; 3],
+        rows: &Range<usize>,
+    ) -> Result<Self> {
+        let weight = loader.matrices(name, shape, rows)?;
+        Self::with(loader, name, shape, rows, weight)
+    }
+
+    /// Gate and up in one tensor, each with these of its `n_ff` rows.
+    fn load_both(
+        loader: &mut Loader<'_>,
+        name: &str,
+        [n_embd, n_ff, n]: [usize; 3],
+        rows: &Range<usize>,
+    ) -> Result<[Self; 2]> {
+        let shape = [n_embd, 2 * n_ff, n];
+        let [gate, up] = loader.both_matrices(name, shape, rows)?;
+        let second = n_ff + rows.start..n_ff + rows.end;
+        Ok([
+            Self::with(loader, name, shape, rows, gate)?,
+            Self::with(loader, name, shape, &second, up)?,
+        ])
+    }
+
+    fn with(
+        loader: &mut Loader<'_>,
+        name: &str,
+        [_, all_rows, n]: [usize; 3],
+        rows: &Range<usize>,
+        weight: Matrices,
+    ) -> Result<Self> {
+        let bias = format!("{name}.bias");
+        let bias = match loader.has(&bias) {
+            false => None,
+            true => {
+                let all = loader.numbers(&bias, &[all_rows, n])?;
+                let own = all
+                    .chunks_exact(all_rows)
+                    .flat_map(|all| &all[rows.clone()]);
+                Some(own.copied().collect())
+            }
+        };
+        Ok(Self {
+            weight,
+            scale: loader.optional_vector(&format!("{name}.scale"), n)?,
+            bias,
+        })
+    }
+
+    /// `out = inputs * weight^T * scale + bias` for one expert.
+    fn apply(&self, expert: usize, input: kernels::Input<'_>, out: &mut [f32]) {
+        kernels::matmul(self.weight.rows(expert), input, out);
+        if let Some(scale) = &self.scale {
+            let scale = scale[expert];
+            out.iter_mut().for_each(|x| *x *= scale);
+        }
+        let n = self.weight.n_rows();
+        if let Some(bias) = self.bias.as_ref().filter(|_| n > 0) {
+            let bias = &bias[expert * n..][..n];
+            for row in out.chunks_exact_mut(n) {
+                row.iter_mut().zip(bias).for_each(|(x, bias)| *x += bias);
+            }
+        }
+    }
+}
+
 impl Experts {
     pub(super) fn load(
         loader: &mut Loader<'_>,
         n_embd: usize,
         name: impl Fn(&str) -> String + Copy,
         spec: &ExpertsSpec,
+        norm: NormSpec,
     ) -> Result<Self> {
-        let (n, n_ff) = (spec.n_experts, spec.n_ff);
+        let (n, n_ff) = (spec.n_experts, spec.expert.n_ff);
         let (ff, embd) = (loader.place.rows(n_ff), loader.place.rows(n_embd));
         let shared = match spec.shared {
             None => None,
@@ -88,27 +178,61 @@ impl Experts {
                     n_embd,
                     name,
                     &Names::SHARED,
-                    shared.n_ff,
-                    Activation::Silu,
+                    shared.network,
+                    norm,
                 )?,
             }),
+        };
+        let shape = [n_embd, n_ff, n];
+        let both = name("ffn_gate_up_exps");
+        let [gate, up] = ["ffn_gate_exps", "ffn_up_exps"].map(name);
+        let (ffn_gate_exps, ffn_up_exps) = if loader.has(&format!("{both}.weight")) {
+            let [gate, up] = Networks::load_both(loader, &both, shape, &ff)?;
+            (Some(gate), up)
+        } else if spec.expert.has_gate {
+            let gate = Networks::load(loader, &gate, shape, &ff)?;
+            (Some(gate), Networks::load(loader, &up, shape, &ff)?)
+        } else {
+            (None, Networks::load(loader, &up, shape, &ff)?)
+        };
+        // Without its ending in the files of one architecture.
+        let probs = [name("exp_probs_b.bias"), name("exp_probs_b")];
+        let probs = probs.into_iter().find(|name| loader.has(name));
+        let router_norm = match spec.router_input {
+            RouterInput::Normed | RouterInput::BeforeLayer => None,
+            RouterInput::Residual => {
+                let mut scale = loader.vector(&name("ffn_gate_inp.scale"), n_embd)?;
+                let factor = 1.0 / (n_embd as f32).sqrt();
+                scale.iter_mut().for_each(|x| *x *= factor);
+                Some(Norm::of(scale, norm))
+            }
         };
         Ok(Self {
             spec: spec.clone(),
             ffn_gate_inp: loader.matrix(&name("ffn_gate_inp"), [n_embd, n], 0..n)?,
-            ffn_gate_exps: loader.matrices(&name("ffn_gate_exps"), [n_embd, n_ff, n], &ff)?,
-            ffn_up_exps: loader.matrices(&name("ffn_up_exps"), [n_embd, n_ff, n], &ff)?,
-            ffn_down_exps: loader.matrices(&name("ffn_down_exps"), [n_ff, n_embd, n], &embd)?,
+            ffn_gate_inp_bias: loader.optional_vector(&name("ffn_gate_inp.bias"), n)?,
+            router_norm,
+            exp_probs_b: probs.map(|name| loader.vector(&name, n)).transpose()?,
+            ffn_gate_exps,
+            ffn_up_exps,
+            ffn_down_exps: Networks::load(
+                loader,
+                &name("ffn_down_exps"),
+                [n_ff, n_embd, n],
+                &embd,
+            )?,
             shared,
         })
     }
 
     pub(super) fn reserve(&self, scratch: &mut Scratch, place: Place) -> Result<()> {
-        let (n_ff, n_embd) = (self.spec.n_ff, scratch.n_embd);
+        let (n_ff, n_embd) = (self.spec.expert.n_ff, scratch.n_embd);
         let own_embd = place.rows(n_embd).len();
         let n_choices = BATCH * self.spec.n_used;
         let buffers = &mut scratch.experts;
         reserve(&mut buffers.probabilities, BATCH * self.spec.n_experts)?;
+        reserve(&mut buffers.preferences, self.spec.n_experts)?;
+        reserve(&mut buffers.groups, self.spec.n_experts)?;
         reserve(&mut buffers.choices, n_choices)?;
         reserve(&mut buffers.order, n_choices)?;
         reserve(&mut buffers.inputs, BATCH * n_ff.max(n_embd))?;
@@ -126,32 +250,52 @@ impl Experts {
         }
     }
 
+    /// Whether the router sees the residual stream before the layer.
+    pub(super) fn routes_before_layer(&self) -> bool {
+        self.spec.router_input == RouterInput::BeforeLayer
+    }
+
+    /// Writes what the chosen experts and the shared network add. If the router sees the residual stream before the
+    /// layer, the caller has called [`Experts::route`] there.
     pub(super) fn forward(&self, pass: &mut Pass<'_, '_>) -> Result<()> {
+        if !self.routes_before_layer() {
+            self.route(pass);
+        }
         let n_tokens = pass.n_tokens();
-        self.route(pass, n_tokens);
-        let (n_used, n_ff) = (self.spec.n_used, self.spec.n_ff);
+        let (n_used, n_ff) = (self.spec.n_used, self.spec.expert.n_ff);
         let s = &mut *pass.scratch;
         let n_embd = s.n_embd;
         let buffers = &mut s.experts;
-        let own_ff = self.ffn_gate_exps.n_rows();
+        let own_ff = self.ffn_up_exps.weight.n_rows();
         buffers.own_hidden.resize(n_tokens * n_used * own_ff, 0.0);
         for run in runs(&buffers.order, &buffers.choices) {
             let numbers = &buffers.order[run];
             let expert = buffers.choices[numbers[0] as usize].expert as usize;
             let rows = numbers.iter().map(|&number| number as usize / n_used);
             copy_rows(rows, &s.normed, n_embd, &mut buffers.inputs);
-            let (gate, up) = (
-                self.ffn_gate_exps.rows(expert),
-                self.ffn_up_exps.rows(expert),
-            );
-            let types = [gate.ty, up.ty].into_iter();
+            if self.spec.weighs_input {
+                let rows = buffers.inputs.chunks_exact_mut(n_embd);
+                for (row, &number) in rows.zip(numbers) {
+                    let weight = buffers.choices[number as usize].weight;
+                    row.iter_mut().for_each(|x| *x *= weight);
+                }
+            }
+            let up = &self.ffn_up_exps;
+            let gate = self.ffn_gate_exps.as_ref().unwrap_or(up);
+            let types = [gate, up].map(|networks| networks.weight.rows(expert).ty);
+            let types = types.into_iter();
             let input = s.activations.quantize(&buffers.inputs, n_embd, types);
             let n = numbers.len() * own_ff;
             buffers.gate.resize(n, 0.0);
-            buffers.up.resize(n, 0.0);
-            kernels::matmul(gate, input, &mut buffers.gate);
-            kernels::matmul(up, input, &mut buffers.up);
-            kernels::swiglu(&mut buffers.gate, &buffers.up);
+            gate.apply(expert, input, &mut buffers.gate);
+            let activation = self.spec.expert.activation;
+            if self.ffn_gate_exps.is_some() {
+                buffers.up.resize(n, 0.0);
+                up.apply(expert, input, &mut buffers.up);
+                activation.gated(&mut buffers.gate, &mut buffers.up);
+            } else {
+                activation.alone(&mut buffers.gate);
+            }
             place_rows(numbers, &buffers.gate, own_ff, &mut buffers.own_hidden);
         }
         trace::lap("ffn_gate_up_exps");
@@ -163,18 +307,17 @@ impl Experts {
         gather_columns(pass.group, own_hidden, n_ff, columns, hidden)?;
         trace::lap("gather");
 
-        let own_embd = self.ffn_down_exps.n_rows();
+        let own_embd = self.ffn_down_exps.weight.n_rows();
         buffers.outputs.resize(n_tokens * n_used * own_embd, 0.0);
         for run in runs(&buffers.order, &buffers.choices) {
             let numbers = &buffers.order[run];
             let expert = buffers.choices[numbers[0] as usize].expert as usize;
             let rows = numbers.iter().map(|&number| number as usize);
             copy_rows(rows, &buffers.hidden, n_ff, &mut buffers.inputs);
-            let down = self.ffn_down_exps.rows(expert);
-            let types = [down.ty].into_iter();
+            let types = [self.ffn_down_exps.weight.rows(expert).ty].into_iter();
             let input = s.activations.quantize(&buffers.inputs, n_ff, types);
             buffers.gate.resize(numbers.len() * own_embd, 0.0);
-            kernels::matmul(down, input, &mut buffers.gate);
+            self.ffn_down_exps.apply(expert, input, &mut buffers.gate);
             place_rows(numbers, &buffers.gate, own_embd, &mut buffers.outputs);
         }
         trace::lap("ffn_down_exps");
@@ -184,8 +327,12 @@ impl Experts {
             let outputs = buffers.outputs.chunks_exact(own_embd);
             for (i, (choice, output)) in buffers.choices.iter().zip(outputs).enumerate() {
                 let sum = &mut buffers.sums[i / n_used * own_embd..][..own_embd];
+                let weight = match self.spec.weighs_input {
+                    true => 1.0,
+                    false => choice.weight,
+                };
                 for (sum, x) in sum.iter_mut().zip(output) {
-                    *sum += choice.weight * x;
+                    *sum += weight * x;
                 }
             }
         }
@@ -194,36 +341,32 @@ impl Experts {
     }
 
     /// Chooses the experts of each token.
-    fn route(&self, pass: &mut Pass<'_, '_>, n_tokens: usize) {
+    pub(super) fn route(&self, pass: &mut Pass<'_, '_>) {
         let s = &mut *pass.scratch;
-        let (n, n_used) = (self.spec.n_experts, self.spec.n_used);
+        let n = self.spec.n_experts;
         let buffers = &mut s.experts;
-        let input = quantized(&s.normed, &mut s.activations, [&self.ffn_gate_inp]);
+        let x = match (self.spec.router_input, &self.router_norm) {
+            (RouterInput::Normed, _) => &s.normed,
+            (_, None) => &s.x,
+            (_, Some(norm)) => {
+                norm.apply(&s.x, &mut buffers.inputs);
+                &buffers.inputs
+            }
+        };
+        let n_tokens = x.len() / s.n_embd;
+        let input = quantized(x, &mut s.activations, [&self.ffn_gate_inp]);
         buffers.probabilities.resize(n_tokens * n, 0.0);
         kernels::matmul(self.ffn_gate_inp.rows(), input, &mut buffers.probabilities);
         trace::lap("ffn_gate_inp");
         buffers.choices.clear();
-        for p in buffers.probabilities.chunks_exact_mut(n) {
-            softmax(p);
-            let first = buffers.choices.len();
-            for _ in 0..n_used {
-                let expert = most_probable(p);
-                let weight = p[expert];
-                // Not to be chosen again.
-                p[expert] = f32::NEG_INFINITY;
-                let expert = expert as u32;
-                buffers.choices.push(Choice { expert, weight });
+        let mut probabilities = std::mem::take(&mut buffers.probabilities);
+        for p in probabilities.chunks_exact_mut(n) {
+            if let Some(bias) = &self.ffn_gate_inp_bias {
+                p.iter_mut().zip(bias).for_each(|(p, bias)| *p += bias);
             }
-            let chosen = &mut buffers.choices[first..];
-            let mut factor = self.spec.scale;
-            if self.spec.normalizes {
-                let sum: f32 = chosen.iter().map(|choice| choice.weight).sum();
-                factor /= sum.max(SMALLEST_SUM);
-            }
-            for choice in chosen {
-                choice.weight *= factor;
-            }
+            self.choose(p, buffers);
         }
+        buffers.probabilities = probabilities;
         buffers.order.clear();
         buffers.order.extend(0..buffers.choices.len() as u32);
         let choices = &buffers.choices;
@@ -233,18 +376,63 @@ impl Experts {
         trace::lap("route");
     }
 
+    /// Appends the experts that one token chooses by the router's scores `p`.
+    fn choose(&self, p: &mut [f32], buffers: &mut Buffers) {
+        match self.spec.gating {
+            Gating::Softmax => softmax(p),
+            Gating::Sigmoid => p.iter_mut().for_each(|x| *x = 1.0 / (1.0 + (-*x).exp())),
+            Gating::SoftmaxOfChosen => {}
+        }
+        let preferences = &mut buffers.preferences;
+        preferences.clear();
+        preferences.extend_from_slice(p);
+        if let Some(bias) = &self.exp_probs_b {
+            let both = preferences.iter_mut().zip(bias);
+            both.for_each(|(x, bias)| *x += bias);
+        }
+        if let Some(groups) = self.spec.groups {
+            keep_best_groups(preferences, groups.n, groups.n_used, &mut buffers.groups);
+        }
+        let first = buffers.choices.len();
+        for _ in 0..self.spec.n_used {
+            let expert = most_probable(preferences);
+            // Not to be chosen again.
+            preferences[expert] = f32::NEG_INFINITY;
+            let (weight, expert) = (p[expert], expert as u32);
+            buffers.choices.push(Choice { expert, weight });
+        }
+        let chosen = &mut buffers.choices[first..];
+        if self.spec.gating == Gating::SoftmaxOfChosen {
+            let weights = &mut p[..chosen.len()];
+            for (weight, choice) in weights.iter_mut().zip(&*chosen) {
+                *weight = choice.weight;
+            }
+            softmax(weights);
+            for (choice, weight) in chosen.iter_mut().zip(weights) {
+                choice.weight = *weight;
+            }
+        }
+        let mut factor = self.spec.scale;
+        if self.spec.normalizes {
+            let sum: f32 = chosen.iter().map(|choice| choice.weight).sum();
+            factor /= sum.max(SMALLEST_SUM);
+        }
+        for choice in chosen {
+            choice.weight *= factor;
+        }
+    }
+
     /// Writes what the layer adds: the sums, and what the shared network computes.
     fn add_shared(&self, pass: &mut Pass<'_, '_>) -> Result<()> {
         let Some(shared) = &self.shared else {
             let s = &mut *pass.scratch;
-            s.own_delta.clear();
-            s.own_delta.extend_from_slice(&s.experts.sums);
+            std::mem::swap(&mut s.own_delta, &mut s.experts.sums);
             return Ok(());
         };
         shared.feed_forward.forward(pass)?;
         let s = &mut *pass.scratch;
         let tokens = s.normed.chunks_exact(s.n_embd);
-        let own_embd = self.ffn_down_exps.n_rows();
+        let own_embd = self.ffn_down_exps.weight.n_rows();
         if own_embd == 0 {
             return Ok(());
         }
@@ -261,6 +449,37 @@ impl Experts {
         }
         trace::lap("shared_expert");
         Ok(())
+    }
+}
+
+/// Excludes the experts of all but the `n_used` best of `n` groups. A group is as good as its two best experts together.
+fn keep_best_groups(preferences: &mut [f32], n: usize, n_used: usize, scores: &mut Vec<f32>) {
+    let width = preferences.len() / n;
+    scores.clear();
+    for group in preferences.chunks_exact(width) {
+        let mut best = [f32::NEG_INFINITY; 2];
+        for &x in group {
+            if x > best[0] {
+                best = [x, best[0]];
+            } else if x > best[1] {
+                best[1] = x;
+            }
+        }
+        scores.push(if width == 1 {
+            best[0]
+        } else {
+            best[0] + best[1]
+        });
+    }
+    for _ in 0..n_used {
+        let group = most_probable(scores);
+        // A mark, and never the best again.
+        scores[group] = f32::NAN;
+    }
+    for (group, score) in preferences.chunks_exact_mut(width).zip(scores) {
+        if !score.is_nan() {
+            group.fill(f32::NEG_INFINITY);
+        }
     }
 }
 

@@ -1,10 +1,18 @@
 //! The kinds of layers. A file has one kind: how it is loaded, what it computes of a batch, and how wide its buffers are.
 //! What it keeps of a sequence is in [`super::state`].
 
+mod activation;
 mod attention;
+mod conv;
+mod delta_net;
 mod experts;
 mod feed_forward;
+mod mla;
+mod norm;
 mod pass;
+mod per_layer;
+mod short_conv;
+mod ssm;
 
 use super::group::Place;
 use super::plan::{self, LayerSpec, Norms, Plan};
@@ -13,27 +21,49 @@ use super::weights::Loader;
 use crate::error::Result;
 use crate::trace;
 use attention::Attention;
+use delta_net::DeltaNet;
 use experts::Experts;
 use feed_forward::{FeedForward, Names};
-pub(crate) use pass::{Pass, Scratch, norm_rows, quantized};
+use mla::Mla;
+pub(crate) use norm::Norm;
+pub(crate) use pass::{Pass, Scratch, quantized};
+use per_layer::PerLayer;
+pub(crate) use per_layer::PerLayerInputs;
+use short_conv::ShortConv;
+use ssm::Ssm;
 
-/// One layer: `x += mixer(norm(x))`, then `x += ffn(norm(x))`.
+/// One layer: two sublayers, each of which adds to the residual stream.
 pub(crate) struct Layer {
-    /// `[E]`
-    attn_norm: Vec<f32>,
-    mixer: Mixer,
-    /// `[E]`, if what comes out is normalised.
-    post_attention_norm: Option<Vec<f32>>,
-    /// `[E]`
-    ffn_norm: Vec<f32>,
-    ffn: Ffn,
-    /// `[E]`, if what comes out is normalised.
-    post_ffw_norm: Option<Vec<f32>>,
+    mixers: Vec<Mixer>,
+    mixer_norms: SublayerNorms,
+    ffns: Vec<Ffn>,
+    ffn_norms: SublayerNorms,
+    /// Those of each part, if they have their own.
+    ffn_part_norms: Vec<SublayerNorms>,
+    is_parallel: bool,
     residual_scale: f32,
+    ffn_scale: f32,
+    per_layer: Option<PerLayer>,
+    /// The factor of the residual stream after the layer.
+    output_scale: Option<f32>,
 }
 
+/// The norms of what goes into a sublayer, and of what comes out.
+struct SublayerNorms {
+    before: Option<Norm>,
+    after: Option<Norm>,
+}
+
+#[allow(
+    clippy::large_enum_variant,
+    reason = "one for each layer, made when a model is loaded"
+)]
 enum Mixer {
     Attention(Attention),
+    Mla(Mla),
+    Ssm(Ssm),
+    DeltaNet(DeltaNet),
+    ShortConv(ShortConv),
 }
 
 #[allow(
@@ -41,7 +71,7 @@ enum Mixer {
     reason = "one for each layer, made when a model is loaded; below the lint's limit with 32 bits"
 )]
 enum Ffn {
-    Gated(FeedForward),
+    Dense(FeedForward),
     Experts(Experts),
 }
 
@@ -54,34 +84,70 @@ impl Layer {
         l: usize,
         spec: &LayerSpec,
     ) -> Result<Self> {
-        let n_embd = plan.n_embd;
+        let (n_embd, norm) = (plan.n_embd, plan.norm);
         let name = |tensor: &str| format!("blk.{l}.{tensor}");
-        let after = |loader: &mut Loader<'_>, tensor: &str| match spec.norms {
-            Norms::Before => Ok(None),
-            Norms::BeforeAndAfter => loader.vector(&name(tensor), n_embd).map(Some),
+        let norms = |loader: &mut Loader<'_>, names: Norms, is_empty: bool| {
+            let mut load = |tensor: Option<&str>| {
+                let tensor = tensor.filter(|_| !is_empty).map(name);
+                tensor
+                    .map(|tensor| Norm::load(loader, &tensor, n_embd, norm))
+                    .transpose()
+            };
+            Ok(SublayerNorms {
+                before: load(names.before)?,
+                after: load(names.after)?,
+            })
+        };
+        let mixer_norms = norms(loader, spec.mixer_norms, spec.mixers.is_empty())?;
+        let mixers = spec.mixers.iter().map(|mixer| match mixer {
+            plan::Mixer::Attention(spec) => {
+                Attention::load(loader, ropes, n_embd, name, spec, norm).map(Mixer::Attention)
+            }
+            plan::Mixer::Mla(spec) => {
+                Mla::load(loader, ropes, n_embd, name, spec, norm).map(Mixer::Mla)
+            }
+            plan::Mixer::Ssm(spec) => Ssm::load(loader, n_embd, name, spec, norm).map(Mixer::Ssm),
+            plan::Mixer::DeltaNet(spec) => {
+                DeltaNet::load(loader, n_embd, name, spec, norm).map(Mixer::DeltaNet)
+            }
+            plan::Mixer::ShortConv(spec) => {
+                ShortConv::load(loader, name, spec).map(Mixer::ShortConv)
+            }
+        });
+        let mixers = mixers.collect::<Result<_>>()?;
+        let ffn_norms = norms(loader, spec.ffn_norms, spec.ffns.is_empty())?;
+        let ffn_part_norms = spec.ffn_part_norms.iter();
+        let ffn_part_norms = ffn_part_norms.map(|names| norms(loader, *names, false));
+        let ffn_part_norms = ffn_part_norms.collect::<Result<_>>()?;
+        let ffns = spec.ffns.iter().map(|ffn| match ffn {
+            plan::Ffn::Dense(spec) => {
+                let names = &Names::PLAIN;
+                FeedForward::load(loader, n_embd, name, names, *spec, norm).map(Ffn::Dense)
+            }
+            plan::Ffn::Experts(spec) => {
+                Experts::load(loader, n_embd, name, spec, norm).map(Ffn::Experts)
+            }
+        });
+        let ffns = ffns.collect::<Result<_>>()?;
+        let per_layer = match plan.input.per_layer {
+            None => None,
+            Some(width) => Some(PerLayer::load(loader, n_embd, name, norm, width, l)?),
+        };
+        let output_scale = match spec.has_output_scale {
+            false => None,
+            true => loader.optional_vector(&name("layer_output_scale.weight"), 1)?,
         };
         Ok(Self {
-            attn_norm: loader.vector(&name("attn_norm.weight"), n_embd)?,
-            mixer: match &spec.mixer {
-                plan::Mixer::Attention(spec) => {
-                    Mixer::Attention(Attention::load(loader, ropes, n_embd, name, spec)?)
-                }
-            },
-            post_attention_norm: after(loader, "post_attention_norm.weight")?,
-            ffn_norm: loader.vector(&name("ffn_norm.weight"), n_embd)?,
-            ffn: match &spec.ffn {
-                plan::Ffn::Gated { n_ff, activation } => {
-                    let (n_ff, activation) = (*n_ff, *activation);
-                    let names = &Names::PLAIN;
-                    let made = FeedForward::load(loader, n_embd, name, names, n_ff, activation);
-                    Ffn::Gated(made?)
-                }
-                plan::Ffn::Experts(spec) => {
-                    Ffn::Experts(Experts::load(loader, n_embd, name, spec)?)
-                }
-            },
-            post_ffw_norm: after(loader, "post_ffw_norm.weight")?,
+            mixers,
+            mixer_norms,
+            ffns,
+            ffn_part_norms,
+            ffn_norms,
+            is_parallel: spec.is_parallel,
             residual_scale: spec.residual_scale,
+            ffn_scale: spec.ffn_scale,
+            per_layer,
+            output_scale: output_scale.map(|scale| scale[0]),
         })
     }
 
@@ -90,32 +156,96 @@ impl Layer {
     /// # Errors
     /// `out-of-memory`.
     pub(crate) fn reserve(&self, scratch: &mut Scratch, place: Place) -> Result<()> {
-        match &self.mixer {
-            Mixer::Attention(attention) => attention.reserve(scratch)?,
+        for mixer in &self.mixers {
+            match mixer {
+                Mixer::Attention(attention) => attention.reserve(scratch)?,
+                Mixer::Mla(mla) => mla.reserve(scratch)?,
+                Mixer::Ssm(ssm) => ssm.reserve(scratch)?,
+                Mixer::DeltaNet(delta_net) => delta_net.reserve(scratch)?,
+                Mixer::ShortConv(short_conv) => short_conv.reserve(scratch)?,
+            }
         }
-        match &self.ffn {
-            Ffn::Gated(feed_forward) => feed_forward.reserve(scratch, place),
-            Ffn::Experts(experts) => experts.reserve(scratch, place),
+        for ffn in &self.ffns {
+            match ffn {
+                Ffn::Dense(feed_forward) => feed_forward.reserve(scratch, place)?,
+                Ffn::Experts(experts) => experts.reserve(scratch, place)?,
+            }
         }
+        if self.mixers.len() > 1 || self.ffns.len() > 1 {
+            scratch.reserve_sum()?;
+        }
+        if self.is_parallel {
+            scratch.reserve_before()?;
+        }
+        if let Some(per_layer) = &self.per_layer {
+            per_layer.reserve(scratch)?;
+        }
+        Ok(())
     }
 
-    /// Computes a batch. `l` is the number of this layer: the states of the sequences are in the same order.
+    /// Computes a batch.
     ///
     /// # Errors
     /// `aborted` if another instance of the group is gone.
-    pub(crate) fn forward(&self, pass: &mut Pass<'_, '_>, l: usize) -> Result<()> {
-        pass.norm(&self.attn_norm);
-        trace::lap("attn_norm");
-        match &self.mixer {
-            Mixer::Attention(attention) => attention.forward(pass, l)?,
+    pub(crate) fn forward(&self, pass: &mut Pass<'_, '_>) -> Result<()> {
+        for ffn in &self.ffns {
+            if let Ffn::Experts(experts) = ffn
+                && experts.routes_before_layer()
+            {
+                experts.route(pass);
+            }
         }
-        pass.add_delta(self.post_attention_norm.as_deref(), self.residual_scale)?;
-        pass.norm(&self.ffn_norm);
-        trace::lap("ffn_norm");
-        match &self.ffn {
-            Ffn::Gated(feed_forward) => feed_forward.forward(pass)?,
-            Ffn::Experts(experts) => experts.forward(pass)?,
+        if self.is_parallel {
+            pass.keep();
         }
-        pass.add_delta(self.post_ffw_norm.as_deref(), self.residual_scale)
+        if !self.mixers.is_empty() {
+            pass.normalize(self.mixer_norms.before.as_ref());
+            trace::lap("attn_norm");
+            for (i, mixer) in self.mixers.iter().enumerate() {
+                match mixer {
+                    Mixer::Attention(attention) => attention.forward(pass)?,
+                    Mixer::Mla(mla) => mla.forward(pass)?,
+                    Mixer::Ssm(ssm) => ssm.forward(pass)?,
+                    Mixer::DeltaNet(delta_net) => delta_net.forward(pass)?,
+                    Mixer::ShortConv(short_conv) => short_conv.forward(pass)?,
+                }
+                pass.sum_up(i, self.mixers.len());
+            }
+            let after = self.mixer_norms.after.as_ref();
+            pass.add_delta(1.0, after, self.residual_scale)?;
+        }
+        if !self.ffns.is_empty() {
+            match self.is_parallel {
+                true => pass.normalize_kept(self.ffn_norms.before.as_ref()),
+                false => pass.normalize(self.ffn_norms.before.as_ref()),
+            }
+            trace::lap("ffn_norm");
+            for (i, ffn) in self.ffns.iter().enumerate() {
+                let norms = self.ffn_part_norms.get(i);
+                if let Some(norms) = norms {
+                    pass.normalize(norms.before.as_ref());
+                }
+                match ffn {
+                    Ffn::Dense(feed_forward) => feed_forward.forward(pass)?,
+                    Ffn::Experts(experts) => experts.forward(pass)?,
+                }
+                match norms {
+                    Some(norms) => pass.sum_up_normed(i, norms.after.as_ref())?,
+                    None => pass.sum_up(i, self.ffns.len()),
+                }
+            }
+            let after = self.ffn_norms.after.as_ref();
+            match self.ffn_part_norms.is_empty() {
+                true => pass.add_delta(self.ffn_scale, after, self.residual_scale)?,
+                false => pass.add_sum(self.ffn_scale, after, self.residual_scale),
+            }
+        }
+        if let Some(per_layer) = &self.per_layer {
+            per_layer.forward(pass)?;
+        }
+        if let Some(scale) = self.output_scale {
+            pass.scratch.x.iter_mut().for_each(|x| *x *= scale);
+        }
+        Ok(())
     }
 }

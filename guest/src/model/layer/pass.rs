@@ -5,7 +5,7 @@ use super::super::forward::{BATCH, Span};
 use super::super::group::{Group, Place, gather_columns};
 use super::super::rope::Ropes;
 use super::super::weights::{Linear, Matrix};
-use super::{attention as attention_layer, experts, feed_forward};
+use super::{Norm, attention as attention_layer, experts, feed_forward, mla, per_layer, ssm};
 use crate::error::{Result, reserve};
 use crate::kernels::{self, Activations, Input};
 use crate::trace;
@@ -15,7 +15,6 @@ pub(crate) struct Pass<'a, 'b> {
     pub(crate) batch: &'a mut [Span<'b>],
     pub(crate) group: &'a dyn Group,
     pub(crate) ropes: &'a Ropes,
-    pub(crate) norm_eps: f32,
     pub(crate) scratch: &'a mut Scratch,
 }
 
@@ -33,11 +32,18 @@ pub(crate) struct Scratch {
     /// `[T, own E]`, and the same for all instances: what a layer adds to the residual stream.
     pub(super) own_delta: Vec<f32>,
     delta: Vec<f32>,
+    /// `[T, own E]`: what the first parts of a sublayer add, if it has several.
+    sum: Vec<f32>,
+    /// `[T, E]`: the residual stream before the layer, if both sublayers see the same.
+    before: Vec<f32>,
     /// What scores and sums of values are computed in.
     pub(crate) attention: attention::Attention,
     pub(super) heads: attention_layer::Buffers,
     pub(super) feed_forward: feed_forward::Buffers,
     pub(super) experts: experts::Buffers,
+    pub(super) per_layer: per_layer::Buffers,
+    pub(super) latent: mla::Buffers,
+    pub(super) recurrent: ssm::Buffers,
 }
 
 impl Scratch {
@@ -63,6 +69,14 @@ impl Scratch {
         Ok(scratch)
     }
 
+    pub(super) fn reserve_sum(&mut self) -> Result<()> {
+        reserve(&mut self.sum, BATCH * self.n_embd)
+    }
+
+    pub(super) fn reserve_before(&mut self) -> Result<()> {
+        reserve(&mut self.before, BATCH * self.n_embd)
+    }
+
     /// Moves the wanted rows of the residual stream to its front. Returns how many there are.
     pub(crate) fn keep_wanted(&mut self, batch: &[Span<'_>]) -> usize {
         let (n_embd, mut first, mut kept) = (self.n_embd, 0, 0);
@@ -82,24 +96,84 @@ impl Pass<'_, '_> {
         self.scratch.x.len() / self.scratch.n_embd
     }
 
-    /// Normalises the residual stream.
-    pub(super) fn norm(&mut self, weight: &[f32]) {
+    /// Makes the input of a sublayer of the residual stream.
+    pub(super) fn normalize(&mut self, norm: Option<&Norm>) {
         let s = &mut *self.scratch;
-        norm_rows(&s.x, weight, self.norm_eps, &mut s.normed);
+        normalize(&s.x, norm, &mut s.normed);
     }
 
-    /// Gathers what a layer adds to the residual stream, normalises it if there is a weight for that, and adds it times
-    /// `scale`.
-    pub(super) fn add_delta(&mut self, norm: Option<&[f32]>, scale: f32) -> Result<()> {
+    /// Keeps the residual stream as it is, for [`Pass::normalize_kept`].
+    pub(super) fn keep(&mut self) {
+        let s = &mut *self.scratch;
+        s.before.clone_from(&s.x);
+    }
+
+    /// Makes the input of a sublayer of the residual stream that was kept.
+    pub(super) fn normalize_kept(&mut self, norm: Option<&Norm>) {
+        let s = &mut *self.scratch;
+        normalize(&s.before, norm, &mut s.normed);
+    }
+
+    /// Adds what the parts of a sublayer add: after part `i` of `n`.
+    pub(super) fn sum_up(&mut self, i: usize, n: usize) {
+        let s = &mut *self.scratch;
+        if i > 0 {
+            let both = s.own_delta.iter_mut().zip(&s.sum);
+            both.for_each(|(x, sum)| *x += sum);
+        }
+        if i + 1 < n {
+            std::mem::swap(&mut s.own_delta, &mut s.sum);
+            s.own_delta.resize(s.sum.len(), 0.0);
+        }
+    }
+
+    /// The same where each part has norms of its own: gathers what part `i` adds, and adds it up normalised. At the end
+    /// comes [`Pass::add_sum`].
+    pub(super) fn sum_up_normed(&mut self, i: usize, norm: Option<&Norm>) -> Result<()> {
+        self.gather_delta()?;
+        let s = &mut *self.scratch;
+        normalize(&s.delta, norm, &mut s.normed);
+        match i {
+            0 => s.sum.clone_from(&s.normed),
+            _ => s.sum.iter_mut().zip(&s.normed).for_each(|(x, y)| *x += y),
+        }
+        trace::lap("post_norm");
+        Ok(())
+    }
+
+    /// Adds what [`Pass::sum_up_normed`] has added up, as [`Pass::add_delta`] does.
+    pub(super) fn add_sum(&mut self, before: f32, norm: Option<&Norm>, scale: f32) {
+        let s = &mut *self.scratch;
+        std::mem::swap(&mut s.delta, &mut s.sum);
+        self.add_gathered(before, norm, scale);
+    }
+
+    /// Gathers what a sublayer adds to the residual stream, times `before`, normalises it if there is a norm for that,
+    /// and adds it times `scale`.
+    pub(super) fn add_delta(&mut self, before: f32, norm: Option<&Norm>, scale: f32) -> Result<()> {
+        self.gather_delta()?;
+        self.add_gathered(before, norm, scale);
+        Ok(())
+    }
+
+    fn gather_delta(&mut self) -> Result<()> {
         let s = &mut *self.scratch;
         let n_embd = s.n_embd;
         s.delta.resize(s.x.len(), 0.0);
         let columns = |place: Place| place.rows(n_embd);
         gather_columns(self.group, &mut s.own_delta, n_embd, columns, &mut s.delta)?;
         trace::lap("gather");
+        Ok(())
+    }
+
+    fn add_gathered(&mut self, before: f32, norm: Option<&Norm>, scale: f32) {
+        let s = &mut *self.scratch;
+        if before != 1.0 {
+            s.delta.iter_mut().for_each(|x| *x *= before);
+        }
         let mut delta = &s.delta;
-        if let Some(weight) = norm {
-            norm_rows(delta, weight, self.norm_eps, &mut s.normed);
+        if let Some(norm) = norm {
+            norm.apply(delta, &mut s.normed);
             trace::lap("post_norm");
             delta = &s.normed;
         }
@@ -110,15 +184,25 @@ impl Pass<'_, '_> {
             scaled.for_each(|(x, delta)| *x += scale * delta);
         }
         trace::lap("residual");
-        Ok(())
+    }
+}
+
+/// The norm of `x`, or `x` itself.
+fn normalize(x: &Vec<f32>, norm: Option<&Norm>, out: &mut Vec<f32>) {
+    match norm {
+        Some(norm) => norm.apply(x, out),
+        None => out.clone_from(x),
     }
 }
 
 impl Linear {
-    /// `out = input * weight^T + bias`, `[n_tokens, own rows]`.
+    /// `out = input * weight^T * scale + bias`, `[n_tokens, own rows]`.
     pub(super) fn apply(&self, n_tokens: usize, input: Input<'_>, out: &mut Vec<f32>) {
         out.resize(n_tokens * self.weight.n_rows(), 0.0);
         kernels::matmul(self.weight.rows(), input, out);
+        if let Some(scale) = self.scale {
+            out.iter_mut().for_each(|x| *x *= scale);
+        }
         if let Some(bias) = &self.bias {
             for row in out.chunks_exact_mut(bias.len().max(1)) {
                 for (x, bias) in row.iter_mut().zip(bias) {
@@ -137,13 +221,4 @@ pub(crate) fn quantized<'a, const N: usize>(
 ) -> Input<'a> {
     let types = readers.iter().map(|matrix| matrix.rows().ty);
     activations.quantize(x, readers[0].rows().cols, types)
-}
-
-/// Normalises each row of `x`, `[T, weight.len()]`.
-pub(crate) fn norm_rows(x: &[f32], weight: &[f32], eps: f32, out: &mut Vec<f32>) {
-    out.resize(x.len(), 0.0);
-    let rows = x.chunks_exact(weight.len());
-    for (x, out) in rows.zip(out.chunks_exact_mut(weight.len())) {
-        kernels::rms_norm(x, weight, eps, out);
-    }
 }

@@ -1,0 +1,745 @@
+//! A tiny model with random weights for every architecture, for tests.
+//!
+//! Only metadata are written here, and tensors that a plan does without. Which others a plan wants is asked of the
+//! loader.
+
+use crate::error::Error;
+use crate::gguf::{Array, Gguf, TensorType, Value};
+use crate::model::wanted_tensor;
+use crate::test_model::Builder;
+
+/// A model of an architecture.
+#[derive(Debug)]
+pub struct Case {
+    /// `general.architecture`.
+    pub architecture: &'static str,
+    /// What is said besides the keys that all have, and instead of them.
+    keys: Vec<(&'static str, Value)>,
+    /// Tensors that a plan does without, with their shapes in GGUF's order. A `*` is each layer's number.
+    tensors: Vec<(&'static str, &'static [u32])>,
+}
+
+/// Width of the residual stream, layers, heads, heads of keys and values, width of a head, hidden layer.
+const E: u32 = 64;
+const LAYERS: u32 = 2;
+const H: u32 = 4;
+const KV: u32 = 2;
+const D: u32 = 16;
+const F: u32 = 96;
+
+/// Architectures whose files have no output matrix.
+const TIED: [&str; 9] = [
+    "bitnet",
+    "cohere2",
+    "command-r",
+    "gemma",
+    "gemma2",
+    "olmo",
+    "openelm",
+    "plm",
+    "smollm3",
+];
+
+/// The number type of matrices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Matrices {
+    /// Where rows are of whole blocks.
+    Q8_0,
+    /// All.
+    F32,
+}
+
+impl Case {
+    /// The same, trained with a context of this many tokens.
+    pub fn with_context(self, n: u32) -> Self {
+        self.keys([("context_length", Value::U32(n))])
+    }
+
+    /// The model as a file.
+    ///
+    /// # Panics
+    /// If the loader refuses what is written here.
+    pub fn file(&self, matrices: Matrices) -> Vec<u8> {
+        let mut tensors: Vec<(String, Vec<u32>)> = vec![("token_embd.weight".into(), vec![E, 64])];
+        if !TIED.contains(&self.architecture) {
+            tensors.push(("output.weight".into(), vec![E, 64]));
+        }
+        for (name, shape) in &self.tensors {
+            let layers = match name.contains('*') {
+                true => 0..self.n_layers(),
+                false => 0..1,
+            };
+            tensors.extend(layers.map(|l| (name.replace('*', &l.to_string()), shape.to_vec())));
+        }
+        loop {
+            let file = self.write(&tensors, matrices);
+            let gguf = Gguf::read(&file).unwrap();
+            let missing = match wanted_tensor(&gguf) {
+                Ok(()) => return file,
+                Err(Error::InvalidModel(missing)) => missing,
+                Err(other) => panic!("{}: {other}", self.architecture),
+            };
+            let name = missing.subject.strip_prefix("tensor `").unwrap();
+            let shape = missing.expected.strip_prefix("a tensor of shape [");
+            let shape = shape.and_then(|shape| shape.strip_suffix(']'));
+            let Some(shape) = shape.filter(|_| missing.found == "none") else {
+                panic!("{}: {missing:?}", self.architecture);
+            };
+            let shape = shape.split(", ").map(|dim| dim.parse().unwrap());
+            tensors.push((name.trim_end_matches('`').into(), shape.collect()));
+        }
+    }
+
+    fn n_layers(&self) -> u32 {
+        let own = self.keys.iter().find(|(key, _)| *key == "block_count");
+        own.map_or(LAYERS, |(_, value)| match value {
+            Value::U32(n) => *n,
+            _ => LAYERS,
+        })
+    }
+
+    fn write(&self, tensors: &[(String, Vec<u32>)], matrices: Matrices) -> Vec<u8> {
+        let mut builder = Builder::new(self.architecture);
+        let common = [
+            ("context_length", Value::U32(96)),
+            ("vocab_size", Value::U32(64)),
+            ("embedding_length", Value::U32(E)),
+            ("block_count", Value::U32(LAYERS)),
+            ("feed_forward_length", Value::U32(F)),
+            ("attention.head_count", Value::U32(H)),
+            ("attention.head_count_kv", Value::U32(KV)),
+            ("attention.key_length", Value::U32(D)),
+            ("attention.value_length", Value::U32(D)),
+            ("attention.layer_norm_rms_epsilon", Value::F32(1e-5)),
+            ("attention.layer_norm_epsilon", Value::F32(1e-5)),
+            ("rope.dimension_count", Value::U32(D)),
+            ("logit_scale", Value::F32(2.0)),
+        ];
+        let is_own = |key: &str| self.keys.iter().any(|(own, _)| *own == key);
+        let common = common.into_iter().filter(|(key, _)| !is_own(key));
+        for (key, value) in common.chain(self.keys.iter().cloned()) {
+            let key = match key.starts_with("xielu.") {
+                true => key.to_owned(),
+                false => format!("{}.{key}", self.architecture),
+            };
+            builder.writer.metadata(&key, value);
+        }
+        builder.test_vocabulary();
+        for (name, shape) in tensors {
+            let is_matrix = shape.len() > 1 && name.ends_with(".weight");
+            let ty = match is_matrix && matrices == Matrices::Q8_0 && shape[0] % 32 == 0 {
+                // Taps and routers are never quantised.
+                true if !name.contains("conv") && !name.contains("gate_inp") => TensorType::Q8_0,
+                _ => TensorType::F32,
+            };
+            builder.tensor(name, ty, shape);
+        }
+        builder.finish()
+    }
+}
+
+fn case(architecture: &'static str) -> Case {
+    Case {
+        architecture,
+        keys: Vec::new(),
+        tensors: Vec::new(),
+    }
+}
+
+impl Case {
+    fn keys<const N: usize>(mut self, keys: [(&'static str, Value); N]) -> Self {
+        self.keys
+            .retain(|(old, _)| keys.iter().all(|(new, _)| new != old));
+        self.keys.extend(keys);
+        self
+    }
+
+    fn tensors<const N: usize>(mut self, tensors: [(&'static str, &'static [u32]); N]) -> Self {
+        self.tensors.extend(tensors);
+        self
+    }
+
+    /// With four experts, of which a token uses two.
+    fn experts(self) -> Self {
+        self.keys([
+            ("expert_count", Value::U32(4)),
+            ("expert_used_count", Value::U32(2)),
+            ("expert_feed_forward_length", Value::U32(32)),
+            ("expert_shared_feed_forward_length", Value::U32(32)),
+            ("expert_shared_count", Value::U32(1)),
+            ("expert_weights_scale", Value::F32(1.5)),
+            ("expert_weights_norm", Value::Bool(true)),
+            ("leading_dense_block_count", Value::U32(0)),
+            ("expert_gating_func", Value::U32(2)),
+            ("rope.dimension_sections", numbers([2, 3, 3, 0])),
+            ("interleave_moe_layer_step", Value::U32(2)),
+        ])
+    }
+
+    /// The same, but the first layer.
+    fn dense_first(mut self) -> Self {
+        self = self.experts();
+        self.keys
+            .retain(|(key, _)| *key != "leading_dense_block_count");
+        self.keys([("leading_dense_block_count", Value::U32(1))])
+    }
+
+    /// With a window of seven tokens in every other layer.
+    fn windows(self) -> Self {
+        self.keys([
+            ("attention.sliding_window", Value::U32(7)),
+            ("attention.sliding_window_pattern", flags([1, 0])),
+            ("rope.freq_base_swa", Value::F32(5000.0)),
+        ])
+    }
+
+    /// With the tensors that files of GPT-2's form have.
+    fn gpt(self) -> Self {
+        self.biases().tensors([
+            ("blk.*.attn_norm.bias", &[E]),
+            ("blk.*.ffn_norm.bias", &[E]),
+            ("output_norm.bias", &[E]),
+        ])
+    }
+
+    fn biases(self) -> Self {
+        self.tensors([
+            ("blk.*.attn_output.bias", &[E]),
+            ("blk.*.ffn_up.bias", &[F]),
+            ("blk.*.ffn_down.bias", &[E]),
+        ])
+    }
+
+    fn fused(self) -> Self {
+        self.tensors([("blk.*.attn_qkv.weight", &[E, (H + 2 * KV) * D])])
+    }
+
+    fn fused_bias(self) -> Self {
+        self.fused()
+            .tensors([("blk.*.attn_qkv.bias", &[(H + 2 * KV) * D])])
+    }
+
+    fn head_norms(self) -> Self {
+        self.tensors([
+            ("blk.*.attn_q_norm.weight", &[D]),
+            ("blk.*.attn_k_norm.weight", &[D]),
+        ])
+    }
+
+    fn token_norms(self) -> Self {
+        self.tensors([
+            ("blk.*.attn_q_norm.weight", &[H * D]),
+            ("blk.*.attn_k_norm.weight", &[KV * D]),
+        ])
+    }
+
+    /// A state space model's sizes.
+    fn ssm(self, inner: u32, rank: u32) -> Self {
+        self.keys([
+            ("ssm.conv_kernel", Value::U32(4)),
+            ("ssm.inner_size", Value::U32(inner)),
+            ("ssm.state_size", Value::U32(16)),
+            ("ssm.time_step_rank", Value::U32(rank)),
+            ("ssm.group_count", Value::U32(2)),
+            ("rope.dimension_sections", numbers([2, 3, 3, 0])),
+        ])
+    }
+
+    /// Six layers, of which the last two share the keys of others; two kinds of heads.
+    fn gemma4(self) -> Self {
+        self.windows()
+            .keys([
+                ("block_count", Value::U32(6)),
+                (
+                    "attention.sliding_window_pattern",
+                    flags([1, 0, 1, 0, 1, 0]),
+                ),
+                ("attention.shared_kv_layers", Value::U32(2)),
+                ("attention.key_length", Value::U32(32)),
+                ("attention.value_length", Value::U32(32)),
+                ("attention.key_length_swa", Value::U32(D)),
+                ("attention.value_length_swa", Value::U32(D)),
+                ("rope.dimension_count", Value::U32(32)),
+                ("rope.dimension_count_swa", Value::U32(D)),
+                ("attention.head_count_kv", numbers([KV, 1, KV, 1, KV, 1])),
+                ("embedding_length_per_layer_input", Value::U32(32)),
+                ("final_logit_softcapping", Value::F32(3.0)),
+            ])
+            .tensors([
+                ("rope_freqs.weight", &[D]),
+                ("blk.*.layer_output_scale.weight", &[1]),
+                ("blk.0.attn_q_norm.weight", &[D]),
+                ("blk.0.attn_k_norm.weight", &[D]),
+                ("blk.1.attn_q_norm.weight", &[2 * D]),
+                ("blk.1.attn_k_norm.weight", &[2 * D]),
+                ("blk.2.attn_q_norm.weight", &[D]),
+                ("blk.2.attn_k_norm.weight", &[D]),
+                ("blk.3.attn_q_norm.weight", &[2 * D]),
+                ("blk.3.attn_k_norm.weight", &[2 * D]),
+                ("blk.4.attn_q_norm.weight", &[D]),
+                ("blk.4.attn_k_norm.weight", &[D]),
+                ("blk.5.attn_q_norm.weight", &[2 * D]),
+                ("blk.5.attn_k_norm.weight", &[2 * D]),
+            ])
+    }
+
+    /// Attention in the first layer only.
+    fn hybrid(self) -> Self {
+        self.keys([
+            ("attention.head_count", numbers([H, 0])),
+            ("attention.head_count_kv", numbers([KV, 0])),
+        ])
+    }
+}
+
+fn flags<const N: usize>(flags: [i32; N]) -> Value {
+    Value::Array(Array::i32s(flags))
+}
+
+fn floats<const N: usize>(numbers: [f32; N]) -> Value {
+    Value::Array(Array::f32s(numbers))
+}
+
+fn numbers<const N: usize>(numbers: [u32; N]) -> Value {
+    Value::Array(Array::i32s(numbers.map(|n| n as i32)))
+}
+
+/// At least one model of each architecture, by a name: the architecture, and for further ones a number.
+pub fn named() -> Vec<(String, Case)> {
+    let mut named: Vec<(String, Case)> = Vec::new();
+    for case in cases() {
+        let of_same = |(_, other): &&(String, Case)| other.architecture == case.architecture;
+        let name = match named.iter().filter(of_same).count() {
+            0 => case.architecture.to_owned(),
+            n => format!("{}-{}", case.architecture, n + 1),
+        };
+        named.push((name, case));
+    }
+    named
+}
+
+fn cases() -> Vec<Case> {
+    let latent = |case: Case| {
+        case.keys([
+            ("attention.q_lora_rank", Value::U32(32)),
+            ("attention.kv_lora_rank", Value::U32(32)),
+            ("rope.dimension_count", Value::U32(8)),
+        ])
+        .tensors([("blk.*.attn_q_a.weight", &[E, 32])])
+    };
+    let absorbed = |case: Case| {
+        latent(case)
+            .keys([
+                ("attention.head_count_kv", Value::U32(1)),
+                ("attention.key_length", Value::U32(40)),
+                ("attention.value_length", Value::U32(32)),
+                ("attention.key_length_mla", Value::U32(40)),
+                ("attention.value_length_mla", Value::U32(D)),
+            ])
+            .tensors([
+                ("blk.*.attn_k_b.weight", &[32, 32, H]),
+                ("blk.*.attn_v_b.weight", &[32, D, H]),
+            ])
+    };
+    let delta = |case: Case| {
+        case.ssm(64, 4)
+            .keys([("full_attention_interval", Value::U32(2))])
+    };
+    vec![
+        case("afmoe")
+            .experts()
+            .windows()
+            .head_norms()
+            .tensors([("blk.*.exp_probs_b.bias", &[4])]),
+        case("apertus").head_norms().keys([
+            ("xielu.alpha_p", floats([0.7, -0.3])),
+            ("xielu.alpha_n", floats([0.5, 1.5])),
+            ("xielu.beta", Value::F32(0.4)),
+            ("xielu.eps", Value::F32(-1e-6)),
+        ]),
+        case("arcee"),
+        case("baichuan"),
+        case("bailingmoe").experts(),
+        case("bailingmoe2").experts().fused().head_norms(),
+        case("bitnet").tensors([
+            ("blk.*.attn_sub_norm.weight", &[E]),
+            ("blk.*.ffn_sub_norm.weight", &[F]),
+            ("blk.*.attn_q.scale", &[1]),
+            ("blk.*.ffn_down.scale", &[1]),
+        ]),
+        case("bloom")
+            .gpt()
+            .fused_bias()
+            .tensors([("token_embd_norm.bias", &[E])]),
+        case("chatglm").tensors([("blk.*.ffn_up.weight", &[E, 2 * F])]),
+        case("codeshell").gpt(),
+        case("cohere2").windows(),
+        case("cohere2moe").experts().windows(),
+        case("command-r"),
+        case("dbrx")
+            .keys([
+                ("expert_count", Value::U32(4)),
+                ("expert_used_count", Value::U32(2)),
+                ("attention.clamp_kqv", Value::F32(0.5)),
+            ])
+            .fused(),
+        case("deci").hybrid(),
+        case("deepseek").dense_first(),
+        absorbed(case("deepseek2").experts()),
+        case("dots1")
+            .experts()
+            .keys([("attention.head_count_kv", Value::U32(H))])
+            .head_norms()
+            .tensors([("blk.*.exp_probs_b.bias", &[4])]),
+        case("ernie4_5"),
+        case("ernie4_5-moe").dense_first(),
+        case("exaone").tensors([("rope_freqs.weight", &[D / 2])]),
+        case("exaone-moe").experts().windows().head_norms(),
+        case("exaone4").head_norms(),
+        case("falcon").fused().tensors([
+            ("blk.*.attn_norm.bias", &[E]),
+            ("blk.*.attn_norm_2.weight", &[E]),
+            ("blk.*.attn_norm_2.bias", &[E]),
+            ("output_norm.bias", &[E]),
+        ]),
+        case("falcon-h1")
+            .ssm(128, 8)
+            .tensors([("blk.*.ssm_conv1d.bias", &[192])])
+            .keys([("attention.head_count_kv", Value::U32(KV))])
+            .tensors([("blk.*.ffn_norm", &[E])])
+            .tensors([("blk.*.ssm_norm.weight", &[64, 2])]),
+        case("gemma"),
+        case("gemma2").windows().keys([
+            ("attn_logit_softcapping", Value::F32(4.0)),
+            ("final_logit_softcapping", Value::F32(3.0)),
+        ]),
+        case("gemma3").windows().head_norms(),
+        case("gemma4")
+            .gemma4()
+            .tensors([("blk.*.attn_v.weight", &[E, KV * D])]),
+        // Experts in all layers but the first.
+        case("gemma4").experts().gemma4().tensors([
+            ("blk.1.ffn_gate_inp.weight", &[E, 4]),
+            ("blk.2.ffn_gate_inp.weight", &[E, 4]),
+            ("blk.3.ffn_gate_inp.weight", &[E, 4]),
+            ("blk.4.ffn_gate_inp.weight", &[E, 4]),
+            ("blk.5.ffn_gate_inp.weight", &[E, 4]),
+            ("blk.5.ffn_down_exps.scale", &[4]),
+        ]),
+        // Without embeddings of layers, as the larger ones, and with values in keys.
+        case("gemma4").gemma4().keys([
+            ("embedding_length_per_layer_input", Value::U32(0)),
+            ("attention.shared_kv_layers", Value::U32(0)),
+        ]),
+        case("glm4").tensors([("blk.*.ffn_up.weight", &[E, 2 * F])]),
+        case("glm4moe")
+            .experts()
+            .tensors([("blk.*.exp_probs_b.bias", &[4])]),
+        case("gpt-oss").experts().windows().tensors([
+            ("blk.*.attn_sinks.weight", &[H]),
+            ("blk.*.attn_output.bias", &[E]),
+            ("blk.*.ffn_gate_inp.bias", &[4]),
+            ("blk.*.ffn_gate_exps.bias", &[32, 4]),
+            ("blk.*.ffn_up_exps.bias", &[32, 4]),
+            ("blk.*.ffn_down_exps.bias", &[E, 4]),
+        ]),
+        case("gpt2").gpt().fused_bias(),
+        case("gptneox")
+            .gpt()
+            .fused_bias()
+            .keys([("use_parallel_residual", Value::Bool(true))]),
+        case("granite").keys([
+            ("embedding_scale", Value::F32(3.0)),
+            ("residual_scale", Value::F32(0.7)),
+            ("attention.scale", Value::F32(0.3)),
+        ]),
+        case("granite_swa")
+            .windows()
+            .tensors([("blk.*.attn_sinks.weight", &[H])]),
+        case("granitehybrid")
+            .ssm(128, 8)
+            .tensors([("blk.1.ssm_conv1d.bias", &[192])])
+            .hybrid()
+            .tensors([("blk.1.ssm_norm.weight", &[64, 2])]),
+        case("granitemoe").granite_experts(),
+        case("grok").experts().tensors([
+            ("blk.*.ffn_up.weight", &[E, F]),
+            ("blk.*.layer_output_norm.weight", &[E]),
+        ]),
+        case("hunyuan-dense").head_norms(),
+        case("hunyuan-moe").granite_experts().head_norms(),
+        case("hunyuan_vl").head_norms(),
+        case("hy_v3").experts().head_norms().tensors([
+            ("blk.*.ffn_gate_inp.weight", &[E, 4]),
+            ("blk.*.exp_probs_b", &[4]),
+        ]),
+        case("internlm2"),
+        case("jais")
+            .gpt()
+            .fused_bias()
+            .tensors([("blk.*.ffn_gate.bias", &[F])])
+            .keys([("attention.max_alibi_bias", Value::F32(8.0))]),
+        case("jais2").gpt(),
+        case("jamba")
+            .ssm(128, 8)
+            .tensors([
+                ("blk.1.ssm_conv1d.bias", &[128]),
+                ("blk.1.ssm_dt_norm.weight", &[8]),
+                ("blk.1.ssm_b_norm.weight", &[16]),
+                ("blk.1.ssm_c_norm.weight", &[16]),
+            ])
+            .hybrid(),
+        case("laguna").experts().windows().head_norms().tensors([
+            ("blk.*.attn_gate.weight", &[E, H]),
+            ("blk.*.exp_probs_b.bias", &[4]),
+        ]),
+        case("lfm2")
+            .hybrid()
+            .tensors([
+                ("blk.0.attn_q_norm.weight", &[D]),
+                ("blk.0.attn_k_norm.weight", &[D]),
+            ])
+            .keys([
+                ("attention.head_count", Value::U32(H)),
+                ("shortconv.l_cache", Value::U32(3)),
+            ])
+            .unhybrid_heads(),
+        case("lfm2moe")
+            .experts()
+            .hybrid()
+            .tensors([
+                ("blk.0.attn_q_norm.weight", &[D]),
+                ("blk.0.attn_k_norm.weight", &[D]),
+                ("blk.*.exp_probs_b.bias", &[4]),
+            ])
+            .keys([("shortconv.l_cache", Value::U32(3))])
+            .unhybrid_heads(),
+        case("llama"),
+        case("llama").keys([
+            ("expert_count", Value::U32(5)),
+            ("expert_used_count", Value::U32(2)),
+        ]),
+        case("llama4")
+            .keys([("block_count", Value::U32(4))])
+            .experts(),
+        case("maincoder").head_norms(),
+        case("mamba")
+            .ssm(128, 8)
+            .tensors([("blk.*.ssm_conv1d.bias", &[128])]),
+        case("mamba2")
+            .ssm(128, 8)
+            .tensors([("blk.*.ssm_conv1d.bias", &[192])])
+            .tensors([("blk.*.ssm_norm.weight", &[64, 2])]),
+        case("maple")
+            .experts()
+            .windows()
+            .head_norms()
+            .keys([("swiglu_clamp_exp", Value::F32(0.5))]),
+        case("mellum").experts().windows().head_norms(),
+        case("mimo2").experts().windows().tensors([
+            ("blk.*.ffn_gate_inp.weight", &[E, 4]),
+            ("blk.*.attn_sinks.weight", &[H]),
+        ]),
+        case("minicpm"),
+        latent(case("minicpm3").keys([
+            ("attention.key_length", Value::U32(24)),
+            ("attention.head_count_kv", Value::U32(H)),
+        ])),
+        case("minimax-m2")
+            .granite_experts()
+            .token_norms()
+            .tensors([("blk.*.exp_probs_b.bias", &[4])]),
+        case("mistral3").keys([
+            ("rope.scaling.type", Value::from("yarn")),
+            ("rope.scaling.factor", Value::F32(4.0)),
+            ("rope.scaling.original_context_length", Value::U32(24)),
+            ("attention.temperature_scale", Value::F32(0.1)),
+        ]),
+        absorbed(case("mistral4").experts()),
+        case("mpt")
+            .gpt()
+            .fused_bias()
+            .keys([
+                ("attention.max_alibi_bias", Value::F32(8.0)),
+                ("attention.clamp_kqv", Value::F32(0.5)),
+            ])
+            .tensors([("blk.*.ffn.act.scales", &[F])]),
+        case("nanbeige"),
+        case("nemotron").gpt(),
+        case("nemotron_h")
+            .ssm(128, 8)
+            .tensors([("blk.1.ssm_conv1d.bias", &[192])])
+            .keys([
+                ("block_count", Value::U32(3)),
+                ("attention.head_count", numbers([H, 0, 0])),
+                ("attention.head_count_kv", numbers([KV, 0, 0])),
+                ("feed_forward_length", numbers([0, 0, F])),
+            ])
+            .tensors([("blk.1.ssm_norm.weight", &[64, 2])]),
+        case("nemotron_h_moe")
+            .ssm(128, 8)
+            .tensors([("blk.1.ssm_conv1d.bias", &[192])])
+            .keys([
+                ("block_count", Value::U32(3)),
+                ("attention.head_count", numbers([H, 0, 0])),
+                ("attention.head_count_kv", numbers([KV, 0, 0])),
+                ("feed_forward_length", numbers([0, 0, 32])),
+                ("expert_count", Value::U32(4)),
+                ("expert_used_count", Value::U32(2)),
+                ("expert_feed_forward_length", Value::U32(32)),
+                ("expert_shared_feed_forward_length", Value::U32(32)),
+                ("expert_weights_norm", Value::Bool(true)),
+            ])
+            .tensors([
+                ("blk.1.ssm_norm.weight", &[64, 2]),
+                ("blk.2.exp_probs_b.bias", &[4]),
+            ]),
+        case("olmo").keys([("attention.clamp_kqv", Value::F32(0.5))]),
+        case("olmo2").windows().token_norms(),
+        case("olmoe")
+            .granite_experts()
+            .keys([("attention.head_count_kv", Value::U32(H))])
+            .tensors([
+                ("blk.*.attn_q_norm.weight", &[H * D]),
+                ("blk.*.attn_k_norm.weight", &[H * D]),
+            ]),
+        case("openelm").fused().head_norms(),
+        case("orion").tensors([
+            ("blk.*.attn_norm.bias", &[E]),
+            ("blk.*.ffn_norm.bias", &[E]),
+            ("output_norm.bias", &[E]),
+        ]),
+        case("paddleocr").keys([("rope.dimension_sections", numbers([2, 3, 3, 0]))]),
+        case("pangu-embedded").tensors([("blk.*.attn_output.bias", &[E])]),
+        case("phi2")
+            .tensors([
+                ("blk.*.attn_norm.bias", &[E]),
+                ("output_norm.bias", &[E]),
+                ("output.bias", &[64]),
+            ])
+            .biases(),
+        case("phi3").fused().tensors([
+            ("blk.*.ffn_up.weight", &[E, 2 * F]),
+            ("rope_factors_short.weight", &[D / 2]),
+            ("rope_factors_long.weight", &[D / 2]),
+        ]),
+        case("phimoe").granite_experts().tensors([
+            ("output_norm.bias", &[E]),
+            ("output.bias", &[64]),
+            ("blk.*.attn_norm.bias", &[E]),
+            ("blk.*.ffn_norm.bias", &[E]),
+            ("blk.*.attn_output.bias", &[E]),
+        ]),
+        case("plamo"),
+        case("plamo2")
+            .ssm(64, 4)
+            .keys([("ssm.group_count", Value::U32(0))])
+            .hybrid()
+            .tensors([
+                ("blk.1.ssm_dt_norm", &[64]),
+                ("blk.1.ssm_b_norm", &[16]),
+                ("blk.1.ssm_c_norm", &[16]),
+                ("blk.*.post_attention_norm", &[E]),
+                ("blk.*.post_ffw_norm", &[E]),
+            ])
+            .fused_first()
+            .tensors([
+                ("blk.*.ffn_up.weight", &[E, 2 * F]),
+                ("blk.0.attn_q_norm.weight", &[D, H]),
+                ("blk.0.attn_k_norm.weight", &[D, KV]),
+            ]),
+        case("plamo3")
+            .windows()
+            .tensors([
+                ("blk.*.post_attention_norm", &[E]),
+                ("blk.*.post_ffw_norm", &[E]),
+            ])
+            .fused()
+            .head_norms()
+            .tensors([("blk.*.ffn_up.weight", &[E, 2 * F])]),
+        case("plm").keys([
+            ("attention.head_count_kv", Value::U32(H)),
+            ("attention.kv_lora_rank", Value::U32(32)),
+            ("rope.dimension_count", Value::U32(8)),
+            ("attention.key_length", Value::U32(24)),
+        ]),
+        case("qwen")
+            .keys([
+                ("feed_forward_length", Value::U32(2 * F)),
+                ("attention.head_count_kv", Value::U32(H)),
+            ])
+            .tensors([
+                ("blk.*.attn_qkv.weight", &[E, 3 * H * D]),
+                ("blk.*.attn_qkv.bias", &[3 * H * D]),
+            ]),
+        case("qwen2").tensors([("blk.*.attn_q.bias", &[H * D])]),
+        case("qwen2moe").experts(),
+        case("qwen2vl").keys([("rope.dimension_sections", numbers([2, 3, 3, 0]))]),
+        case("qwen3").head_norms(),
+        delta(case("qwen35")).tensors([
+            ("blk.1.attn_q_norm.weight", &[D]),
+            ("blk.1.attn_k_norm.weight", &[D]),
+        ]),
+        delta(case("qwen35moe")).experts().tensors([
+            ("blk.1.attn_q_norm.weight", &[D]),
+            ("blk.1.attn_k_norm.weight", &[D]),
+        ]),
+        case("qwen3moe").experts().head_norms(),
+        delta(case("qwen3next"))
+            .experts()
+            .tensors([
+                ("blk.1.attn_q_norm.weight", &[D]),
+                ("blk.1.attn_k_norm.weight", &[D]),
+            ])
+            .tensors([("blk.0.ssm_ba.weight", &[E, 8])]),
+        case("qwen3tts")
+            .head_norms()
+            .keys([("rope.dimension_sections", numbers([2, 3, 3, 0]))]),
+        case("qwen3vl")
+            .head_norms()
+            .keys([("rope.dimension_sections", numbers([2, 3, 3, 0]))]),
+        case("qwen3vlmoe").experts().head_norms(),
+        case("refact"),
+        case("seed_oss"),
+        case("smallthinker").experts().windows(),
+        case("smollm3").keys([("block_count", Value::U32(4))]),
+        case("spark2_5")
+            .windows()
+            .tensors([("blk.*.attn_gate.weight", &[E, H])]),
+        case("stablelm").tensors([
+            ("blk.*.attn_norm.bias", &[E]),
+            ("output_norm.bias", &[E]),
+            ("blk.*.attn_q_norm.weight", &[D, H]),
+            ("blk.*.attn_k_norm.weight", &[D, KV]),
+        ]),
+        case("starcoder").gpt().fused_bias(),
+        case("starcoder2").gpt(),
+        case("xverse"),
+    ]
+}
+
+impl Case {
+    /// Experts as wide as a dense network.
+    fn granite_experts(self) -> Self {
+        self.keys([
+            ("expert_gating_func", Value::U32(2)),
+            ("expert_count", Value::U32(4)),
+            ("expert_used_count", Value::U32(2)),
+            ("expert_feed_forward_length", Value::U32(F)),
+            ("expert_shared_feed_forward_length", Value::U32(32)),
+        ])
+    }
+
+    /// Queries, keys and values together in the first layer.
+    fn fused_first(self) -> Self {
+        self.tensors([("blk.0.attn_qkv.weight", &[E, (H + 2 * KV) * D])])
+    }
+
+    /// Heads of queries in all layers.
+    fn unhybrid_heads(mut self) -> Self {
+        self.keys.retain(|(key, value)| {
+            *key != "attention.head_count" || matches!(value, Value::U32(_))
+        });
+        self
+    }
+}
