@@ -3,6 +3,8 @@
 
 use std::path::Path;
 
+use gust_engine::gguf::{Gguf, Writer};
+
 use crate::helpers::{Parrot, data, gust, shared};
 
 #[test]
@@ -78,6 +80,76 @@ fn a_file_cut_short_at_any_length_is_refused() {
     }
     write(file.path(), &bytes);
     gust(["inspect"]).model(file.path()).run().success();
+}
+
+#[test]
+fn a_model_in_several_files_runs_from_its_first() {
+    let whole = Parrot::new("abc").bytes();
+    let parts = Writer::split(&whole, 3).unwrap_or_else(|error| panic!("{error}"));
+    let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"));
+    let path = |no: usize| folder.path().join(format!("parrot-{no:05}-of-00003.gguf"));
+    for (no, part) in (1..).zip(&parts) {
+        write(&path(no), part);
+    }
+    for mapping in [&[] as &[_], &["--no-mmap"]] {
+        let args = [&["run", "-n", "3", "a"], mapping].concat();
+        let text = gust(args).model(path(1)).run().success();
+        assert_eq!(text, "abca\n");
+    }
+    let report = gust(["inspect", "--json"]).model(path(1)).run().json();
+    let tensors = report["tensors"].as_array().map_or(0, Vec::len);
+    let expected = Gguf::read(&whole).map_or(0, |gguf| gguf.tensors.len());
+    assert_eq!(tensors, expected);
+    assert_eq!(report["runs"], true);
+
+    let run = gust(["run", "x"]).model(path(2)).run();
+    run.fails(3, &["the first of 3", "number 2", "-00001-of-00003"]);
+    let out = folder.path().join("packed.gguf");
+    let args = ["pack", "-o", &out.to_string_lossy()];
+    gust(args)
+        .model(path(1))
+        .run()
+        .fails(3, &["one of 3 files", "llama-gguf-split --merge"]);
+
+    let shown = path(3).to_string_lossy().into_owned();
+    std::fs::remove_file(path(3)).unwrap_or_else(|error| panic!("{error}"));
+    for command in [&["run", "x"] as &[_], &["inspect"]] {
+        gust(command).model(path(1)).run().fails(3, &[&shown]);
+    }
+}
+
+/// A parrot of which one text has been changed for another of the same length.
+fn changed(from: &[u8], to: &[u8]) -> Vec<u8> {
+    let mut bytes = Parrot::new("abc").bytes();
+    let at = bytes.windows(from.len()).position(|window| window == from);
+    let at = at.unwrap_or_else(|| panic!("a parrot has {}", from.escape_ascii()));
+    bytes[at..at + to.len()].copy_from_slice(to);
+    bytes
+}
+
+#[test]
+fn inspect_says_whether_a_model_runs_and_what_is_missing() {
+    let parrot = Parrot::new("abc").file();
+    let report = gust(["inspect", "--json"]).model(&parrot).run().json();
+    assert_eq!(report["runs"], true);
+    assert!(report["obstacle"].is_null());
+    let text = gust(["inspect"]).model(&parrot).run().success();
+    assert!(text.contains("runs          yes"), "{text}");
+
+    let file = tempfile::NamedTempFile::new().unwrap_or_else(|error| panic!("{error}"));
+    for (from, to, obstacle) in [
+        (&b"llama"[..], &b"lemur"[..], "lemur"),
+        (b"blk.0.attn_q.weight", b"blk.0.attn_p.weight", "attn_p"),
+    ] {
+        write(file.path(), &changed(from, to));
+        let report = gust(["inspect", "--json"]).model(file.path()).run().json();
+        assert_eq!(report["runs"], false, "{obstacle}");
+        let found = report["obstacle"].as_str().unwrap_or_default();
+        assert!(found.contains(obstacle), "{found}");
+        assert!(report["tensors"][0]["name"].is_string());
+        let text = gust(["inspect"]).model(file.path()).run().success();
+        assert!(text.contains("runs          no: "), "{text}");
+    }
 }
 
 fn write(path: &Path, bytes: &[u8]) {

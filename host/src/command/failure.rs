@@ -96,7 +96,7 @@ impl Failure {
     }
 
     /// The text of the error, or `None` if there is nothing to report.
-    fn message(&self) -> Option<String> {
+    pub(super) fn message(&self) -> Option<String> {
         match self {
             Failure::ClosedOutput | Failure::Gust(gust::Error::Cancelled) => None,
             Failure::Gust(error) => Some(error.to_string()),

@@ -19,7 +19,7 @@ const VALUE_WIDTH: usize = 72;
 
 /// Show what is in a model file and how much memory it needs
 ///
-/// Works on any GGUF file, even one that gust cannot run.
+/// Works on any GGUF file, and says whether gust runs it, and if not, what is missing.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -40,6 +40,10 @@ pub(super) struct InspectArgs {
 /// What `--json` prints.
 #[derive(Serialize)]
 struct Report {
+    /// Whether gust runs the model.
+    runs: bool,
+    /// What keeps gust from running it.
+    obstacle: Option<String>,
     model: Overview,
     metadata: Vec<Metadata>,
     tensors: Vec<Tensor>,
@@ -103,8 +107,18 @@ struct Memory {
 }
 
 pub(super) fn inspect(args: &InspectArgs) -> Result<(), Failure> {
-    let model = open(&args.model, Scope::Metadata)?.model;
+    // Weights are mapped and not read, so that this takes little longer than the metadata alone.
+    let (model, obstacle) = match open(&args.model, Scope::Full) {
+        Ok(opened) => (opened.model, None),
+        Err(failure) => {
+            let Some(obstacle) = failure.message() else {
+                return Err(failure);
+            };
+            (open(&args.model, Scope::Metadata)?.model, Some(obstacle))
+        }
+    };
     let report = report(
+        obstacle,
         model.info(),
         model.metadata()?,
         model.tensors()?,
@@ -121,6 +135,7 @@ pub(super) fn inspect(args: &InspectArgs) -> Result<(), Failure> {
 }
 
 fn report(
+    obstacle: Option<String>,
     info: &ModelInfo,
     metadata: Vec<MetadataEntry>,
     tensors: Vec<TensorEntry>,
@@ -184,6 +199,8 @@ fn report(
         }
     });
     Report {
+        runs: obstacle.is_none(),
+        obstacle,
         model: overview(info),
         metadata: metadata.collect(),
         tensors: tensors.collect(),
@@ -211,6 +228,8 @@ fn overview(info: &ModelInfo) -> Overview {
 /// The report for people. Everything that comes from the file is made safe to print.
 fn listing(report: &Report) -> String {
     let Report {
+        runs: _,
+        obstacle,
         model,
         metadata,
         tensors,
@@ -237,6 +256,13 @@ fn listing(report: &Report) -> String {
             if model.has_chat_template { "yes" } else { "no" }.to_owned(),
         ),
         ("threads", threads.to_string()),
+        (
+            "runs",
+            match obstacle {
+                None => "yes".to_owned(),
+                Some(obstacle) => format!("no: {}", printable(obstacle)),
+            },
+        ),
     ];
     let overview = table(&overview.map(|(name, value)| vec![name.to_owned(), value]));
     let metadata_rows: Vec<Vec<String>> = metadata.iter().map(metadata_row).collect();

@@ -116,7 +116,7 @@ impl Error {
                 "the file may be truncated, or not a GGUF file; download it again"
             }
             Error::Unsupported(_) => {
-                "use another file of the model, of a type and architecture that the README lists, or a newer gust"
+                "use another file of the model, another model, or a newer gust; `gust inspect` shows what is in a file"
             }
             Error::OutOfMemory { .. } => "use a smaller context, a smaller model, or more threads",
             Error::PromptTooLong { .. } => "shorten the prompt or raise the context length",
