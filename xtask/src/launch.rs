@@ -77,6 +77,13 @@ pub(crate) fn hosts(args: Vec<OsString>) -> Result<ExitCode> {
     replace(Command::new(binary("hosts")).args(args))
 }
 
+/// Builds gust and compares it with llama.cpp.
+pub(crate) fn parity(args: Vec<OsString>) -> Result<ExitCode> {
+    build::components()?;
+    build::host(&["--bin", "parity"])?;
+    replace(Command::new(binary("parity")).args(args))
+}
+
 #[cfg(unix)]
 fn replace(command: &mut Command) -> Result<ExitCode> {
     use std::os::unix::process::CommandExt;

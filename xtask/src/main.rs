@@ -27,6 +27,7 @@ Commands:
   compose [ARGS]  composes the engine with adapters; see `cargo xtask compose --help`
   core            builds the program as a core module, for hosts without the component model
   hosts [ARGS]    runs the shipped model in every host and compares the tokens; see `cargo xtask hosts --help`
+  parity [ARGS]   compares what gust computes with llama.cpp; see `cargo xtask parity --help`
   gust [ARGS]     builds everything, then runs `gust ARGS`: cargo xtask gust inspect
   lint            checks formatting, dependencies, clippy (native and WebAssembly) and documentation
   setup           adds the Rust target wasm32-wasip2 if it is missing, and looks for a C compiler
@@ -56,7 +57,9 @@ fn main() -> ExitCode {
     };
     let takes_args = matches!(
         command.to_str(),
-        Some("run" | "gust" | "synth" | "bench" | "disasm" | "compose" | "web" | "hosts")
+        Some(
+            "run" | "gust" | "synth" | "bench" | "disasm" | "compose" | "web" | "hosts" | "parity"
+        )
     );
     if !takes_args && let Some(arg) = args.first() {
         return match arg.to_str() {
@@ -77,6 +80,7 @@ fn main() -> ExitCode {
         Some("compose") => launch::compose(args),
         Some("web") => web::web(&args),
         Some("hosts") => launch::hosts(args),
+        Some("parity") => launch::parity(args),
         Some("core") => build::core_modules().map(|()| ExitCode::SUCCESS),
         Some("build") => build::all().map(|()| ExitCode::SUCCESS),
         Some("setup") => setup::check().map(|()| ExitCode::SUCCESS),

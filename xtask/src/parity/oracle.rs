@@ -1,0 +1,149 @@
+//! llama.cpp: built from its sources, with its writer of test models and a program that writes logits.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{folder, root};
+
+/// The source package whose llama.cpp is the peer.
+pub(crate) const PACKAGE: &str = "llama-cpp-python==0.3.36";
+
+pub(crate) struct Oracle {
+    /// Writes test models: `-o FOLDER -s SEED`.
+    writer: PathBuf,
+    /// Writes logits.
+    logits: PathBuf,
+}
+
+impl Oracle {
+    /// Sets it up; a source tree that is named must have a finished build.
+    pub(crate) fn set_up(tree: Option<&Path>) -> Result<Self> {
+        let tree = match tree {
+            Some(tree) => tree.to_owned(),
+            None => build()?,
+        };
+        let libraries = tree.join("build/bin");
+        let writer = libraries.join("test-llama-archs");
+        if !writer.exists() {
+            bail!(
+                "no program at {}\nhint: leave --llama-cpp out to build it",
+                writer.display()
+            );
+        }
+        let logits = folder()?.join("logits");
+        let mut compiler = Command::new("c++");
+        compiler
+            .args(["-O2", "-std=c++17", "-o"])
+            .arg(&logits)
+            .arg(root().join("benches/peers/llama_cpp/logits.cpp"));
+        for include in ["include", "ggml/include"] {
+            compiler.arg("-I").arg(tree.join(include));
+        }
+        compiler.arg("-L").arg(&libraries);
+        compiler.args(["-lllama", "-lggml", "-lggml-base", "-lggml-cpu"]);
+        compiler.arg(format!("-Wl,-rpath,{}", libraries.display()));
+        run(&mut compiler)?;
+        Ok(Self { writer, logits })
+    }
+
+    /// Writes the test models to a folder.
+    pub(crate) fn write_models(&self, to: &Path, seed: u64) -> Result<()> {
+        let mut writer = Command::new(&self.writer);
+        writer.arg("-o").arg(to).args(["-s", &seed.to_string()]);
+        run(writer.stdout(Stdio::null()).stderr(Stdio::null()))
+    }
+
+    /// The logits after each of the tokens; an error is llama.cpp's last words.
+    pub(crate) fn logits(&self, model: &Path, tokens: &[u32]) -> Result<Vec<f32>> {
+        let out = folder()?.join("logits.f32");
+        let mut program = Command::new(&self.logits);
+        program.arg(model).arg(&out);
+        program.args(tokens.iter().map(u32::to_string));
+        let output = program.stdin(Stdio::null()).output()?;
+        if !output.status.success() {
+            let words = String::from_utf8_lossy(&output.stderr);
+            let words = words.lines().find(|line| line.contains("error"));
+            bail!("{} ({})", words.unwrap_or("no words"), output.status);
+        }
+        let raw = std::fs::read(&out)?;
+        let numbers = raw.as_chunks().0.iter();
+        Ok(numbers.map(|raw| f32::from_le_bytes(*raw)).collect())
+    }
+
+    /// Writes a model in F32 with its matrices in `ty`, by ggml's name, and with the numbers that these stand for in F32.
+    pub(crate) fn quantize(&self, model: &Path, ty: &str, out: &Path, exact: &Path) -> Result<()> {
+        let mut program = Command::new(&self.logits);
+        program.arg(model).args(["--quantize", ty]);
+        run(program.arg(out).arg(exact))
+    }
+
+    /// The number of scored tokens of a text, and their mean negative log-likelihood.
+    pub(crate) fn nll(&self, model: &Path, text: &Path, window: u32) -> Result<(u64, f64)> {
+        let mut program = Command::new(&self.logits);
+        program.arg(model).arg("--nll").arg(text);
+        let output = program.arg(window.to_string()).output()?;
+        let words = String::from_utf8_lossy(&output.stdout);
+        let mut words = words.split_whitespace();
+        let mut word = || words.next().context("llama.cpp gave no answer");
+        Ok((word()?.parse()?, word()?.parse()?))
+    }
+}
+
+/// Downloads the sources and builds them, if that is not done yet.
+fn build() -> Result<PathBuf> {
+    let folder = folder()?;
+    let tree = folder.join("llama.cpp");
+    if tree.join("build/bin/test-llama-archs").exists() {
+        return Ok(tree);
+    }
+    eprintln!(
+        "building llama.cpp in {} (about 10 minutes)",
+        tree.display()
+    );
+    let venv = folder.join("venv");
+    run(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
+    let pip = |args: &[&str]| {
+        let mut pip = Command::new(venv.join("bin/python"));
+        pip.args(["-m", "pip", "--quiet"]).args(args);
+        run(pip.current_dir(&folder))
+    };
+    pip(&["install", "cmake", "ninja"])?;
+    let name = PACKAGE.split("==").next().unwrap_or(PACKAGE);
+    pip(&["download", "--no-deps", "--no-binary", name, PACKAGE])?;
+    let archive = PACKAGE.replace('-', "_").replace("==", "-");
+    run(Command::new("tar")
+        .args(["xzf", &format!("{archive}.tar.gz")])
+        .current_dir(&folder))?;
+    let _ = std::fs::remove_dir_all(&tree);
+    std::fs::rename(folder.join(archive).join("vendor/llama.cpp"), &tree)?;
+    let tool = |name: &str, args: &[&str]| {
+        let mut tool = Command::new(venv.join("bin").join(name));
+        let path = std::env::var("PATH").unwrap_or_default();
+        tool.env("PATH", format!("{}:{path}", venv.join("bin").display()));
+        run(tool.args(args).current_dir(&tree).stdout(Stdio::null()))
+    };
+    let mut options = vec!["-B", "build", "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release"];
+    options.extend(["-DLLAMA_BUILD_TESTS=ON", "-DLLAMA_BUILD_EXAMPLES=OFF"]);
+    options.extend(["-DLLAMA_BUILD_TOOLS=OFF", "-DLLAMA_BUILD_SERVER=OFF"]);
+    options.extend([
+        "-DLLAMA_CURL=OFF",
+        "-DLLAMA_OPENSSL=OFF",
+        "-DGGML_OPENMP=OFF",
+    ]);
+    tool("cmake", &options)?;
+    tool("ninja", &["-C", "build", "test-llama-archs"])?;
+    Ok(tree)
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let program = command.get_program().display().to_string();
+    let status = command
+        .status()
+        .with_context(|| format!("cannot start {program}"))?;
+    match status.success() {
+        true => Ok(()),
+        false => bail!("{program} failed ({status})"),
+    }
+}
