@@ -28,7 +28,7 @@ pub(crate) enum Measure {
     PeakMemory,
 }
 
-pub(crate) const MODELS: [&str; 2] = ["tinyllama-1.1b", "llama-3.2-1b"];
+pub(crate) const MODELS: [&str; 3] = ["tinyllama-1.1b", "llama-3.2-1b", "moe-1b-a400m"];
 /// What ends with [`PACKED`] is that type after `gust pack`; the others get it unpacked.
 pub(crate) const TYPES: [&str; 5] = ["q4_0", "q4_k", "q8_0", "q4_0_x4", "q8_0_x4"];
 pub(crate) const PACKED: &str = "_x4";

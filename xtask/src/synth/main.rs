@@ -25,7 +25,7 @@ Writes a GGUF of random weights in the dimensions of a real model, and prints it
 
 Usage: cargo xtask synth MODEL --type TYPE [-o FILE] [--seed N]
 
-  MODEL        tinyllama-1.1b, llama-3.2-1b, qwen2.5-0.5b or llama-2-7b
+  MODEL        tinyllama-1.1b, llama-3.2-1b, qwen2.5-0.5b, moe-1b-a400m or llama-2-7b
   --type TYPE  q4_0, q8_0 or q4_k
   -o FILE      where to; default: target/synth/MODEL-TYPE.gguf
   --context N  tokens of context in the metadata; default: the model's own

@@ -22,7 +22,16 @@ pub(crate) struct Model {
     /// Whether q, k and v have biases.
     qkv_bias: bool,
     rope_scaling: Option<Llama3Scaling>,
+    /// Whether `n_ff` is that of each of some experts.
+    experts: Option<Experts>,
     vocabulary: Vocabulary,
+}
+
+/// A mixture of experts.
+struct Experts {
+    n: u64,
+    /// How many a token uses.
+    n_used: u64,
 }
 
 /// Llama 3.1's stretching of the rotary frequencies.
@@ -34,7 +43,7 @@ struct Llama3Scaling {
 }
 
 /// What is on offer.
-pub(crate) const MODELS: [Model; 4] = [
+pub(crate) const MODELS: [Model; 5] = [
     Model {
         id: "tinyllama-1.1b",
         arch: "llama",
@@ -50,6 +59,7 @@ pub(crate) const MODELS: [Model; 4] = [
         tied: false,
         qkv_bias: false,
         rope_scaling: None,
+        experts: None,
         vocabulary: Vocabulary::Spm { size: 32_000 },
     },
     Model {
@@ -72,6 +82,7 @@ pub(crate) const MODELS: [Model; 4] = [
             high_freq_factor: 4.0,
             original_n_ctx: 8192.0,
         }),
+        experts: None,
         vocabulary: Vocabulary::Bpe {
             pre: "llama-bpe",
             n_text: 128_000,
@@ -97,6 +108,7 @@ pub(crate) const MODELS: [Model; 4] = [
         tied: true,
         qkv_bias: true,
         rope_scaling: None,
+        experts: None,
         vocabulary: Vocabulary::Bpe {
             pre: "qwen2",
             n_text: 151_643,
@@ -106,6 +118,25 @@ pub(crate) const MODELS: [Model; 4] = [
             eos: 151_645,
             add_bos: false,
         },
+    },
+    // The dimensions of Granite 3.1 1B-A400M: a third of its weights are active.
+    Model {
+        id: "moe-1b-a400m",
+        arch: "llama",
+        name: "synthetic mixture of 32 experts",
+        n_layers: 24,
+        n_embd: 1024,
+        n_ff: 512,
+        n_heads: 16,
+        n_kv_heads: 8,
+        n_ctx: 8192,
+        rope_theta: 10_000.0,
+        rms_eps: 1e-6,
+        tied: true,
+        qkv_bias: false,
+        rope_scaling: None,
+        experts: Some(Experts { n: 32, n_used: 8 }),
+        vocabulary: Vocabulary::Spm { size: 49_155 },
     },
     // More than one instance can address.
     Model {
@@ -123,6 +154,7 @@ pub(crate) const MODELS: [Model; 4] = [
         tied: false,
         qkv_bias: false,
         rope_scaling: None,
+        experts: None,
         vocabulary: Vocabulary::Spm { size: 32_000 },
     },
 ];
@@ -183,6 +215,11 @@ impl Model {
                 self.head_dim() as u32,
             )
             .metadata(&format!("{arch}.vocab_size"), self.vocabulary.size());
+        if let Some(Experts { n, n_used }) = self.experts {
+            writer
+                .metadata(&format!("{arch}.expert_count"), n as u32)
+                .metadata(&format!("{arch}.expert_used_count"), n_used as u32);
+        }
         self.vocabulary.metadata(writer);
     }
 
@@ -220,9 +257,16 @@ impl Model {
             }
             list.matrix(&name("attn_output"), ty, n_embd, n_embd);
             list.vector(&name("ffn_norm"), "weight", n_embd, Content::Ones);
-            list.matrix(&name("ffn_gate"), ty, n_embd, n_ff);
-            list.matrix(&name("ffn_up"), ty, n_embd, n_ff);
-            list.matrix(&name("ffn_down"), ty, n_ff, n_embd);
+            if let Some(Experts { n, .. }) = self.experts {
+                list.matrix(&name("ffn_gate_inp"), TensorType::F32, n_embd, n);
+                list.matrices(&name("ffn_gate_exps"), ty, [n_embd, n_ff, n]);
+                list.matrices(&name("ffn_up_exps"), ty, [n_embd, n_ff, n]);
+                list.matrices(&name("ffn_down_exps"), ty, [n_ff, n_embd, n]);
+            } else {
+                list.matrix(&name("ffn_gate"), ty, n_embd, n_ff);
+                list.matrix(&name("ffn_up"), ty, n_embd, n_ff);
+                list.matrix(&name("ffn_down"), ty, n_ff, n_embd);
+            }
         }
         list.vector("output_norm", "weight", n_embd, Content::Ones);
         if !self.tied {
@@ -270,6 +314,14 @@ impl List {
             shape: vec![columns, rows],
             content: Content::Random,
         });
+    }
+
+    /// Several of them in one tensor.
+    fn matrices(&mut self, name: &str, ty: TensorType, shape: [u64; 3]) {
+        self.matrix(name, ty, shape[0], shape[1]);
+        if let Some(tensor) = self.0.last_mut() {
+            tensor.shape.push(shape[2]);
+        }
     }
 
     fn vector(&mut self, name: &str, kind: &str, len: u64, content: Content) {
