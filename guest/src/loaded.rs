@@ -42,8 +42,9 @@ impl Model {
     ) -> Result<Self> {
         let (gguf, file) = Joined::open(name, open)?;
         check_kind(&gguf.metadata, scope)?;
-        // A file that ends with its header is deliberately just a header; if there is data, it must be complete.
-        if scope == Scope::Full || file.size() > gguf.data_offset {
+        // A file that ends with its header is deliberately just a header; if there is data, it must be complete. Several
+        // files have been checked one by one.
+        if file.is_one() && (scope == Scope::Full || file.size() > gguf.data_offset) {
             gguf.check_data(file.size())?;
         }
         let mut model = Self {

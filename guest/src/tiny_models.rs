@@ -3,7 +3,7 @@
 //! Only metadata are written here, and tensors that a plan does without. Which others a plan wants is asked of the
 //! loader.
 
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::gguf::{Array, Gguf, TensorType, Value};
 use crate::model::wanted_tensor;
 use crate::test_model::Builder;
@@ -60,6 +60,11 @@ impl Case {
     /// # Panics
     /// If the loader refuses what is written here.
     pub fn file(&self, matrices: Matrices) -> Vec<u8> {
+        let file = self.try_file(matrices);
+        file.unwrap_or_else(|error| panic!("{}: {error}", self.architecture))
+    }
+
+    fn try_file(&self, matrices: Matrices) -> Result<Vec<u8>> {
         let mut tensors: Vec<(String, Vec<u32>)> = vec![("token_embd.weight".into(), vec![E, 64])];
         if !TIED.contains(&self.architecture) {
             tensors.push(("output.weight".into(), vec![E, 64]));
@@ -75,15 +80,15 @@ impl Case {
             let file = self.write(&tensors, matrices);
             let gguf = Gguf::read(&file).unwrap();
             let missing = match wanted_tensor(&gguf) {
-                Ok(()) => return file,
+                Ok(()) => return Ok(file),
                 Err(Error::InvalidModel(missing)) => missing,
-                Err(other) => panic!("{}: {other}", self.architecture),
+                Err(other) => return Err(other),
             };
-            let name = missing.subject.strip_prefix("tensor `").unwrap();
+            let name = missing.subject.strip_prefix("tensor `");
             let shape = missing.expected.strip_prefix("a tensor of shape [");
             let shape = shape.and_then(|shape| shape.strip_suffix(']'));
-            let Some(shape) = shape.filter(|_| missing.found == "none") else {
-                panic!("{}: {missing:?}", self.architecture);
+            let (Some(name), Some(shape), "none") = (name, shape, missing.found.as_str()) else {
+                return Err(Error::InvalidModel(missing));
             };
             let shape = shape.split(", ").map(|dim| dim.parse().unwrap());
             tensors.push((name.trim_end_matches('`').into(), shape.collect()));
@@ -741,5 +746,87 @@ impl Case {
             *key != "attention.head_count" || matches!(value, Value::U32(_))
         });
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn refused(case: Case, word: &str) {
+        let error = case.try_file(Matrices::F32).expect_err(word);
+        let told = matches!(error, Error::InvalidModel(_) | Error::Unsupported(_));
+        assert!(told, "{error:?}");
+        assert!(error.to_string().contains(word), "{error}");
+    }
+
+    /// Norms of heads are for the heads that there are: a file does not say how many numbers are read.
+    #[test]
+    fn norms_of_heads_have_the_widths_of_heads() {
+        let shapes: [&[u32]; 5] = [&[D / 2], &[2 * D], &[D, 1], &[D, H + 1], &[D, 1 << 12]];
+        for shape in shapes {
+            let norm = ("blk.*.attn_q_norm.weight", shape);
+            refused(case("llama").tensors([norm]), "attn_q_norm");
+        }
+        for shape in [&[D] as &'static [u32], &[H * D], &[D, H]] {
+            let norm = ("blk.*.attn_q_norm.weight", shape);
+            let file = case("llama").tensors([norm]).try_file(Matrices::F32);
+            assert!(file.is_ok(), "{shape:?}: {:?}", file.err());
+        }
+    }
+
+    /// A size of 0 is none that anything can be computed with, wherever it comes from.
+    #[test]
+    fn tensors_without_numbers_are_refused() {
+        let absorbed = case("deepseek2").experts().keys([
+            ("attention.kv_lora_rank", Value::U32(32)),
+            ("attention.head_count_kv", Value::U32(1)),
+            ("attention.key_length", Value::U32(40)),
+            ("attention.value_length", Value::U32(32)),
+            ("rope.dimension_count", Value::U32(8)),
+            ("attention.key_length_mla", Value::U32(8)),
+            ("attention.value_length_mla", Value::U32(D)),
+        ]);
+        let tensors: [(&str, &[u32]); 2] = [
+            ("blk.*.attn_k_b.weight", &[0, 32, H]),
+            ("blk.*.attn_v_b.weight", &[32, D, H]),
+        ];
+        refused(absorbed.tensors(tensors), "attn_k_b");
+    }
+
+    #[test]
+    fn heads_of_gated_attention_have_one_width() {
+        let delta = |key: &'static str| {
+            let case = case("qwen35").ssm(64, 4);
+            case.keys([
+                ("full_attention_interval", Value::U32(2)),
+                ("rope.dimension_count", Value::U32(8)),
+                (key, Value::U32(8)),
+            ])
+        };
+        refused(delta("attention.value_length"), "attention.value_length");
+        refused(delta("attention.key_length"), "attention.value_length");
+    }
+
+    /// Products of sizes from a file do not fit into 32 bits.
+    #[test]
+    fn states_that_are_too_large_are_refused() {
+        let wide = Value::U32(1 << 16);
+        refused(
+            case("qwen35").ssm(64, 4).keys([
+                ("ssm.state_size", wide.clone()),
+                ("ssm.time_step_rank", wide),
+                ("ssm.group_count", Value::U32(1)),
+            ]),
+            "ssm.state_size",
+        );
+        refused(
+            case("mamba2").ssm(128, 32).keys([
+                ("ssm.group_count", Value::U32(32)),
+                ("ssm.state_size", Value::U32(1 << 19)),
+            ]),
+            "ssm.state_size",
+        );
     }
 }

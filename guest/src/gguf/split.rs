@@ -98,6 +98,11 @@ impl<B: Blob> Joined<B> {
         Ok((gguf, Self { parts }))
     }
 
+    /// Whether it is one file.
+    pub fn is_one(&self) -> bool {
+        self.parts.len() == 1
+    }
+
     /// The file that holds the byte at `offset`, and the offset within it.
     fn part(&self, offset: u64) -> (&B, u64) {
         let after = self.parts.partition_point(|part| part.start <= offset);

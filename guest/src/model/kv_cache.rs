@@ -219,8 +219,13 @@ impl KvCache {
             head.put(layout, side, at, row);
         }
         head.tokens = at + 1;
+    }
+
+    /// Takes note that tokens up to position `length` have been computed. An instance without heads keeps nothing, and
+    /// must know as well as the others where a sequence can go on.
+    pub(crate) fn advance(&mut self, length: usize) {
         // A block takes the place of the one before it in the ring.
-        let gone = (at / KEYS + 1).saturating_sub(self.n_blocks);
+        let gone = length.div_ceil(KEYS).saturating_sub(self.n_blocks);
         self.first = self.first.max(gone * KEYS);
     }
 

@@ -64,8 +64,8 @@ mod tests {
     use crate::test_model::{self, Shape};
 
     /// The number of instances that the error asks for; `None` if the weights fit.
-    fn needed(file: &Vec<u8>, size: usize, room: u64) -> Option<usize> {
-        let gguf = Gguf::read(file).unwrap();
+    fn needed(file: &[u8], size: usize, room: u64) -> Option<usize> {
+        let gguf = Gguf::read(&file).unwrap();
         let plan = Plan::from_gguf(&gguf).unwrap();
         let checks = (0..size).map(|rank| check_in(&gguf, &plan, rank, size, room));
         match checks.filter_map(Result::err).next()? {
@@ -79,8 +79,8 @@ mod tests {
         }
     }
 
-    fn heaviest(file: &Vec<u8>, size: usize) -> u64 {
-        let gguf = Gguf::read(file).unwrap();
+    fn heaviest(file: &[u8], size: usize) -> u64 {
+        let gguf = Gguf::read(&file).unwrap();
         let plan = Plan::from_gguf(&gguf).unwrap();
         let weigh = |rank| Weights::weigh(&gguf, &plan, Place { rank, size }).unwrap();
         (0..size).map(|rank| weigh(rank).bytes).max().unwrap()

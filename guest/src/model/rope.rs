@@ -1,10 +1,10 @@
 //! Rotary position embedding. Sources: Su et al., 2021; for scaling, Chen et al., 2023 (linear), Llama 3.1, Peng et al., 2023
 //! (YaRN), and Ding et al., 2024 (long and short factors).
 
-use super::forward::Span;
+use super::forward::{BATCH, Span};
 use super::plan::{Pairing, RopeScaling, RopeSpec};
 use super::weights::Loader;
-use crate::error::Result;
+use crate::error::{Result, reserve};
 
 /// The different frequencies of a model's layers.
 #[derive(Default)]
@@ -32,7 +32,8 @@ impl Ropes {
                 factors("rope_factors_long.weight")?,
             ),
         };
-        let rope = Rope::new(spec, short.as_deref(), long.as_deref());
+        let mut rope = Rope::new(spec, short.as_deref(), long.as_deref());
+        reserve(&mut rope.table, BATCH * (spec.dims / 2))?;
         self.0.push((spec, rope));
         Ok(self.0.len() - 1)
     }

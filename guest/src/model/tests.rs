@@ -10,10 +10,10 @@ use crate::test_data::data;
 use crate::test_model::{self, Shape};
 use crate::tiny_models::{Case, Matrices, named};
 
-fn load(file: &Vec<u8>, group: Rc<dyn Group>) -> Transformer {
-    let gguf = Gguf::read(file).unwrap();
+fn load(file: &[u8], group: Rc<dyn Group>) -> Transformer {
+    let gguf = Gguf::read(&file).unwrap();
     gguf.check_data(file.len() as u64).unwrap();
-    Transformer::load(&gguf, file, Mapping::Allowed, group).unwrap()
+    Transformer::load(&gguf, &file, Mapping::Allowed, group).unwrap()
 }
 
 /// The logits after each of the tokens, computed in batches of `batch`.

@@ -9,7 +9,7 @@ use super::plan::Plan;
 use super::region::Region;
 use super::rope::Ropes;
 use crate::blob::{Blob, PAGE};
-use crate::error::{Result, invalid_model, unsupported};
+use crate::error::{Error, Result, invalid_model, reserve, unsupported};
 use crate::gguf::{Gguf, TensorInfo, TensorType};
 use crate::kernels::Rows;
 use crate::quant;
@@ -390,7 +390,7 @@ impl<'a> Loader<'a> {
         let tensor = self.tensor(&format!("{name}.weight"), &shape)?;
         let [cols, n_rows, _] = shape;
         check_groups(name, tensor, n_rows, &(0..n_rows))?;
-        let size = (n_rows * row_bytes(tensor.ty, cols)) as u64;
+        let size = n_rows as u64 * row_bytes(tensor.ty, cols) as u64;
         let offset = tensor.offset + which.start as u64 * size;
         let all = self.region(offset, which.len() as u64 * size)?;
         Ok(Matrices {
@@ -475,7 +475,8 @@ impl<'a> Loader<'a> {
     /// All numbers of a small tensor, whose shape is in GGUF's order.
     pub(crate) fn numbers(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
         let tensor = self.tensor(name, shape)?;
-        let len = shape.iter().product();
+        // At most as many as the file has of them.
+        let len: u64 = shape.iter().map(|&dim| dim as u64).product();
         if quant::is_packed(tensor.ty) {
             return Err(unsupported(
                 format!("tensor `{name}`"),
@@ -484,13 +485,19 @@ impl<'a> Loader<'a> {
             ));
         }
         let (ty, offset, size) = (tensor.ty, tensor.offset, tensor.size);
-        let mut out = vec![0.0; len];
+        let mut out = Vec::new();
+        let fits = usize::try_from(len).map(|len| reserve(&mut out, len));
+        fits.unwrap_or(Err(Error::OutOfMemory {
+            needed: 4 * len,
+            available: 0,
+        }))?;
+        out.resize(len as usize, 0.0);
         let Some((blob, _)) = self.source else {
             return Ok(out);
         };
         let bytes = blob.read(offset, size as usize)?;
         if bytes.len() as u64 != size {
-            return Err(crate::error::Error::Io(format!(
+            return Err(Error::Io(format!(
                 "{name}: the provider returned {} bytes, not as many as requested",
                 bytes.len()
             )));
@@ -533,7 +540,7 @@ impl<'a> Loader<'a> {
         let found = tensor.shape.iter().copied();
         let expected = shape.iter().map(|&dim| dim as u64);
         let same = without_last_ones(found).eq(without_last_ones(expected));
-        if !same {
+        if !same || shape.contains(&0) {
             let (expected, found) = (format!("shape {shape:?}"), format!("{:?}", tensor.shape));
             return Err(invalid_model(subject, expected, found));
         }

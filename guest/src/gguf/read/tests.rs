@@ -9,8 +9,8 @@ use crate::gguf::Writer;
 use crate::test_data::{data, shared};
 
 /// What `gust inspect` does with a file: it accepts a header alone, but rejects data that is cut short.
-fn verdict(file: &Vec<u8>) -> Result<Gguf> {
-    let gguf = Gguf::read(file)?;
+fn verdict(file: &[u8]) -> Result<Gguf> {
+    let gguf = Gguf::read(&file)?;
     if file.len() as u64 > gguf.data_offset {
         gguf.check_data(file.len() as u64)?;
     }
@@ -32,7 +32,7 @@ const BIG_GGML_FILES: &str = "\
     DATA_BAD_ALIGN.reject DATA_CUSTOM_ALIGN.accept DATA_INCONSISTENT_ALIGN.reject DATA_NOT_ENOUGH_DATA.reject
     DATA_SUCCESS.accept";
 
-fn check_verdict(name: &str, file: &Vec<u8>) {
+fn check_verdict(name: &str, file: &[u8]) {
     let found = verdict(file);
     assert_eq!(
         found.is_ok(),

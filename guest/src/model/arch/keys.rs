@@ -67,6 +67,7 @@ impl Keys<'_> {
         let Some(Value::Array(array)) = self.metadata.get(&key) else {
             return Ok(self.metadata.u32(&key)?.into_iter().collect());
         };
+        check_len(&key, array.len())?;
         let number = |i: usize| {
             let number = array
                 .get(i)
@@ -215,6 +216,7 @@ impl Keys<'_> {
     ) -> Result<Vec<bool>> {
         let full = self.full(key);
         if let Some(Value::Array(array)) = self.metadata.get(&full) {
+            check_len(&full, array.len())?;
             let flag = |value: Value| match value {
                 Value::Bool(flag) => Some(flag),
                 other => other.as_integer().map(|number| number != 0),
@@ -314,5 +316,17 @@ impl Keys<'_> {
             high_freq_factor,
             original_context: self.number(original, None, MAX_CONTEXT)? as f32,
         })
+    }
+}
+
+/// Checks that a list for the layers is no longer than there can be layers: it is read for each of them.
+fn check_len(key: &str, len: usize) -> Result<()> {
+    match len <= MAX_LAYERS as usize {
+        true => Ok(()),
+        false => Err(invalid_model(
+            key,
+            format!("at most {MAX_LAYERS} elements"),
+            len,
+        )),
     }
 }

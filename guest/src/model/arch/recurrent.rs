@@ -2,6 +2,7 @@
 //! (Mamba); Dao and Gu, 2024 (Mamba 2); Lieber et al., 2024 (Jamba); TII, 2025 (Falcon-H1); IBM, 2025 (Granite 4); NVIDIA, 2025
 //! (Nemotron-H); Liquid AI, 2025 (LFM2); Preferred Networks, 2025 (PLaMo 2); Qwen Team, 2025 (Qwen3-Next) and 2026 (Qwen3.5).
 
+use super::super::forward::BATCH;
 use super::super::plan::{
     Activation, AttentionGate, DeltaNetSpec, Ffn, Gating, KeySharing, Mixer, NormKind, Pairing,
     Plan, SharedGate, ShortConvSpec, SsmForm, SsmSpec,
@@ -55,7 +56,9 @@ fn ssm(keys: &Keys<'_>, form: SsmForm) -> Result<SsmSpec> {
     must(d_inner, spec.n_groups, "ssm.inner_size")?;
     must(spec.n_heads, spec.n_groups, "ssm.time_step_rank")?;
     check_state(keys, spec.d_state as u64 * d_inner as u64)?;
-    check_state(keys, 2 * (spec.n_groups * spec.d_state) as u64)?;
+    // All tokens of a batch have weights of this width.
+    let weights = 2 * spec.n_groups as u64 * spec.d_state as u64;
+    check_state(keys, weights * BATCH as u64)?;
     Ok(spec)
 }
 
@@ -296,8 +299,8 @@ fn delta_net(keys: &Keys<'_>, sharing: KeySharing) -> Result<Plan> {
         let key = keys.full("ssm.time_step_rank");
         return Err(invalid_model(key, expected, spec.n_value_heads));
     }
-    let width = (spec.head_dim * spec.n_value_heads.max(spec.n_key_heads)) as u64;
-    check_state(keys, width * spec.head_dim as u64)?;
+    let (head_dim, n_heads) = (spec.head_dim as u64, spec.n_value_heads as u64);
+    check_state(keys, (head_dim * head_dim).saturating_mul(n_heads))?;
     let period = keys.number("full_attention_interval", Some(4), MAX_LAYERS)?;
     let key = "attention.recurrent_layers";
     let has_list = matches!(
@@ -310,6 +313,15 @@ fn delta_net(keys: &Keys<'_>, sharing: KeySharing) -> Result<Plan> {
         false => (1..=n as u32).map(|l| l % period != 0).collect(),
     };
     replace(&mut plan, &Mixer::DeltaNet(spec), |l| is_recurrent[l]);
-    plan.for_attention(|_, attention| attention.gate = Some(AttentionGate::InQuery));
+    for layer in &mut plan.layers {
+        let Some(attention) = layer.attention_mut() else {
+            continue;
+        };
+        attention.gate = Some(AttentionGate::InQuery);
+        if attention.value_dim != attention.head_dim {
+            let key = keys.full("attention.value_length");
+            return Err(invalid_model(key, attention.head_dim, attention.value_dim));
+        }
+    }
     Ok(plan)
 }

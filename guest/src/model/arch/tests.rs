@@ -203,3 +203,22 @@ fn zero_is_absent() {
         assert_eq!(plan(name, &zeros).unwrap(), plan(name, &[]).unwrap());
     }
 }
+
+/// Lists are read for each layer, so that a long one takes its length times the layers.
+#[test]
+fn lists_are_no_longer_than_there_can_be_layers() {
+    for key in [
+        "attention.head_count",
+        "attention.head_count_kv",
+        "feed_forward_length",
+    ] {
+        let list = |n| Some(Value::Array(Array::i32s(vec![4; n])));
+        assert!(plan("llama", &[(key, list(512))]).is_ok(), "{key}");
+        assert_refused(key, list(513), "at most 512 elements");
+    }
+    let flags = Some(Value::Array(Array::i32s(vec![1; 600])));
+    let window = ("attention.sliding_window", Some(Value::U32(7)));
+    let key = "attention.sliding_window_pattern";
+    let error = plan("gemma3", &[window, (key, flags)]).unwrap_err();
+    assert!(error.to_string().contains("at most 512"), "{error}");
+}

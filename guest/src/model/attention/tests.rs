@@ -350,6 +350,7 @@ fn a_ring_gives_the_bits_of_a_cache_of_all_tokens() {
         let (mut all, mut ring) = (made(None), made(Some(WINDOW)));
         assert!(2 * ring.reserved_bytes() < all.reserved_bytes());
         let fill = |cache: &mut KvCache, tokens: Range<usize>| {
+            cache.advance(tokens.end);
             for t in tokens {
                 cache.set(0, t, &numbers(t, 32), &numbers(t + 1000, 32));
             }
@@ -395,6 +396,12 @@ fn a_ring_gives_the_bits_of_a_cache_of_all_tokens() {
         }
         assert!(ring.can_be_at(n - 256) && !ring.can_be_at(n - 400));
         assert!(ring.can_be_at(0) && !ring.can_be_at(1));
+        // An instance without heads goes back to where the others do.
+        let mut empty = KvCache::new(layout(kv_type, 32), 1000, Some(WINDOW), 0).unwrap();
+        empty.advance(n + 10);
+        for length in 0..n {
+            assert_eq!(empty.can_be_at(length), ring.can_be_at(length), "{length}");
+        }
         ring.truncate(0);
         assert!(ring.can_be_at(1));
     }

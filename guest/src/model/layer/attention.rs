@@ -204,10 +204,16 @@ impl Attention {
             attn_k,
             attn_v,
             attn_gate,
-            attn_q_norm: HeadsNorm::load(loader, &name("attn_q_norm"), spec, &heads, norm)?,
+            attn_q_norm: {
+                let n_heads = spec.n_heads;
+                HeadsNorm::load(loader, &name("attn_q_norm"), spec, n_heads, &heads, norm)?
+            },
             attn_k_norm: match spec.shares {
                 Some(_) => None,
-                None => HeadsNorm::load(loader, &name("attn_k_norm"), spec, &kv_heads, norm)?,
+                None => {
+                    let n_heads = spec.n_kv_heads;
+                    HeadsNorm::load(loader, &name("attn_k_norm"), spec, n_heads, &kv_heads, norm)?
+                }
             },
             value_norm: match (spec.values, spec.shares) {
                 (Values::Normalized, None) => Some(HeadsNorm::unweighted(value_dim, norm)),
@@ -417,6 +423,7 @@ impl Attention {
         for span in &mut *pass.batch {
             let positions = span.positions();
             let cache = span.state.kv(self.slot);
+            cache.advance(positions.end);
             for position in positions {
                 let heads = keys.by_ref().zip(values.by_ref()).take(n_heads);
                 for (kv_head, (key, value)) in heads.enumerate() {
@@ -496,6 +503,7 @@ impl HeadsNorm {
         loader: &mut Loader<'_>,
         name: &str,
         spec: &AttentionSpec,
+        n_heads: usize,
         heads: &Range<usize>,
         norm: NormSpec,
     ) -> Result<Option<Self>> {
@@ -513,13 +521,13 @@ impl HeadsNorm {
         };
         match *shape {
             [n] if n == head_dim as u64 => over_head(Norm::load(loader, name, head_dim, norm)?),
-            [n] if n % head_dim as u64 == 0 => {
-                let norm = Norm::load(loader, name, n as usize, norm)?;
+            [_] => {
+                let norm = Norm::load(loader, name, head_dim * n_heads, norm)?;
                 let over = Over::Token;
                 Ok(Some(Self { norm, over }))
             }
-            [_, n_heads] => {
-                let all = loader.numbers(&weight, &[head_dim, n_heads as usize])?;
+            [_, _] => {
+                let all = loader.numbers(&weight, &[head_dim, n_heads])?;
                 let own = all.chunks_exact(head_dim).skip(heads.start);
                 let own = own.take(heads.len()).flatten().copied().collect();
                 let norm = Norm::of(own, norm);
