@@ -191,11 +191,11 @@ fn dot_i7(a: v128, b: v128) -> v128 {
 #[inline(always)]
 #[cfg(not(target_feature = "relaxed-simd"))]
 fn dot_i7(a: v128, b: v128) -> v128 {
-    let low = i16x8_extmul_low_i8x16(a, b);
-    let high = i16x8_extmul_high_i8x16(a, b);
-    let even = i16x8_shuffle::<0, 2, 4, 6, 8, 10, 12, 14>(low, high);
-    let odd = i16x8_shuffle::<1, 3, 5, 7, 9, 11, 13, 15>(low, high);
-    i16x8_add(even, odd)
+    // Not by widening products: where LLVM knows that `b` has 7 bits, it makes the relaxed instruction of these even
+    // though this build may not have it.
+    let even = |x| i16x8_shr(i16x8_shl(x, 8), 8);
+    let odd = |x| i16x8_shr(x, 8);
+    i16x8_add(i16x8_mul(even(a), even(b)), i16x8_mul(odd(a), odd(b)))
 }
 
 /// The dot product of 32 signed bytes in four lanes, exact for all values.
