@@ -132,18 +132,9 @@ impl Transformer {
     /// `out-of-memory`; `invalid-argument` for a KV type that the heads cannot have.
     pub fn new_state(&mut self, kv_type: KvType, capacity: usize) -> Result<State> {
         let state = State::new(&self.plan, Place::of(&*self.group), kv_type, capacity)?;
-        for mixer in self.plan.mixers() {
-            let (layout, n_queries) = match mixer {
-                Mixer::Attention(spec) => {
-                    let n_queries = BATCH * (spec.n_heads / spec.n_kv_heads);
-                    (spec.layout(kv_type), n_queries)
-                }
-                Mixer::Mla(spec) => {
-                    let n_queries = BATCH * (spec.n_heads / spec.n_kv_heads());
-                    (spec.layout(kv_type), n_queries)
-                }
-                _ => continue,
-            };
+        for shape in self.plan.mixers().filter_map(Mixer::kv_shape) {
+            let n_queries = BATCH * (shape.n_heads / shape.n_kv_heads);
+            let layout = shape.layout(kv_type);
             self.scratch.attention.reserve(layout, n_queries)?;
         }
         Ok(state)

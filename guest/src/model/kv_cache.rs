@@ -3,11 +3,49 @@
 //! A layer with a window keeps what the window sees, and some tokens before it: its blocks are a ring. A sequence that is
 //! rewound further than that is computed again from its start.
 
+use std::ops::Range;
+
 use super::forward::BATCH;
+use super::group::Place;
 use super::kv_block::{KvType, Layout, Side};
 use crate::error::{Error, Result, invalid_argument};
 use crate::kernels::attention::KEYS;
 use crate::quant::GROUP;
+
+/// The sizes of the keys and values that a part keeps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct KvShape {
+    /// The width of a key, and of a value.
+    pub(crate) head_dim: usize,
+    pub(crate) value_dim: usize,
+    /// Heads of queries.
+    pub(crate) n_heads: usize,
+    /// Heads of keys and values.
+    pub(crate) n_kv_heads: usize,
+    /// Whether each instance of a group keeps all of these; otherwise each keeps its own.
+    pub(crate) is_shared: bool,
+    /// How many tokens the part sees, if not all.
+    pub(crate) window: Option<usize>,
+}
+
+impl KvShape {
+    /// The layout of a head's keys and values.
+    pub(crate) fn layout(&self, kv_type: KvType) -> Layout {
+        Layout {
+            kv_type,
+            head_dim: self.head_dim,
+            value_dim: self.value_dim,
+        }
+    }
+
+    /// The heads of keys and values that a place keeps.
+    pub(crate) fn own_kv_heads(&self, place: Place) -> Range<usize> {
+        match self.is_shared {
+            true => 0..self.n_kv_heads,
+            false => place.units(self.n_kv_heads),
+        }
+    }
+}
 
 /// How many tokens a ring keeps before the window of the last ones, which a sequence can be rewound by.
 const SLACK: usize = 4 * BATCH;

@@ -5,6 +5,7 @@
 //! queries, keys and values are one matrix, whether a feed-forward network has a gate.
 
 use super::kv_block::KvType;
+use super::kv_cache::KvShape;
 use super::recurrent_state::{Part, RecurrentShape};
 
 /// The shape of a model.
@@ -220,9 +221,30 @@ impl Mixer {
         matches!(self, Self::Attention(spec) if spec.shares.is_some())
     }
 
-    /// Whether all instances of a group keep the same keys and values.
-    pub(super) fn is_shared(&self) -> bool {
-        matches!(self, Self::Mla(spec) if spec.is_absorbed)
+    /// The sizes of the keys and values that a part sees; none of a recurrent one.
+    pub(super) fn kv_shape(&self) -> Option<KvShape> {
+        match self {
+            Self::Attention(spec) => Some(KvShape {
+                head_dim: spec.head_dim,
+                value_dim: spec.value_dim,
+                n_heads: spec.n_heads,
+                n_kv_heads: spec.n_kv_heads,
+                is_shared: false,
+                window: match spec.window {
+                    Some(Window::Sliding(window)) => Some(window),
+                    Some(Window::Chunked(_)) | None => None,
+                },
+            }),
+            Self::Mla(spec) => Some(KvShape {
+                head_dim: spec.kept_key_dim(),
+                value_dim: spec.kept_value_dim(),
+                n_heads: spec.n_heads,
+                n_kv_heads: if spec.is_absorbed { 1 } else { spec.n_heads },
+                is_shared: spec.is_absorbed,
+                window: None,
+            }),
+            Self::Ssm(_) | Self::DeltaNet(_) | Self::ShortConv(_) => None,
+        }
     }
 
     /// The sizes of what a part keeps of a sequence. Attention keeps keys and values instead.
@@ -558,19 +580,11 @@ impl Plan {
 
     /// Bytes of keys and values of one token over all layers.
     pub fn kv_bytes_per_token(&self, kv_type: KvType) -> u64 {
-        let layers = self.mixers().map(|mixer| match mixer {
-            Mixer::Attention(spec) if spec.shares.is_some() => 0,
-            Mixer::Attention(spec) => {
-                let row = kv_type.row_bytes(spec.head_dim) + kv_type.row_bytes(spec.value_dim);
-                (spec.n_kv_heads * row) as u64
-            }
-            Mixer::Mla(spec) => {
-                let layout = spec.layout(kv_type);
-                let row = kv_type.row_bytes(layout.head_dim) + kv_type.row_bytes(layout.value_dim);
-                (spec.n_kv_heads() * row) as u64
-            }
-            _ => 0,
+        let kept = self.mixers().filter(|mixer| !mixer.keeps_nothing());
+        let bytes = kept.filter_map(Mixer::kv_shape).map(|shape| {
+            let row = kv_type.row_bytes(shape.head_dim) + kv_type.row_bytes(shape.value_dim);
+            (shape.n_kv_heads * row) as u64
         });
-        layers.sum()
+        bytes.sum()
     }
 }

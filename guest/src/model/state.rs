@@ -8,7 +8,7 @@ use super::forward::Transformer;
 use super::group::Place;
 use super::kv_block::KvType;
 use super::kv_cache::KvCache;
-use super::plan::{Mixer, Plan, Window};
+use super::plan::Plan;
 use super::recurrent_state::RecurrentState;
 use crate::error::{Error, Result};
 
@@ -41,24 +41,14 @@ impl State {
         };
         let n = plan.mixers().count();
         for mixer in plan.mixers() {
-            let made = match mixer {
-                shared if shared.keeps_nothing() => Ok(LayerState::Nothing),
-                Mixer::Attention(spec) => {
-                    let kv_heads = spec.own_kv_heads(place).len();
-                    let window = match spec.window {
-                        Some(Window::Sliding(window)) => Some(window),
-                        Some(Window::Chunked(_)) | None => None,
-                    };
-                    let layout = spec.layout(kv_type);
-                    KvCache::new(layout, capacity, window, kv_heads).map(LayerState::Kv)
+            let made = match mixer.kv_shape() {
+                _ if mixer.keeps_nothing() => Ok(LayerState::Nothing),
+                Some(shape) => {
+                    let (layout, kv_heads) = (shape.layout(kv_type), shape.own_kv_heads(place));
+                    KvCache::new(layout, capacity, shape.window, kv_heads.len()).map(LayerState::Kv)
                 }
-                Mixer::Mla(spec) => {
-                    let kv_heads = spec.own_kv_heads(place).len();
-                    let layout = spec.layout(kv_type);
-                    KvCache::new(layout, capacity, None, kv_heads).map(LayerState::Kv)
-                }
-                other => {
-                    let len = other.recurrent_shape().own_len(place);
+                None => {
+                    let len = mixer.recurrent_shape().own_len(place);
                     RecurrentState::new(len).map(LayerState::Recurrent)
                 }
             };
@@ -162,15 +152,12 @@ impl Transformer {
     /// The saved size of `tokens` tokens, over all heads and layers, in bytes.
     pub fn saved_bytes(&self, state: &State, tokens: usize) -> u64 {
         let layers = self.plan().mixers().zip(&state.layers);
-        let bytes = layers.map(|(spec, state)| match (spec, state) {
-            (Mixer::Attention(spec), LayerState::Kv(cache)) => {
-                cache.head_bytes(tokens) * spec.n_kv_heads as u64
-            }
-            (Mixer::Mla(spec), LayerState::Kv(cache)) => {
-                cache.head_bytes(tokens) * spec.n_kv_heads() as u64
+        let bytes = layers.map(|(mixer, state)| match (mixer.kv_shape(), state) {
+            (Some(shape), LayerState::Kv(cache)) => {
+                cache.head_bytes(tokens) * shape.n_kv_heads as u64
             }
             (_, LayerState::Nothing) => 0,
-            (other, _) => other.recurrent_shape().saved_bytes(),
+            _ => mixer.recurrent_shape().saved_bytes(),
         });
         bytes.sum()
     }
@@ -182,10 +169,10 @@ impl Transformer {
     pub fn save_state(&self, state: &State, out: &mut Vec<u8>) -> Result<()> {
         // One layer at a time, so that no gather is larger than a host accepts.
         let mut own = Vec::new();
-        for (spec, layer) in self.plan().mixers().zip(&state.layers) {
+        for (mixer, layer) in self.plan().mixers().zip(&state.layers) {
+            let is_shared = mixer.kv_shape().is_some_and(|shape| shape.is_shared);
             match layer {
-                // Of one head, all instances keep the same.
-                LayerState::Kv(cache) if self.group().size() == 1 || spec.is_shared() => {
+                LayerState::Kv(cache) if self.group().size() == 1 || is_shared => {
                     cache.save(out);
                 }
                 LayerState::Kv(cache) => {
@@ -195,7 +182,7 @@ impl Transformer {
                 }
                 LayerState::Nothing => {}
                 LayerState::Recurrent(state) => {
-                    state.save(&spec.recurrent_shape(), self.group(), out)?;
+                    state.save(&mixer.recurrent_shape(), self.group(), out)?;
                 }
             }
         }
@@ -214,15 +201,14 @@ impl Transformer {
         // All are checked before any is loaded.
         for load in [false, true] {
             let mut rest = bytes;
-            for (spec, layer) in self.plan().mixers().zip(&mut state.layers) {
+            for (mixer, layer) in self.plan().mixers().zip(&mut state.layers) {
                 // At most the number of bytes, so it fits into `usize`.
                 match layer {
                     LayerState::Kv(cache) => {
-                        let (n, own) = match spec {
-                            Mixer::Attention(spec) => (spec.n_kv_heads, spec.own_kv_heads(place)),
-                            Mixer::Mla(spec) => (spec.n_kv_heads(), spec.own_kv_heads(place)),
-                            _ => unreachable!("the state is of this plan"),
+                        let Some(shape) = mixer.kv_shape() else {
+                            unreachable!("the state is of this plan");
                         };
+                        let (n, own) = (shape.n_kv_heads, shape.own_kv_heads(place));
                         let head = cache.head_bytes(tokens) as usize;
                         let (saved, after) = rest.split_at(n * head);
                         rest = after;
@@ -234,7 +220,7 @@ impl Transformer {
                     }
                     LayerState::Nothing => {}
                     LayerState::Recurrent(state) => {
-                        let shape = spec.recurrent_shape();
+                        let shape = mixer.recurrent_shape();
                         let (saved, after) = rest.split_at(shape.saved_bytes() as usize);
                         rest = after;
                         if load {

@@ -3,8 +3,8 @@
 
 use super::super::plan::{
     Activation, AttentionSpec, ExpertGroups, ExpertsSpec, Ffn, FfnSpec, Gating, Head, HeadNorm,
-    Input, LayerSpec, Mixer, NormKind, Norms, Pairing, Plan, RopeScaling, RopeSpec, RouterInput,
-    SharedGate, SharedSpec, Values, Window,
+    Input, LayerSpec, Mixer, NormKind, Norms, Pairing, Plan, RopeScaling, RouterInput, SharedGate,
+    SharedSpec, Values, Window,
 };
 use super::keys::{Keys, MAX_CONTEXT, MAX_DIM, MAX_EXPERTS, MAX_LAYERS};
 use crate::error::{Result, invalid_model, unsupported};
@@ -125,20 +125,15 @@ fn attention(
     };
     let n_heads = n_heads as usize;
     let head_dim = keys.dimension("attention.key_length", Some(n_embd / most))?;
-    let scaling = keys.rope_scaling()?;
     let n_kv_heads = keys.number_of_layer("attention.head_count_kv", l, MAX_DIM)?;
     let n_kv_heads = n_kv_heads.map_or(n_heads, |n| n as usize);
     let rope = match pairing {
-        None => None,
-        Some(pairing) => Some(RopeSpec {
-            dims: keys.dimension("rope.dimension_count", Some(head_dim))?,
-            base: keys.positive("rope.freq_base", Some(10_000.0))?,
-            pairing,
-            scaling,
-            magnitude: keys.rope_magnitude(scaling, None)?,
-            has_factors: true,
-            original_context: keys.original_context()? as usize,
-        }),
+        // What is not known is refused even where nothing rotates.
+        None => keys.rope_scaling().map(|_| None)?,
+        Some(pairing) => {
+            let dims = keys.dimension("rope.dimension_count", Some(head_dim))?;
+            Some(keys.rope(dims, pairing)?)
+        }
     };
     let spec = AttentionSpec {
         n_heads,

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use super::super::plan::{NormKind, NormSpec, RopeScaling};
+use super::super::plan::{NormKind, NormSpec, Pairing, RopeScaling, RopeSpec};
 use crate::error::{Result, invalid_model, unsupported};
 use crate::gguf::{Gguf, Metadata, Value};
 
@@ -238,6 +238,20 @@ impl Keys<'_> {
             false => l % period < period - 1,
         };
         Ok((0..n).map(at).collect())
+    }
+
+    /// How `dims` dimensions are rotated.
+    pub(super) fn rope(&self, dims: usize, pairing: Pairing) -> Result<RopeSpec> {
+        let scaling = self.rope_scaling()?;
+        Ok(RopeSpec {
+            dims,
+            base: self.positive("rope.freq_base", Some(10_000.0))?,
+            pairing,
+            scaling,
+            magnitude: self.rope_magnitude(scaling, None)?,
+            has_factors: true,
+            original_context: self.original_context()? as usize,
+        })
     }
 
     pub(super) fn rope_scaling(&self) -> Result<RopeScaling> {

@@ -2,7 +2,7 @@
 //! Mistral AI, 2026.
 
 use super::super::plan::{
-    Activation, Gating, Mixer, MlaSpec, NormKind, Pairing, Plan, RopeScaling, RopeSpec, Temperature,
+    Activation, Gating, Mixer, MlaSpec, NormKind, Pairing, Plan, RopeScaling, Temperature,
 };
 use super::decoder::{Mixture, Shared, build, with_experts};
 use super::keys::{Keys, MAX_CONTEXT, MAX_DIM};
@@ -96,7 +96,6 @@ pub(super) fn plm(keys: &Keys<'_>) -> Result<Plan> {
 
 fn latent(keys: &Keys<'_>, key_dim: usize, value_dim: usize, pairing: Pairing) -> Result<MlaSpec> {
     let n_heads = keys.dimension("attention.head_count", None)?;
-    let scaling = keys.rope_scaling()?;
     let dims = keys.dimension("rope.dimension_count", None)?;
     if dims > key_dim || !dims.is_multiple_of(2) {
         let expected = format!("an even number up to {key_dim}");
@@ -115,15 +114,7 @@ fn latent(keys: &Keys<'_>, key_dim: usize, value_dim: usize, pairing: Pairing) -
         q_rank,
         kv_rank: keys.dimension("attention.kv_lora_rank", None)?,
         nope: key_dim - dims,
-        rope: RopeSpec {
-            dims,
-            base: keys.positive("rope.freq_base", Some(10_000.0))?,
-            pairing,
-            scaling,
-            magnitude: keys.rope_magnitude(scaling, None)?,
-            has_factors: true,
-            original_context: keys.original_context()? as usize,
-        },
+        rope: keys.rope(dims, pairing)?,
         value_dim,
         scale: 1.0 / (key_dim as f32).sqrt(),
         temperature: None,

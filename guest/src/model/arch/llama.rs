@@ -1,6 +1,7 @@
 //! Llama 1 to 3, Mistral, Mixtral, SmolLM, whatever else calls itself `llama`, and its near relatives. Sources: Touvron et al.,
 //! 2023; Jiang et al., 2023 and 2024; Meta, 2025 (Llama 4).
 
+use super::super::layer::softplus;
 use super::super::plan::{
     Activation, AttentionGate, Ffn, Gating, HeadNorm, NormKind, Pairing, Plan, SharedGate,
     SharedSpec, Temperature, Window,
@@ -222,13 +223,6 @@ pub(super) fn apertus(keys: &Keys<'_>) -> Result<Plan> {
         }
     }
     Ok(plan)
-}
-
-fn softplus(x: f32) -> f32 {
-    match x > 20.0 {
-        true => x,
-        false => x.exp().ln_1p(),
-    }
 }
 
 /// PLaMo: both sublayers see the same. Source: Preferred Networks, 2023.

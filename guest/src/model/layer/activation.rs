@@ -11,6 +11,14 @@ const ALPHA: f32 = 1.702;
 /// The bound of the numbers in [`Activation::ClampedSilu`].
 const LIMIT: f32 = 7.0;
 
+/// `ln(1 + exp(x))`.
+pub(crate) fn softplus(x: f32) -> f32 {
+    match x > 20.0 {
+        true => x,
+        false => x.exp().ln_1p(),
+    }
+}
+
 /// `x = x / (1 + exp(-x))`.
 pub(super) fn silu(x: &mut [f32]) {
     Activation::Silu.alone(x);

@@ -5,10 +5,10 @@ use std::ops::Range;
 use super::super::attention::{PerHead, Queries};
 use super::super::forward::BATCH;
 use super::super::group::{Group, Place, gather_columns};
-use super::super::kv_block::{KvType, Layout};
 use super::super::plan::{AttentionGate, AttentionSpec, HeadNorm, NormSpec, Temperature, Values};
 use super::super::rope::Ropes;
 use super::super::weights::{Linear, Loader};
+use super::activation::softplus;
 use super::norm::Norm;
 use super::{Pass, Scratch, quantized};
 use crate::error::{Result, reserve};
@@ -77,18 +77,17 @@ pub(super) struct Buffers {
 }
 
 impl AttentionSpec {
-    /// The layout of a head's keys and values.
-    pub(crate) fn layout(&self, kv_type: KvType) -> Layout {
-        Layout {
-            kv_type,
-            head_dim: self.head_dim,
-            value_dim: self.value_dim,
-        }
-    }
-
     /// The heads of keys and values of an instance.
     pub(crate) fn own_kv_heads(&self, place: Place) -> Range<usize> {
         place.units(self.n_kv_heads)
+    }
+
+    /// The width of what `attn_q` computes for a head: the query, and the gate if that is beside it.
+    fn query_dim(&self) -> usize {
+        match self.gate {
+            Some(AttentionGate::InQuery) => 2 * self.head_dim,
+            _ => self.head_dim,
+        }
     }
 
     /// The heads of queries of an instance: those that share its heads of keys and values.
@@ -132,10 +131,7 @@ impl Attention {
         let (place, head_dim, value_dim) = (loader.place, spec.head_dim, spec.value_dim);
         let (heads, kv_heads) = (spec.own_heads(place), spec.own_kv_heads(place));
         let wide = |heads: &Range<usize>, dim: usize| heads.start * dim..heads.end * dim;
-        let query_dim = match spec.gate {
-            Some(AttentionGate::InQuery) => 2 * head_dim,
-            _ => head_dim,
-        };
+        let query_dim = spec.query_dim();
         let (q, k, v) = (
             wide(&heads, query_dim),
             wide(&kv_heads, head_dim),
@@ -221,10 +217,7 @@ impl Attention {
             },
             slopes: spec.alibi.map(|most| spec.slopes(most, heads.clone())),
             attn_sinks: sinks.map(|sinks| sinks[heads.clone()].to_vec()),
-            attn_sub_norm: match loader.has(&format!("{sub_norm}.weight")) {
-                true => Some(Norm::load(loader, &sub_norm, n_out, norm)?),
-                false => None,
-            },
+            attn_sub_norm: Norm::load_any(loader, &sub_norm, n_out, norm)?,
             attn_output: loader.linear(&name("attn_output"), [n_out, n_embd], &embd)?,
             spec: spec.clone(),
             heads,
@@ -237,12 +230,7 @@ impl Attention {
         let (n_q, n_out) = (self.spec.n_heads * head_dim, self.spec.n_heads * value_dim);
         let (own, own_kv) = (BATCH * self.heads.len(), BATCH * self.kv_heads.len());
         let buffers = &mut scratch.heads;
-        // The width of a gate beside the queries.
-        let query_dim = match self.spec.gate {
-            Some(AttentionGate::InQuery) => 2 * head_dim,
-            _ => head_dim,
-        };
-        reserve(&mut buffers.q, own * query_dim)?;
+        reserve(&mut buffers.q, own * self.spec.query_dim())?;
         reserve(&mut buffers.k, own_kv * head_dim)?;
         reserve(&mut buffers.v, own_kv * value_dim)?;
         reserve(&mut buffers.head, n_q.max(head_dim).max(value_dim))?;
@@ -490,14 +478,6 @@ impl Attention {
     }
 }
 
-/// `ln(1 + exp(x))`.
-pub(super) fn softplus(x: f32) -> f32 {
-    match x > 20.0 {
-        true => x,
-        false => x.exp().ln_1p(),
-    }
-}
-
 impl HeadsNorm {
     fn load(
         loader: &mut Loader<'_>,
@@ -561,12 +541,7 @@ impl HeadsNorm {
     ) -> Result<()> {
         match self.over {
             Over::Head | Over::OwnWeights => {
-                head.resize(head_dim, 0.0);
-                let weights = self.norm.weight().chunks_exact(head_dim).cycle();
-                for (x, weight) in x.chunks_exact_mut(head_dim).zip(weights) {
-                    self.norm.row(weight, x, head);
-                    x.copy_from_slice(head);
-                }
+                self.norm.apply_in_place(head_dim, x, head);
             }
             Over::Token => {
                 let columns = |place: Place| {
@@ -579,7 +554,7 @@ impl HeadsNorm {
                 x.clear();
                 head.resize(n * head_dim, 0.0);
                 for row in all.chunks_exact(n * head_dim) {
-                    self.norm.row(self.norm.weight(), row, head);
+                    self.norm.row(row, head);
                     x.extend_from_slice(&head[own.clone()]);
                 }
             }

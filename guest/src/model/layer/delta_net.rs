@@ -11,7 +11,7 @@ use super::super::forward::BATCH;
 use super::super::group::{Place, gather_columns};
 use super::super::plan::{DeltaNetSpec, KeySharing, NormSpec};
 use super::super::weights::{Linear, Loader};
-use super::attention::softplus;
+use super::activation::softplus;
 use super::conv::Conv;
 use super::norm::Norm;
 use super::{Pass, Scratch, activation, quantized};
@@ -137,12 +137,8 @@ impl DeltaNet {
         let buffers = &mut s.recurrent;
         let dim = self.spec.head_dim;
         // The gates in `c`, the normalised outputs in `b`.
-        buffers.row.resize(dim, 0.0);
-        for head in buffers.b.chunks_exact_mut(dim) {
-            self.ssm_norm
-                .row(self.ssm_norm.weight(), head, &mut buffers.row);
-            head.copy_from_slice(&buffers.row);
-        }
+        self.ssm_norm
+            .apply_in_place(dim, &mut buffers.b, &mut buffers.row);
         kernels::swiglu(&mut buffers.c, &buffers.b);
         let n = self.spec.n_value_heads * dim;
         buffers.out.resize(n_tokens * n, 0.0);
@@ -229,12 +225,8 @@ impl DeltaNet {
         }
         activation::silu(&mut buffers.a);
         activation::silu(&mut buffers.b);
-        buffers.row.resize(dim, 0.0);
-        for head in buffers.a.chunks_exact_mut(dim) {
-            self.unit_norm
-                .row(self.unit_norm.weight(), head, &mut buffers.row);
-            head.copy_from_slice(&buffers.row);
-        }
+        self.unit_norm
+            .apply_in_place(dim, &mut buffers.a, &mut buffers.row);
         trace::lap("ssm_conv1d");
     }
 

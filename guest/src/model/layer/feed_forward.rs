@@ -86,10 +86,7 @@ impl FeedForward {
             ffn_gate,
             ffn_up,
             ffn_act: act.map(|act| act[ff.clone()].iter().map(|x| 1.0 / x).collect()),
-            ffn_sub_norm: match loader.has(&format!("{sub_norm}.weight")) {
-                true => Some(Norm::load(loader, &sub_norm, n_ff, norm)?),
-                false => None,
-            },
+            ffn_sub_norm: Norm::load_any(loader, &sub_norm, n_ff, norm)?,
             ffn_down: loader.linear_scaled_last(&down, [n_ff, n_embd], &embd)?,
         })
     }

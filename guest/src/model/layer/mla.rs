@@ -10,7 +10,6 @@ use std::ops::Range;
 use super::super::attention::{PerHead, Queries};
 use super::super::forward::BATCH;
 use super::super::group::{Place, gather_columns};
-use super::super::kv_block::{KvType, Layout};
 use super::super::plan::{MlaSpec, NormSpec};
 use super::super::rope::Ropes;
 use super::super::weights::{Linear, Loader, Matrices};
@@ -75,32 +74,20 @@ pub(super) struct Buffers {
 }
 
 impl MlaSpec {
-    /// The layout of kept keys and values.
-    pub(crate) fn layout(&self, kv_type: KvType) -> Layout {
-        let (head_dim, value_dim) = match self.is_absorbed {
-            true => (self.kv_rank + self.rope.dims, self.kv_rank),
-            false => (self.nope + self.rope.dims, self.value_dim),
-        };
-        Layout {
-            kv_type,
-            head_dim,
-            value_dim,
-        }
+    /// The width of a kept key.
+    pub(crate) fn kept_key_dim(&self) -> usize {
+        self.rope.dims
+            + match self.is_absorbed {
+                true => self.kv_rank,
+                false => self.nope,
+            }
     }
 
-    /// The heads of keys and values that an instance keeps: the one of all heads, or its own.
-    pub(crate) fn own_kv_heads(&self, place: Place) -> Range<usize> {
+    /// The width of a kept value.
+    pub(crate) fn kept_value_dim(&self) -> usize {
         match self.is_absorbed {
-            true => 0..1,
-            false => place.units(self.n_heads),
-        }
-    }
-
-    /// The heads of keys and values of all instances.
-    pub(crate) fn n_kv_heads(&self) -> usize {
-        match self.is_absorbed {
-            true => 1,
-            false => self.n_heads,
+            true => self.kv_rank,
+            false => self.value_dim,
         }
     }
 
@@ -173,11 +160,7 @@ impl Mla {
 
     pub(super) fn reserve(&self, scratch: &mut Scratch) -> Result<()> {
         let spec = &self.spec;
-        let Layout {
-            head_dim,
-            value_dim,
-            ..
-        } = spec.layout(KvType::F32);
+        let (head_dim, value_dim) = (spec.kept_key_dim(), spec.kept_value_dim());
         let q_rank = spec.q_rank.unwrap_or(0);
         let own = BATCH * self.heads.len();
         let n_out = BATCH * spec.n_heads * spec.value_dim;
@@ -252,8 +235,7 @@ impl Mla {
         buffers.latent.resize(n_tokens * rank, 0.0);
         let rows = buffers.kv_a.chunks_exact(rank + self.spec.rope.dims);
         for (row, latent) in rows.zip(buffers.latent.chunks_exact_mut(rank)) {
-            self.attn_kv_a_norm
-                .row(self.attn_kv_a_norm.weight(), &row[..rank], latent);
+            self.attn_kv_a_norm.row(&row[..rank], latent);
         }
         trace::lap("attn_kv_a");
     }
@@ -353,11 +335,7 @@ impl Mla {
     fn attend(&self, pass: &mut Pass<'_, '_>, n_tokens: usize) {
         let s = &mut *pass.scratch;
         let n_own = self.heads.len();
-        let Layout {
-            head_dim,
-            value_dim,
-            ..
-        } = self.spec.layout(KvType::F32);
+        let (head_dim, value_dim) = (self.spec.kept_key_dim(), self.spec.kept_value_dim());
         s.latent.attended.resize(n_tokens * n_own * value_dim, 0.0);
         if n_own == 0 {
             return;

@@ -20,6 +20,7 @@ use super::rope::Ropes;
 use super::weights::Loader;
 use crate::error::Result;
 use crate::trace;
+pub(crate) use activation::softplus;
 use attention::Attention;
 use delta_net::DeltaNet;
 use experts::Experts;

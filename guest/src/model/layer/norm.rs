@@ -38,6 +38,22 @@ impl Norm {
         })
     }
 
+    /// The same, if the file has it.
+    ///
+    /// # Errors
+    /// As [`Loader::vector`].
+    pub(crate) fn load_any(
+        loader: &mut Loader<'_>,
+        name: &str,
+        n: usize,
+        spec: NormSpec,
+    ) -> Result<Option<Self>> {
+        match loader.has(&format!("{name}.weight")) {
+            true => Self::load(loader, name, n, spec).map(Some),
+            false => Ok(None),
+        }
+    }
+
     /// A norm with these weights.
     pub(crate) fn of(weight: Vec<f32>, spec: NormSpec) -> Self {
         Self {
@@ -52,12 +68,27 @@ impl Norm {
         out.resize(x.len(), 0.0);
         let n = self.weight.len();
         for (x, out) in x.chunks_exact(n).zip(out.chunks_exact_mut(n)) {
-            self.row(&self.weight, x, out);
+            self.row(x, out);
         }
     }
 
-    /// Normalises one row with a part of the weights.
-    pub(crate) fn row(&self, weight: &[f32], x: &[f32], out: &mut [f32]) {
+    /// Normalises each `width` numbers of `x`, in place, with as many weights, which start over at the end. `row` is
+    /// scratch.
+    pub(super) fn apply_in_place(&self, width: usize, x: &mut [f32], row: &mut Vec<f32>) {
+        row.resize(width, 0.0);
+        let weights = self.weight.chunks_exact(width).cycle();
+        for (x, weight) in x.chunks_exact_mut(width).zip(weights) {
+            self.row_by(weight, x, row);
+            x.copy_from_slice(row);
+        }
+    }
+
+    /// Normalises one row, `[n]`.
+    pub(super) fn row(&self, x: &[f32], out: &mut [f32]) {
+        self.row_by(&self.weight, x, out);
+    }
+
+    fn row_by(&self, weight: &[f32], x: &[f32], out: &mut [f32]) {
         match self.spec.kind {
             NormKind::Rms => kernels::rms_norm(x, weight, self.spec.eps, out),
             NormKind::Layer => layer_norm(x, weight, self.spec.eps, out),
@@ -65,11 +96,6 @@ impl Norm {
         if let Some(bias) = &self.bias {
             out.iter_mut().zip(bias).for_each(|(x, bias)| *x += bias);
         }
-    }
-
-    /// `[n]`
-    pub(crate) fn weight(&self) -> &[f32] {
-        &self.weight
     }
 }
 

@@ -113,7 +113,7 @@ impl PerLayerInputs {
             let layers = x.chunks_exact_mut(self.width);
             for (x, row) in layers.zip(row.chunks_exact(self.width)) {
                 x.iter_mut().for_each(|x| *x *= projected);
-                self.proj_norm.row(self.proj_norm.weight(), x, normed);
+                self.proj_norm.row(x, normed);
                 let parts = normed.iter().zip(row);
                 let sums = parts.map(|(projected, row)| (projected + row * embedded) * both);
                 x.iter_mut().zip(sums).for_each(|(x, sum)| *x = sum);

@@ -11,7 +11,7 @@ use super::super::forward::BATCH;
 use super::super::group::{Place, gather_columns};
 use super::super::plan::{NormSpec, SsmForm, SsmSpec};
 use super::super::weights::{Linear, Loader};
-use super::attention::softplus;
+use super::activation::softplus;
 use super::conv::Conv;
 use super::norm::Norm;
 use super::{Pass, Scratch, quantized};
@@ -46,7 +46,7 @@ pub(super) struct Ssm {
     /// `[own heads]`
     ssm_d: Vec<f32>,
     /// `[groups]`, each of `d_inner / groups`: of the gated outputs.
-    ssm_norm: Option<Vec<Norm>>,
+    ssm_norm: Option<Norm>,
     /// `[E, d_inner]`
     ssm_out: Linear,
 }
@@ -183,9 +183,8 @@ impl Ssm {
             false => None,
             true => {
                 let width = d_inner / spec.n_groups;
-                let all = loader.numbers(&ssm_norm, &[width, spec.n_groups])?;
-                let norms = all.chunks_exact(width).map(|w| Norm::of(w.to_vec(), norm));
-                Some(norms.collect())
+                let weight = loader.numbers(&ssm_norm, &[width, spec.n_groups])?;
+                Some(Norm::of(weight, norm))
             }
         };
         let embd = loader.place.rows(n_embd);
@@ -245,14 +244,9 @@ impl Ssm {
             &mut buffers.out,
         )?;
         trace::lap("gather");
-        if let Some(norms) = &self.ssm_norm {
-            let width = d_inner / norms.len();
-            buffers.row.resize(width, 0.0);
-            let groups = buffers.out.chunks_exact_mut(width);
-            for (x, norm) in groups.zip(norms.iter().cycle()) {
-                norm.row(norm.weight(), x, &mut buffers.row);
-                x.copy_from_slice(&buffers.row);
-            }
+        if let Some(norm) = &self.ssm_norm {
+            let width = d_inner / self.spec.n_groups;
+            norm.apply_in_place(width, &mut buffers.out, &mut buffers.row);
             trace::lap("ssm_norm");
         }
         let input = quantized(&buffers.out, &mut s.activations, [&self.ssm_out.weight]);
@@ -351,8 +345,7 @@ impl Ssm {
                 None => out.extend_from_slice(x),
                 Some(norms) => {
                     out.resize(start + x.len(), 0.0);
-                    let norm = &norms[norm];
-                    norm.row(norm.weight(), x, &mut out[start..]);
+                    norms[norm].row(x, &mut out[start..]);
                 }
             }
         };
