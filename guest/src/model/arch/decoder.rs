@@ -405,6 +405,21 @@ pub(super) fn set_windows(
     Ok(())
 }
 
+impl LayerSpec {
+    /// Makes the layer's experts one network, of this width or of an expert's.
+    pub(super) fn make_dense(&mut self, n_ff: Option<usize>) {
+        for ffn in &mut self.ffns {
+            if let Ffn::Experts(spec) = ffn {
+                let n_ff = n_ff.unwrap_or(spec.expert.n_ff);
+                *ffn = Ffn::Dense(FfnSpec {
+                    n_ff,
+                    ..spec.expert
+                });
+            }
+        }
+    }
+}
+
 impl Plan {
     /// Gives all networks, those of experts included, another activation.
     pub(super) fn activate(&mut self, activation: Activation) {

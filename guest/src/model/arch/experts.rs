@@ -103,14 +103,8 @@ pub(super) fn ernie(keys: &Keys<'_>) -> Result<Plan> {
     let n_ff = keys.dimension("feed_forward_length", None)?;
     let step = keys.number("interleave_moe_layer_step", Some(1), MAX_LAYERS)? as usize;
     for (l, layer) in plan.layers.iter_mut().enumerate() {
-        for ffn in &mut layer.ffns {
-            if let Ffn::Experts(spec) = ffn
-                && (l + 1) % step != 0
-            {
-                let mut network = spec.expert;
-                network.n_ff = n_ff;
-                *ffn = Ffn::Dense(network);
-            }
+        if (l + 1) % step != 0 {
+            layer.make_dense(Some(n_ff));
         }
     }
     Ok(plan)
@@ -125,10 +119,8 @@ pub(super) fn paddleocr(keys: &Keys<'_>) -> Result<Plan> {
 
 /// Files may name experts that the family has not.
 fn dense_only(plan: &mut Plan) {
-    for ffn in plan.layers.iter_mut().flat_map(|layer| &mut layer.ffns) {
-        if let Ffn::Experts(spec) = ffn {
-            *ffn = Ffn::Dense(spec.expert);
-        }
+    for layer in &mut plan.layers {
+        layer.make_dense(None);
     }
 }
 
@@ -180,15 +172,10 @@ pub(super) fn hy_v3(keys: &Keys<'_>) -> Result<Plan> {
     with_experts(keys, &mut plan, mixture)?;
     let mut all = true;
     for (l, layer) in plan.layers.iter_mut().enumerate() {
-        for ffn in &mut layer.ffns {
-            if let Ffn::Experts(spec) = ffn
-                && !keys.has_tensor(&format!("blk.{l}.ffn_gate_inp.weight"))
-            {
-                let mut network = spec.expert;
-                network.n_ff = n_ff;
-                *ffn = Ffn::Dense(network);
-                all = false;
-            }
+        let has_router = keys.has_tensor(&format!("blk.{l}.ffn_gate_inp.weight"));
+        if layer.experts_mut().is_some() && !has_router {
+            layer.make_dense(Some(n_ff));
+            all = false;
         }
     }
     if all {

@@ -123,7 +123,7 @@ fn add_experts(keys: &Keys<'_>, plan: &mut Plan) -> Result<()> {
         };
         let network = spec.expert;
         if !keys.has_tensor(&format!("blk.{l}.ffn_gate_inp.weight")) {
-            layer.ffns = vec![Ffn::Dense(network)];
+            layer.make_dense(None);
             continue;
         }
         let key = "expert_feed_forward_length";

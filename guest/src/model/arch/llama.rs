@@ -118,22 +118,22 @@ pub(super) fn llama4(keys: &Keys<'_>) -> Result<Plan> {
     let n_ff = keys.dimension("expert_feed_forward_length", None)?;
     let mut n_experts = 0;
     for (l, layer) in plan.layers.iter_mut().enumerate() {
-        for ffn in &mut layer.ffns {
-            let Ffn::Experts(spec) = ffn else { continue };
-            n_experts = spec.n_experts;
-            if (l + 1) % step != 0 {
-                *ffn = Ffn::Dense(spec.expert);
-                continue;
-            }
-            spec.expert.n_ff = n_ff;
-            spec.gating = Gating::Sigmoid;
-            spec.normalizes = false;
-            spec.weighs_input = true;
-            spec.shared = Some(SharedSpec {
-                network: spec.expert,
-                gate: SharedGate::Open,
-            });
+        let Some(spec) = layer.experts_mut() else {
+            continue;
+        };
+        n_experts = spec.n_experts;
+        if (l + 1) % step != 0 {
+            layer.make_dense(None);
+            continue;
         }
+        spec.expert.n_ff = n_ff;
+        spec.gating = Gating::Sigmoid;
+        spec.normalizes = false;
+        spec.weighs_input = true;
+        spec.shared = Some(SharedSpec {
+            network: spec.expert,
+            gate: SharedGate::Open,
+        });
     }
     let key = "attention.sliding_window";
     let has_chunks = match keys.metadata.u32(&keys.full(key))? {
@@ -284,15 +284,11 @@ pub(super) fn mimo2(keys: &Keys<'_>) -> Result<Plan> {
     let n_ff = keys.dimension("expert_feed_forward_length", None)?;
     let scale = keys.positive_or_none("attention.value_scale")?;
     for (l, layer) in plan.layers.iter_mut().enumerate() {
-        let router = format!("blk.{l}.ffn_gate_inp.weight");
-        for ffn in &mut layer.ffns {
-            let Ffn::Experts(spec) = ffn else { continue };
-            if keys.has_tensor(&router) {
-                spec.expert.n_ff = n_ff;
-                spec.gating = Gating::Sigmoid;
-            } else {
-                *ffn = Ffn::Dense(spec.expert);
-            }
+        if !keys.has_tensor(&format!("blk.{l}.ffn_gate_inp.weight")) {
+            layer.make_dense(None);
+        } else if let Some(spec) = layer.experts_mut() {
+            spec.expert.n_ff = n_ff;
+            spec.gating = Gating::Sigmoid;
         }
     }
     if plan

@@ -4,8 +4,8 @@
 
 use super::super::forward::BATCH;
 use super::super::plan::{
-    Activation, AttentionGate, DeltaNetSpec, Ffn, Gating, KeySharing, Mixer, NormKind, Pairing,
-    Plan, SharedGate, ShortConvSpec, SsmForm, SsmSpec,
+    Activation, AttentionGate, DeltaNetSpec, Gating, KeySharing, Mixer, NormKind, Pairing, Plan,
+    SharedGate, ShortConvSpec, SsmForm, SsmSpec,
 };
 use super::decoder::{
     EXPERT_SCALES, FFN_SCALES, Local, Mixture, SHARED_SCALES, Shared, build, decoder, empty,
@@ -112,14 +112,10 @@ pub(super) fn jamba(keys: &Keys<'_>) -> Result<Plan> {
     let is_recurrent = without_keys(keys, plan.layers.len())?;
     replace(&mut plan, &Mixer::Ssm(spec), |l| is_recurrent[l]);
     for (l, layer) in plan.layers.iter_mut().enumerate() {
-        let has_router = keys.has_tensor(&format!("blk.{l}.ffn_gate_inp.weight"));
-        for ffn in &mut layer.ffns {
-            if let Ffn::Experts(spec) = ffn {
-                match has_router {
-                    true => spec.normalizes = false,
-                    false => *ffn = Ffn::Dense(spec.expert),
-                }
-            }
+        if !keys.has_tensor(&format!("blk.{l}.ffn_gate_inp.weight")) {
+            layer.make_dense(None);
+        } else if let Some(spec) = layer.experts_mut() {
+            spec.normalizes = false;
         }
     }
     Ok(plan)
