@@ -168,7 +168,7 @@ impl Work {
         if together > 1 {
             let mut packed = vec![0; together * row_bytes];
             for rows in self.matrix.chunks_exact_mut(packed.len()) {
-                quant::pack(ty, rows, &mut packed);
+                kernels::pack(ty, cols, rows, &mut packed);
                 rows.copy_from_slice(&packed);
             }
         }

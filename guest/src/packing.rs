@@ -6,9 +6,9 @@
 use std::ops::Range;
 
 use crate::blob::Blob;
-use crate::error::{Result, invalid_argument, reserve};
+use crate::error::{Result, invalid_argument, invalid_model, reserve};
 use crate::gguf::{Gguf, TensorType};
-use crate::quant;
+use crate::{kernels, quant};
 
 /// The most bytes produced by one call. A matrix whose interleaved rows exceed this is not packed.
 const MAX_READ: usize = 1 << 24;
@@ -27,6 +27,7 @@ struct Matrix {
     /// The position of its type number, in bytes from the start of the file.
     type_at: u64,
     data: Range<u64>,
+    cols: usize,
     /// Bytes of one group of interleaved rows.
     rows: u64,
 }
@@ -43,12 +44,13 @@ impl<B: Blob> PackedFile<B> {
         gguf.check_data(blob.size())?;
         let matrices = gguf.tensors.iter().filter_map(|tensor| {
             let ty = quant::packed_type(tensor.ty)?;
-            let [_, rows] = tensor.shape[..] else {
+            let [cols, rows] = tensor.shape[..] else {
                 return None;
             };
             let together = quant::rows_together(ty) as u64;
             let matrix = Matrix {
                 ty,
+                cols: usize::try_from(cols).ok()?,
                 type_at: tensor.type_at,
                 data: tensor.offset..tensor.offset + tensor.size,
                 rows: tensor.size.checked_div(rows)?.checked_mul(together)?,
@@ -73,7 +75,7 @@ impl<B: Blob> PackedFile<B> {
     /// Reads `length` bytes from `offset`, or fewer at the end of the file.
     ///
     /// # Errors
-    /// `invalid-argument` for more than 16 MiB, `out-of-memory`, `io`.
+    /// `invalid-argument` for more than 16 MiB, `invalid-model` for a scale that is not finite, `out-of-memory`, `io`.
     pub fn read(&self, offset: u64, length: usize) -> Result<Vec<u8>> {
         if length > MAX_READ {
             return Err(invalid_argument(
@@ -143,7 +145,13 @@ impl<B: Blob> PackedFile<B> {
         packed.resize(rows.len(), 0);
         let size = matrix.rows as usize;
         for (rows, packed) in rows.chunks_exact(size).zip(packed.chunks_exact_mut(size)) {
-            quant::pack(matrix.ty, rows, packed);
+            if !kernels::pack(matrix.ty, matrix.cols, rows, packed) {
+                return Err(invalid_model(
+                    "a matrix to be packed",
+                    "scales that are finite numbers",
+                    "one that is infinite or not a number",
+                ));
+            }
         }
         out.extend_from_slice(
             &packed[(range.start - first) as usize..(range.end - first) as usize],

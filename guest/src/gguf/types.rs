@@ -42,13 +42,20 @@ pub enum TensorType {
     Q1_0,
     Q2_0,
     Q4_0_X4,
+    Q4_1_X4,
+    Q5_0_X4,
+    Q5_1_X4,
     Q8_0_X4,
+    Q4_K_X4,
+    Q5_K_X4,
+    Q6_K_X4,
+    MXFP4_X4,
 }
 
 use TensorType::*;
 
 /// Type, number, name, elements per block, bytes per block.
-const TABLE: [(TensorType, u32, &str, u64, u64); 37] = [
+const TABLE: [(TensorType, u32, &str, u64, u64); 44] = [
     (F32, 0, "F32", 1, 4),
     (F16, 1, "F16", 1, 2),
     (Q4_0, 2, "Q4_0", 32, 18),
@@ -86,7 +93,14 @@ const TABLE: [(TensorType, u32, &str, u64, u64); 37] = [
     (Q2_0, 42, "Q2_0", 64, 18),
     // gust's own: rows interleaved in groups of four, see `quant::packed`.
     (Q4_0_X4, 0x6775_7302, "Q4_0_X4", 32, 18),
+    (Q4_1_X4, 0x6775_7303, "Q4_1_X4", 32, 20),
+    (Q5_0_X4, 0x6775_7306, "Q5_0_X4", 32, 22),
+    (Q5_1_X4, 0x6775_7307, "Q5_1_X4", 32, 24),
     (Q8_0_X4, 0x6775_7308, "Q8_0_X4", 32, 34),
+    (Q4_K_X4, 0x6775_730c, "Q4_K_X4", 256, 144),
+    (Q5_K_X4, 0x6775_730d, "Q5_K_X4", 256, 176),
+    (Q6_K_X4, 0x6775_730e, "Q6_K_X4", 256, 210),
+    (MXFP4_X4, 0x6775_7327, "MXFP4_X4", 32, 17),
 ];
 
 // Checks that each type is at its own index in the table.

@@ -223,13 +223,35 @@ impl<F: DotQuads> Matrix<F> for Quads<'_, F> {
     }
 
     fn multiply_token(&self, token: &[F::Token], out: &mut [f32]) {
-        in_streams(self.n_rows() / ROWS, |r: [usize; STREAMS]| {
-            let sums = F::dot_quads(r.map(|r| self.row(r)), token);
-            for (r, sums) in r.into_iter().zip(sums) {
-                out[r * ROWS..][..ROWS].copy_from_slice(&sums);
-            }
-        });
+        let rows = self.quads.chunks_exact(self.row_len);
+        for (row, out) in rows.zip(out.as_chunks_mut().0) {
+            *out = F::dot_quads(row, token);
+        }
     }
+}
+
+/// Packs the rows of a matrix into `out`, which has the same length: whole groups of [`ROWS`] rows. `packed` is the
+/// packed type. Returns whether they can be packed: not if a number is infinite or NaN.
+///
+/// # Panics
+/// If `packed` is not a packed type.
+pub(crate) fn pack(packed: TensorType, cols: usize, rows: &[u8], out: &mut [u8]) -> bool {
+    with_packed!(packed, F => pack_rows::<F>(cols, rows, out), _ => unreachable!("{} is not packed", packed.name()))
+}
+
+fn pack_rows<F: DotQuads>(cols: usize, rows: &[u8], out: &mut [u8]) -> bool {
+    let row_len = cols / F::TYPE.block_len() as usize;
+    let quads = F::quads_mut(out).chunks_exact_mut(row_len);
+    for (rows, quads) in F::blocks(rows).chunks_exact(ROWS * row_len).zip(quads) {
+        for (c, quad) in quads.iter_mut().enumerate() {
+            let blocks = std::array::from_fn(|r| &rows[r * row_len + c]);
+            if !F::are_finite(blocks) {
+                return false;
+            }
+            F::pack(blocks, quad);
+        }
+    }
+    true
 }
 
 /// Multiplies each row with four tokens at once, and then with the fifth, if there is one.

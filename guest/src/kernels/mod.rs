@@ -29,7 +29,7 @@ pub(crate) use simd128::{
 };
 
 pub(crate) use activations::{Activations, Input};
-pub(crate) use matmul::{Rows, matmul};
+pub(crate) use matmul::{Rows, matmul, pack};
 
 /// `2 * sqrt(2 / pi)`, of GELU.
 const GELU: f32 = 1.595_769;

@@ -124,28 +124,29 @@ where
 
 /// A format with packed rows that activations can be multiplied with.
 pub(crate) trait DotQuads: Packed + Dot {
-    /// Multiplies some rows of quads with one token: `[row of quads][row]`.
-    fn dot_quads<const N: usize>(
-        quads: [&[Self::Quad]; N],
-        token: &[Self::Token],
-    ) -> [[f32; ROWS]; N];
+    /// Packs four blocks.
+    fn pack(blocks: [&Self::Block; ROWS], quad: &mut Self::Quad);
+
+    /// Multiplies a row of quads with one token.
+    fn dot_quads(quads: &[Self::Quad], token: &[Self::Token]) -> [f32; ROWS];
 
     /// Unpacks quads.
     fn cross_quads(quads: &[Self::Quad], strip: &mut [Self::Crossed]);
 }
 
 macro_rules! dot_quads {
-    ($($format:ident),*) => {
+    ($add:ident: $($format:ident),*) => {
         $(impl DotQuads for quant::$format {
-            fn dot_quads<const N: usize>(
-                quads: [&[Self::Quad]; N],
-                token: &[Self::Token],
-            ) -> [[f32; ROWS]; N] {
-                quads.map(|quads| std::array::from_fn(|row| {
+            fn pack(blocks: [&Self::Block; ROWS], quad: &mut Self::Quad) {
+                *quad = Self::quad(blocks);
+            }
+
+            fn dot_quads(quads: &[Self::Quad], token: &[Self::Token]) -> [f32; ROWS] {
+                std::array::from_fn(|row| {
                     let blocks = quads.iter().map(|quad| Self::block(quad, row));
                     let pairs = blocks.zip(token);
-                    pairs.fold(0.0, |sum, (block, token)| add_group::<Self>(sum, (&block, token)))
-                }))
+                    pairs.fold(0.0, |sum, (block, token)| $add::<Self>(sum, (&block, token)))
+                })
             }
 
             fn cross_quads(quads: &[Self::Quad], strip: &mut [Self::Crossed]) {
@@ -156,7 +157,8 @@ macro_rules! dot_quads {
         })*
     };
 }
-dot_quads!(Q4_0, Q8_0);
+dot_quads!(add_group: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, MXFP4);
+dot_quads!(add_block: Q4_K, Q5_K, Q6_K);
 
 /// `sum` plus the products of a block of one group with a token's activations.
 fn add_group<F: Operand<Token = ActivationGroup>>(

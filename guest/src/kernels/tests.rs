@@ -4,7 +4,7 @@
 use super::activations::{ActivationBlock, ActivationGroup, Activations, BLOCK};
 use super::operand::Operand;
 use super::tiles::{TILE, Tile, strip_cols};
-use super::{Rows, matmul};
+use super::{Rows, matmul, pack};
 use crate::gguf::TensorType;
 use crate::quant::{self, Element, F16, Format, GROUP, ROWS, each_element, each_format};
 
@@ -163,10 +163,7 @@ fn products_do_not_depend_on_what_is_computed_with_them() {
         check_product(ty, n_rows, &bytes);
         if let Some(packed) = quant::packed_type(ty) {
             let mut quads = vec![0; 36 * size];
-            let rows = bytes.chunks_exact(ROWS * size);
-            for (rows, quads) in rows.zip(quads.chunks_exact_mut(ROWS * size)) {
-                quant::pack(packed, rows, quads);
-            }
+            assert!(pack(packed, cols, &bytes[..36 * size], &mut quads));
             check_product(packed, 36, &quads);
         }
     }
@@ -397,7 +394,13 @@ macro_rules! battery {
                     let len = len.clamp(1, blocks.len());
                     let row = |r: usize| &blocks[(blocks.len() - len) * (r % 5) / 4..][..len];
                     let quads: [Vec<F::Quad>; 3] = std::array::from_fn(|i| {
-                        let quad = |c| F::quad(std::array::from_fn(|r| &row(i + r)[c]));
+                        let quad = |c| {
+                            let blocks = std::array::from_fn(|r| &row(i + r)[c]);
+                            let mut quad = F::EMPTY_QUAD;
+                            F::pack(blocks, &mut quad);
+                            assert!(quad.as_ref() == F::quad(blocks).as_ref());
+                            quad
+                        };
                         (0..len).map(quad).collect()
                     });
                     let inputs: [_; TILE] = std::array::from_fn(|t| {
@@ -410,9 +413,8 @@ macro_rules! battery {
                         })
                     });
                     for (t, token) in each.iter().enumerate() {
-                        let slices = quads.each_ref().map(Vec::as_slice);
-                        let found: [[f32; ROWS]; 3] = F::dot_quads(slices, token);
-                        for (i, found) in found.into_iter().enumerate() {
+                        for (i, quads) in quads.iter().enumerate() {
+                            let found = F::dot_quads(quads, token);
                             let rows = std::array::from_fn(|r| row(i + r));
                             let specified =
                                 <F as crate::kernels::scalar::Dot>::dot_rows(rows, token);
@@ -426,8 +428,8 @@ macro_rules! battery {
                 }
             }
 
-            /// The most extreme weights and codes, with a scale of 1.
-            fn check_extremes<F>()
+            /// The most extreme weights and codes, with scales of 1 at bytes `numbers`.
+            fn check_extremes<F>(numbers: &[usize])
             where
                 F: kernels::DotQuads + crate::kernels::scalar::Dot,
                 F::Token: Clone,
@@ -435,7 +437,9 @@ macro_rules! battery {
                 let size = F::TYPE.block_bytes() as usize;
                 for fill in [0x00u8, 0x7f, 0x80, 0xff] {
                     let mut block = vec![fill; size];
-                    block[..2].copy_from_slice(&[0x00, 0x3c]);
+                    for &at in numbers {
+                        block[at..][..2].copy_from_slice(&[0x00, 0x3c]);
+                    }
                     check_packed::<F>(F::blocks(&block.repeat(2)));
                 }
             }
@@ -443,7 +447,7 @@ macro_rules! battery {
             #[test]
             fn packed_rows_give_the_bits_of_unpacked_ones() {
                 macro_rules! check {
-                    ($format:ident) => {
+                    ($format:ident, $numbers:expr) => {
                         check_packed::<crate::quant::$format>(crate::quant::$format::blocks(
                             include_bytes!(concat!(
                                 "../quant/testdata/",
@@ -451,11 +455,18 @@ macro_rules! battery {
                                 ".bin"
                             )),
                         ));
-                        check_extremes::<crate::quant::$format>()
+                        check_extremes::<crate::quant::$format>(&$numbers)
                     };
                 }
-                check!(Q4_0);
-                check!(Q8_0);
+                check!(Q4_0, [0]);
+                check!(Q4_1, [0, 2]);
+                check!(Q5_0, [0]);
+                check!(Q5_1, [0, 2]);
+                check!(Q8_0, [0]);
+                check!(MXFP4, []);
+                check!(Q4_K, [0, 2]);
+                check!(Q5_K, [0, 2]);
+                check!(Q6_K, [208]);
             }
 
             #[test]

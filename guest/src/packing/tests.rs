@@ -3,7 +3,7 @@
 use super::*;
 use crate::gguf::Writer;
 
-/// A file with two matrices that get packed among other tensors; each byte differs from its neighbours.
+/// A file with three matrices that get packed among other tensors; each byte differs from its neighbours.
 fn file() -> Vec<u8> {
     let mut writer = Writer::default();
     writer.metadata("general.architecture", "llama");
@@ -15,6 +15,7 @@ fn file() -> Vec<u8> {
         ("b", TensorType::Q8_0, &[96, 4]),
         ("experts", TensorType::Q4_0, &[32, 4, 2]),
         ("k", TensorType::Q4_K, &[256, 4]),
+        ("too_few_bits", TensorType::Q2_K, &[256, 4]),
     ] {
         sizes.push(writer.tensor(name, ty, shape));
     }
@@ -33,7 +34,7 @@ fn matrices_of_packed_types_move_and_nothing_else() {
     let packed = PackedFile::of(bytes.as_slice()).expect("a sound file");
     assert_eq!(
         (packed.size(), packed.changed_tensors()),
-        (bytes.len() as u64, 2)
+        (bytes.len() as u64, 3)
     );
     let found = packed.read(0, bytes.len()).expect("can be read");
     let (before, after) = (
@@ -49,6 +50,7 @@ fn matrices_of_packed_types_move_and_nothing_else() {
         let (expected_ty, is_packed) = match &*old.name {
             "a" => (TensorType::Q4_0_X4, true),
             "b" => (TensorType::Q8_0_X4, true),
+            "k" => (TensorType::Q4_K_X4, true),
             _ => (old.ty, false),
         };
         assert_eq!(new.ty, expected_ty, "{}", old.name);
@@ -69,10 +71,10 @@ fn matrices_of_packed_types_move_and_nothing_else() {
             assert_eq!(bits(&plain), bits(&packed), "{} row {r}", old.name);
         }
     }
-    // The header differs only in the two type numbers.
+    // The header differs only in the three type numbers.
     let header = before.data_offset as usize;
     let changed = (0..header).filter(|&i| bytes[i] != found[i]).count();
-    assert!((2..=8).contains(&changed), "{changed} bytes of the header");
+    assert!((3..=12).contains(&changed), "{changed} bytes of the header");
 }
 
 #[test]

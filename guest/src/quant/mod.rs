@@ -29,7 +29,7 @@ pub(crate) use iq::{IQ1_M, IQ1_S, IQ2_S, IQ2_XS, IQ2_XXS, IQ3_S, IQ3_XXS};
 pub(crate) use iq4::IQ4_VALUES;
 pub(crate) use iq4::{IQ4_NL, IQ4_XS};
 pub(crate) use kquants::{Q2_K, Q3_K, Q4_K, Q5_K, Q6_K};
-pub(crate) use packed::{Packed, ROWS, pack, packed_type, with_packed};
+pub(crate) use packed::{Packed, ROWS, packed_type, with_packed};
 #[cfg(target_arch = "wasm32")]
 pub(crate) use plain::POWERS;
 pub(crate) use plain::{Q1_0, Q2_0, TQ1_0, TQ2_0};

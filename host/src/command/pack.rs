@@ -23,9 +23,9 @@ const STEP: u32 = 4 << 20;
 
 /// Repack a model file into the engine's own layout, which computes faster
 ///
-/// The rows of Q4_0 and Q8_0 matrices are interleaved in groups of four; everything else, including the file's size,
-/// stays the same. So do the answers. Only gust can run the packed file, so keep the original. An interrupted run
-/// leaves OUTPUT.part; run the same command again to resume.
+/// The rows of matrices are interleaved in groups of four; everything else, including the file's size, stays the same.
+/// So do the answers. A packed file can be mapped and computes as fast as a copied model, so it is ready at once. Only
+/// gust can run it, so keep the original. An interrupted run leaves OUTPUT.part; run the same command again to resume.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -81,7 +81,7 @@ pub(super) fn pack(args: &PackArgs) -> Result<(), Failure> {
     if packed.changed_tensors() == 0 {
         let message = format!("{} has nothing to pack", args.model.display());
         return Err(Failure::model(message)
-            .hint("only Q4_0 and Q8_0 matrices can be packed; `gust inspect` lists the types"));
+            .hint("matrices of types Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K and MXFP4 can be packed; `gust inspect` lists the types"));
     }
     reporter.doing("packing");
     let part = Part::open(&output, &mut packed)?;

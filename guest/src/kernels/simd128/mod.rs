@@ -198,6 +198,16 @@ fn dot_i7(a: v128, b: v128) -> v128 {
     i16x8_add(i16x8_mul(even(a), even(b)), i16x8_mul(odd(a), odd(b)))
 }
 
+/// The bytes of `v` with the numbers in `from`, which are below 16.
+#[inline(always)]
+fn pick(v: v128, from: v128) -> v128 {
+    #[cfg(target_feature = "relaxed-simd")]
+    let picked = i8x16_relaxed_swizzle(v, from);
+    #[cfg(not(target_feature = "relaxed-simd"))]
+    let picked = i8x16_swizzle(v, from);
+    picked
+}
+
 /// The dot product of 32 signed bytes in four lanes, exact for all values.
 #[inline(always)]
 fn dot_i8((w0, w1): (v128, v128), (a0, a1): (v128, v128)) -> v128 {

@@ -1,174 +1,181 @@
 //! Dot products of packed rows (see [`crate::quant::Packed`]): lanes are the rows of a quad.
 //!
-//! A vector has four weights of each of four rows, and is multiplied with four activations repeated in all lanes; sums
-//! stay in 16 bits as long as they fit. Several rows of quads are processed at once, block by block, because memory is
-//! read faster from several places at once.
+//! A *word* has four quants of each of four rows, and is multiplied with four activations repeated in all lanes; sums
+//! of two words, or of more if quants are small, stay in 16 bits.
 
 use core::arch::wasm32::*;
 
-use super::tiles::CrossedGroup;
-use super::unpack::bits;
+use super::tiles::{CrossedBlock, CrossedGroup, cross_halves};
+use super::unpack::{FP4_UNSIGNED, Group, Groups, bits, half_powers_of};
 use super::vector::store4;
-use super::{Dot, dot_i7, f16_lanes, load, load_group, settle, up_to};
-use crate::kernels::activations::ActivationGroup;
-use crate::kernels::operand::Operand;
+use super::{Dot, dot_i7, each_lane, f16_lanes, load, load_group, pick, settle, up_to};
+use crate::kernels::activations::{ActivationBlock, ActivationGroup};
 use crate::kernels::tiles::is_narrow;
-use crate::quant::{GROUP, Packed, Q4_0, Q8_0, ROWS};
+use crate::quant::{
+    Format, GROUP, GROUPS, MXFP4, Packed, Q4_0, Q4_1, Q4_K, Q5_0, Q5_1, Q5_K, Q6_K, Q8_0, ROWS,
+};
 
 /// A format with packed rows that activations can be multiplied with; see the scalar kernels.
 pub(crate) trait DotQuads: Packed + Dot {
-    /// Multiplies some rows of quads with one token: `[row of quads][row]`.
-    fn dot_quads<const N: usize>(
-        quads: [&[Self::Quad]; N],
-        token: &[Self::Token],
-    ) -> [[f32; ROWS]; N];
+    /// Packs four blocks.
+    fn pack(blocks: [&Self::Block; ROWS], quad: &mut Self::Quad);
+
+    /// Multiplies a row of quads with one token.
+    fn dot_quads(quads: &[Self::Quad], token: &[Self::Token]) -> [f32; ROWS];
 
     /// Unpacks quads.
     fn cross_quads(quads: &[Self::Quad], strip: &mut [Self::Crossed]);
 }
 
 macro_rules! dot_quads {
-    ($($format:ident),*) => {
+    ($kind:ident: $($format:ident),*) => {
         $(impl DotQuads for $format {
+            #[inline(always)]
+            fn pack(blocks: [&Self::Block; ROWS], quad: &mut Self::Quad) {
+                Self::pack_header(blocks, quad);
+                let out = &mut quad.as_mut()[ROWS * Self::HEADER..];
+                up_to!(Self::GROUPS, |g| {
+                    let codes = each_lane!(|r| <Self as $kind::Read>::codes(blocks[r], g));
+                    store_words(Self::WIDTH, cross_halves(codes), &mut out[16 * Self::WIDTH * g..]);
+                });
+            }
+
             #[inline(never)]
-            fn dot_quads<const N: usize>(
-                quads: [&[Self::Quad]; N],
-                token: &[Self::Token],
-            ) -> [[f32; ROWS]; N] {
-                let quads = quads.map(|quads| &quads[..token.len()]);
-                let mut sums = [f32x4_splat(0.0); N];
-                for (c, token) in token.iter().enumerate() {
-                    up_to!(N, |i| sums[i] = add::<Self>(&quads[i][c], token, sums[i]));
+            fn dot_quads(quads: &[Self::Quad], token: &[Self::Token]) -> [f32; ROWS] {
+                let mut sum = f32x4_splat(0.0);
+                for (quad, token) in quads.iter().zip(token) {
+                    sum = $kind::add::<Self>(quad, token, sum);
                 }
-                sums.map(lanes)
+                let mut out = [0.0; ROWS];
+                store4(sum, &mut out);
+                out
             }
 
             #[inline(never)]
             fn cross_quads(quads: &[Self::Quad], strip: &mut [Self::Crossed]) {
                 for (quad, out) in quads.iter().zip(strip) {
-                    cross::<Self, _>(quad, out);
+                    $kind::cross::<Self, _>(quad, out);
                 }
             }
         })*
     };
 }
-dot_quads!(Q4_0, Q8_0);
+dot_quads!(group: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, MXFP4);
+dot_quads!(block: Q4_K, Q5_K, Q6_K);
 
-/// Eight vectors with four weights of each of four rows: one group of each row.
-type Words = [v128; GROUP / 4];
+/// The words of half a group.
+type Words = [v128; 4];
 
-/// A packed format for vectors, whose weights are nibbles.
-trait Nibbles: Packed + Operand<Token = ActivationGroup> {
-    /// A weight is the sum of `16^p * plane p`, minus [`Nibbles::OFFSET`].
-    const PLANES: usize;
-    /// A power of two.
-    const OFFSET: i32;
-
-    fn plane(quad: &Self::Quad, p: usize) -> Words;
-}
-
-impl Nibbles for Q4_0 {
-    const PLANES: usize = 1;
-    const OFFSET: i32 = 8;
-
-    #[inline(always)]
-    fn plane(quad: &Self::Quad, _: usize) -> Words {
-        let word = |i: usize| load(&quad[8 + 16 * i..]);
-        let (low, high) = (|i| bits(word(i), 0, 15), |i| bits(word(i), 4, 15));
-        [
-            low(0),
-            low(1),
-            low(2),
-            low(3),
-            high(0),
-            high(1),
-            high(2),
-            high(3),
-        ]
-    }
-}
-
-impl Nibbles for Q8_0 {
-    const PLANES: usize = 2;
-    const OFFSET: i32 = 128;
-
-    #[inline(always)]
-    fn plane(quad: &Self::Quad, p: usize) -> Words {
-        let unsigned = |i: usize| v128_xor(load(&quad[8 + 16 * i..]), u8x16_splat(0x80));
-        words(|i| bits(unsigned(i), 4 * p as u32, 15))
-    }
-}
-
-/// `sum` plus the products of a quad with a token.
+/// The codes of a group, below 64, as the layout says.
 #[inline(always)]
-fn add<F: Nibbles>(quad: &F::Quad, token: &ActivationGroup, sum: v128) -> v128 {
-    let d = halves(quad.as_ref(), 0);
-    let pairs = nibble_products(&F::plane(quad, 0), &token.q);
-    let mut products = i32x4_dot_i16x8(pairs, i16x8_splat(1));
-    settle(products);
-    if F::PLANES == 2 {
-        let pairs = nibble_products(&F::plane(quad, 1), &token.q);
-        products = i32x4_add(products, i32x4_dot_i16x8(pairs, i16x8_splat(16)));
-        settle(products);
-    }
-    let offset = u32x4_splat((token.sum << F::OFFSET.trailing_zeros()).cast_unsigned());
-    let integers = f32x4_convert_i32x4(i32x4_sub(products, offset));
-    let scale = f32x4_mul(d, f32x4_splat(token.d));
-    f32x4_add(sum, f32x4_mul(integers, scale))
-}
-
-/// See `cross_quads` of the scalar kernels.
-#[inline(always)]
-fn cross<F: Nibbles, const WORDS: usize>(quad: &F::Quad, out: &mut CrossedGroup<WORDS>) {
-    let low = F::plane(quad, 0);
-    if is_narrow(WORDS, GROUP) {
-        out.words[..8].copy_from_slice(&low);
-    } else {
-        let high = F::plane(quad, F::PLANES - 1);
-        up_to!(GROUP / 4, |k| {
-            // Four weights of each row, as bytes; then in 16 bits, where a word has two.
-            let unsigned = match F::PLANES {
-                2 => v128_or(low[k], u16x8_shl(high[k], 4)),
-                _ => low[k],
+fn load_words(width: usize, bytes: &[u8]) -> [Words; 2] {
+    match width {
+        4 => {
+            let v = each_lane!(|i| load(&bytes[16 * i..]));
+            [
+                each_lane!(|i| bits(v[i], 0, 15)),
+                each_lane!(|i| bits(v[i], 4, 15)),
+            ]
+        }
+        5 => {
+            let v = each_lane!(|i| load(&bytes[16 * i..]));
+            let last = load(&bytes[64..]);
+            let pieces = |a, b| {
+                let lower = bits(a, 5, 7);
+                v128_or(lower, u16x8_shr(v128_and(b, u8x16_splat(0x60)), 2))
             };
-            let bytes = i8x16_sub(unsigned, i8x16_splat(F::OFFSET as i8));
-            let (first, second) = (
-                i16x8_extend_low_i8x16(bytes),
-                i16x8_extend_high_i8x16(bytes),
-            );
-            out.words[2 * k] = i32x4_shuffle::<0, 2, 4, 6>(first, second);
-            out.words[2 * k + 1] = i32x4_shuffle::<1, 3, 5, 7>(first, second);
-        });
+            let top = |v, by| u16x8_shr(v128_and(v, u8x16_splat(0x80)), by);
+            let seventh = v128_or(bits(last, 5, 7), v128_or(top(v[1], 4), top(v[3], 3)));
+            [
+                each_lane!(|i| bits(v[i], 0, 31)),
+                [
+                    bits(last, 0, 31),
+                    pieces(v[0], v[1]),
+                    pieces(v[2], v[3]),
+                    seventh,
+                ],
+            ]
+        }
+        _ => [six_bits(bytes), six_bits(&bytes[48..])],
     }
-    out.scale = halves(quad.as_ref(), 0);
 }
 
-/// The products of weights below 16 with activations, summed in pairs of lanes: 16 * 127 * 15 < 2^15.
+/// Four words of six bits.
 #[inline(always)]
-fn nibble_products(words: &Words, q: &[i8; GROUP]) -> v128 {
-    let (x, y) = load_group(q);
-    let sum = dot_i7(i32x4_shuffle::<0, 0, 0, 0>(x, x), words[0]);
-    let sum = i16x8_add(sum, dot_i7(i32x4_shuffle::<1, 1, 1, 1>(x, x), words[1]));
-    let sum = i16x8_add(sum, dot_i7(i32x4_shuffle::<2, 2, 2, 2>(x, x), words[2]));
-    let sum = i16x8_add(sum, dot_i7(i32x4_shuffle::<3, 3, 3, 3>(x, x), words[3]));
-    let sum = i16x8_add(sum, dot_i7(i32x4_shuffle::<0, 0, 0, 0>(y, y), words[4]));
-    let sum = i16x8_add(sum, dot_i7(i32x4_shuffle::<1, 1, 1, 1>(y, y), words[5]));
-    let sum = i16x8_add(sum, dot_i7(i32x4_shuffle::<2, 2, 2, 2>(y, y), words[6]));
-    i16x8_add(sum, dot_i7(i32x4_shuffle::<3, 3, 3, 3>(y, y), words[7]))
-}
-
-#[inline(always)]
-fn words(word: impl Fn(usize) -> v128) -> Words {
+fn six_bits(bytes: &[u8]) -> Words {
+    let [a, b, c] = [load(bytes), load(&bytes[16..]), load(&bytes[32..])];
+    let upper = |v| v128_and(v, u8x16_splat(0xc0));
+    let pieces = v128_or(
+        upper(c),
+        v128_or(u16x8_shr(upper(b), 2), u16x8_shr(upper(a), 4)),
+    );
     [
-        word(0),
-        word(1),
-        word(2),
-        word(3),
-        word(4),
-        word(5),
-        word(6),
-        word(7),
+        bits(a, 0, 63),
+        bits(b, 0, 63),
+        bits(c, 0, 63),
+        u16x8_shr(pieces, 2),
     ]
+}
+
+/// The inverse of [`load_words`], and of loading eight words of 8 bits.
+#[inline(always)]
+fn store_words(width: usize, words: [Words; 2], out: &mut [u8]) {
+    let w = words.as_flattened();
+    // Bits `from` to `from + n` of each byte, moved up to `to`.
+    let moved = |v, from, n: u32, to| u16x8_shl(bits(v, from, (1 << n) - 1), to);
+    let mut store = |k: usize, v: v128| {
+        let halves = [u64x2_extract_lane::<0>(v), u64x2_extract_lane::<1>(v)];
+        out[16 * k..][..8].copy_from_slice(&halves[0].to_le_bytes());
+        out[16 * k + 8..][..8].copy_from_slice(&halves[1].to_le_bytes());
+    };
+    match width {
+        4 => {
+            up_to!(4, |k| store(k, v128_or(w[k], u16x8_shl(w[k + 4], 4))));
+        }
+        5 => {
+            store(0, v128_or(w[0], moved(w[5], 0, 3, 5)));
+            let upper = v128_or(moved(w[5], 3, 2, 5), moved(w[7], 3, 1, 7));
+            store(1, v128_or(w[1], upper));
+            store(2, v128_or(w[2], moved(w[6], 0, 3, 5)));
+            let upper = v128_or(moved(w[6], 3, 2, 5), moved(w[7], 4, 1, 7));
+            store(3, v128_or(w[3], upper));
+            store(4, v128_or(w[4], moved(w[7], 0, 3, 5)));
+        }
+        6 => {
+            up_to!(2, |half| {
+                let (w, last) = (&w[4 * half..], w[4 * half + 3]);
+                store(3 * half, v128_or(w[0], moved(last, 0, 2, 6)));
+                store(3 * half + 1, v128_or(w[1], moved(last, 2, 2, 6)));
+                store(3 * half + 2, v128_or(w[2], moved(last, 4, 2, 6)));
+            });
+        }
+        _ => {
+            up_to!(8, |k| store(k, w[k]));
+        }
+    }
+}
+
+/// The products of two words, and of the next two, with 16 activations: sums of four products in lanes of 16 bits,
+/// where quants below 64 fit.
+#[inline(always)]
+fn products(words: Words, q: v128) -> [v128; 2] {
+    let products = [
+        dot_i7(i32x4_shuffle::<0, 0, 0, 0>(q, q), words[0]),
+        dot_i7(i32x4_shuffle::<1, 1, 1, 1>(q, q), words[1]),
+        dot_i7(i32x4_shuffle::<2, 2, 2, 2>(q, q), words[2]),
+        dot_i7(i32x4_shuffle::<3, 3, 3, 3>(q, q), words[3]),
+    ];
+    [
+        i16x8_add(products[0], products[1]),
+        i16x8_add(products[2], products[3]),
+    ]
+}
+
+/// The same of four words of quants up to 31.
+#[inline(always)]
+fn products_of_four(words: Words, q: v128) -> v128 {
+    let [first, second] = products(words, q);
+    i16x8_add(first, second)
 }
 
 /// The four f16 numbers at `at`.
@@ -178,9 +185,394 @@ fn halves(quad: &[u8], at: usize) -> v128 {
     f16_lanes(u32x4_extend_low_u16x8(u64x2(bits, 0)))
 }
 
+/// The same where none is infinite or NaN, and few are subnormal: those would be slow.
 #[inline(always)]
-fn lanes(v: v128) -> [f32; ROWS] {
-    let mut out = [0.0; ROWS];
-    store4(v, &mut out);
-    out
+fn finite_halves(quad: &[u8], at: usize) -> v128 {
+    let bits = u64::from_le_bytes(std::array::from_fn(|i| quad[at + i]));
+    let placed = i32x4_shr(i32x4_shl(u32x4_extend_low_u16x8(u64x2(bits, 0)), 16), 3);
+    let placed = v128_and(placed, u32x4_splat(0x8fff_e000));
+    f32x4_mul(placed, f32x4_splat(f32::from_bits((127 + 112) << 23)))
+}
+
+/// Formats whose blocks are one group.
+mod group {
+    use super::*;
+
+    /// How a format's quads are read.
+    pub(super) trait Read: Packed + Group {
+        /// What is subtracted from quants.
+        const OFFSET: i32 = Self::ZERO as i32;
+        /// Whether quants are at most 15, so that sums of eight words stay in 16 bits.
+        const IS_SMALL: bool = Self::WIDTH == 4;
+
+        /// The scales, and the minima.
+        fn scales_and_minima(quad: &[u8]) -> (v128, v128);
+
+        /// The codes of a block.
+        #[inline(always)]
+        fn codes(block: &Self::Block, g: usize) -> (v128, v128) {
+            Self::unpack(block, g)
+        }
+
+        /// The quants with these codes.
+        #[inline(always)]
+        fn from_codes(codes: Words) -> Words {
+            codes
+        }
+    }
+
+    macro_rules! read {
+        (one scale: $($format:ident),*) => {
+            $(impl Read for $format {
+                #[inline(always)]
+                fn scales_and_minima(quad: &[u8]) -> (v128, v128) {
+                    (finite_halves(quad, 0), f32x4_splat(0.0))
+                }
+            })*
+        };
+        (scale and minimum: $($format:ident),*) => {
+            $(impl Read for $format {
+                #[inline(always)]
+                fn scales_and_minima(quad: &[u8]) -> (v128, v128) {
+                    (finite_halves(quad, 0), finite_halves(quad, 8))
+                }
+            })*
+        };
+    }
+    read!(one scale: Q4_0, Q5_0);
+    read!(scale and minimum: Q4_1, Q5_1);
+
+    impl Read for Q8_0 {
+        const OFFSET: i32 = 128;
+
+        #[inline(always)]
+        fn scales_and_minima(quad: &[u8]) -> (v128, v128) {
+            (finite_halves(quad, 0), f32x4_splat(0.0))
+        }
+    }
+
+    impl Read for MXFP4 {
+        const IS_SMALL: bool = false;
+
+        #[inline(always)]
+        fn scales_and_minima(quad: &[u8]) -> (v128, v128) {
+            let bytes = u32::from_le_bytes(std::array::from_fn(|i| quad[i]));
+            let exponents = u32x4_extend_low_u16x8(u16x8_extend_low_u8x16(u32x4(bytes, 0, 0, 0)));
+            (half_powers_of(exponents), f32x4_splat(0.0))
+        }
+
+        #[inline(always)]
+        fn codes(block: &Self::Block, _: usize) -> (v128, v128) {
+            let nibbles = load(&block[1..]);
+            (bits(nibbles, 0, 15), bits(nibbles, 4, 15))
+        }
+
+        #[inline(always)]
+        fn from_codes(codes: Words) -> Words {
+            each_lane!(|i| pick(FP4_UNSIGNED, codes[i]))
+        }
+    }
+
+    /// The quants of a group.
+    #[inline(always)]
+    fn words<F: Read>(quad: &[u8]) -> [Words; 2] {
+        let [first, second] = load_words(F::WIDTH, &quad[ROWS * F::HEADER..]);
+        [F::from_codes(first), F::from_codes(second)]
+    }
+
+    /// The lower and the upper nibbles of half of the quants of 8 bits, plus 128.
+    #[inline(always)]
+    fn nibbles<F: Read>(quad: &[u8], half: usize) -> [Words; 2] {
+        let bytes = &quad[ROWS * F::HEADER + 64 * half..];
+        let v = each_lane!(|i| v128_xor(load(&bytes[16 * i..]), u8x16_splat(0x80)));
+        [
+            each_lane!(|i| bits(v[i], 0, 15)),
+            each_lane!(|i| bits(v[i], 4, 15)),
+        ]
+    }
+
+    /// `sum` plus the products of a quad with a token.
+    #[inline(always)]
+    pub(super) fn add<F: Read>(quad: &F::Quad, token: &ActivationGroup, sum: v128) -> v128 {
+        let quad = quad.as_ref();
+        let mut total = i32x4_splat(-F::OFFSET * token.sum);
+        let one = i16x8_splat(1);
+        if F::WIDTH == 8 {
+            up_to!(2, |half| {
+                let (q, [low, high]) = (load(&token.q[16 * half..]), nibbles::<F>(quad, half));
+                let low = i32x4_dot_i16x8(products_of_four(low, q), one);
+                total = i32x4_add(total, low);
+                settle(total);
+                let high = i32x4_dot_i16x8(products_of_four(high, q), i16x8_splat(16));
+                total = i32x4_add(total, high);
+                settle(total);
+            });
+        } else {
+            let (q, [first, second]) = (load_group(&token.q), words::<F>(quad));
+            let (first, second) = (products_of_four(first, q.0), products_of_four(second, q.1));
+            let sums = match F::IS_SMALL {
+                true => i32x4_dot_i16x8(i16x8_add(first, second), one),
+                false => i32x4_add(i32x4_dot_i16x8(first, one), i32x4_dot_i16x8(second, one)),
+            };
+            total = i32x4_add(total, sums);
+            settle(total);
+        }
+        let (scale, min) = F::scales_and_minima(quad);
+        let d = f32x4_splat(token.d);
+        let product = f32x4_mul(f32x4_convert_i32x4(total), f32x4_mul(scale, d));
+        let sum = f32x4_add(sum, product);
+        match F::MIN {
+            true => f32x4_add(sum, f32x4_mul(min, f32x4_splat(token.d * token.sum as f32))),
+            false => sum,
+        }
+    }
+
+    /// See `cross_quads` of the scalar kernels.
+    #[inline(always)]
+    pub(super) fn cross<F: Read, const WORDS: usize>(
+        quad: &F::Quad,
+        out: &mut CrossedGroup<WORDS>,
+    ) {
+        let quad = quad.as_ref();
+        if is_narrow(WORDS, GROUP) {
+            out.words[..8].copy_from_slice(words::<F>(quad).as_flattened());
+        } else if F::WIDTH == 8 {
+            let bytes = &quad[ROWS * F::HEADER..];
+            up_to!(8, |k| [out.words[2 * k], out.words[2 * k + 1]] =
+                widened(load(&bytes[16 * k..])));
+        } else {
+            let words = words::<F>(quad);
+            let words = words.as_flattened();
+            up_to!(8, |k| {
+                let bytes = i8x16_sub(words[k], i8x16_splat(F::OFFSET as i8));
+                [out.words[2 * k], out.words[2 * k + 1]] = widened(bytes);
+            });
+        }
+        (out.scale, out.min) = F::scales_and_minima(quad);
+    }
+}
+
+/// Formats whose blocks are eight groups.
+mod block {
+    use super::*;
+
+    /// How a format's quads are read.
+    pub(super) trait Read: Packed + Groups {
+        /// The scales, and the minima.
+        fn scales_and_minima(quad: &[u8]) -> (v128, v128);
+
+        /// The codes of a block.
+        #[inline(always)]
+        fn codes(block: &Self::Block, g: usize) -> (v128, v128) {
+            Self::unpack(block, g)
+        }
+
+        /// The codes of the scales of the two halves of a group, each twice in 16 bits.
+        fn scale_codes(quad: &[u8], g: usize) -> [v128; 2];
+
+        /// The codes of the minima of groups `2 * i` and `2 * i + 1`, in 16 bits each.
+        fn min_codes(_: &[u8], _: usize) -> v128 {
+            i32x4_splat(0)
+        }
+
+        /// The codes of the scales of the two halves of a group, in 16 bits each.
+        fn scale_pair(_: &[u8], _: usize) -> v128 {
+            i32x4_splat(0)
+        }
+    }
+
+    /// The codes of groups `g` and `g + 1`, or `g` and `g + 2`, of Q4_K and Q5_K, as they are stored: of the first four
+    /// groups in `first`, of the last four in a nibble of `last` and the upper bits of `first`. Lanes are rows, with a
+    /// byte for each group.
+    #[inline(always)]
+    fn six_bit_codes(first: v128, last: v128, nibble: u32, are_last: bool) -> v128 {
+        match are_last {
+            false => bits(first, 0, 0x3f),
+            true => v128_or(bits(last, nibble, 0x0f), bits(first, 2, 0x30)),
+        }
+    }
+
+    /// Byte `at` of each lane, twice in 16 bits.
+    #[inline(always)]
+    fn twice(bytes: v128, at: usize) -> v128 {
+        let byte = v128_and(u32x4_shr(bytes, 8 * at as u32), u32x4_splat(0xff));
+        v128_or(byte, u32x4_shl(byte, 16))
+    }
+
+    /// Bytes `at` and `at + 1` of each lane, in 16 bits each.
+    #[inline(always)]
+    fn pair(bytes: v128, at: usize) -> v128 {
+        let bytes = u32x4_shr(bytes, 8 * at as u32);
+        let upper = v128_and(bytes, u32x4_splat(0xff00));
+        v128_or(v128_and(bytes, u32x4_splat(0xff)), u32x4_shl(upper, 8))
+    }
+
+    macro_rules! six_bit_scales {
+        ($($format:ident),*) => {
+            $(impl Read for $format {
+                #[inline(always)]
+                fn scales_and_minima(quad: &[u8]) -> (v128, v128) {
+                    (halves(quad, 0), halves(quad, 8))
+                }
+
+                #[inline(always)]
+                fn scale_codes(quad: &[u8], g: usize) -> [v128; 2] {
+                    let (first, last) = (load(&quad[16..]), load(&quad[48..]));
+                    [twice(six_bit_codes(first, last, 0, g >= 4), g % 4); 2]
+                }
+
+                #[inline(always)]
+                fn min_codes(quad: &[u8], i: usize) -> v128 {
+                    let (first, last) = (load(&quad[32..]), load(&quad[48..]));
+                    pair(six_bit_codes(first, last, 4, i >= 2), 2 * (i % 2))
+                }
+            })*
+        };
+    }
+    six_bit_scales!(Q4_K, Q5_K);
+
+    impl Read for Q6_K {
+        #[inline(always)]
+        fn scales_and_minima(quad: &[u8]) -> (v128, v128) {
+            (halves(quad, 64), f32x4_splat(0.0))
+        }
+
+        #[inline(always)]
+        fn scale_codes(quad: &[u8], g: usize) -> [v128; 2] {
+            let codes = Self::scale_pair(quad, g);
+            let lower = v128_and(codes, u32x4_splat(0xffff));
+            let upper = u32x4_shr(codes, 16);
+            [
+                v128_or(lower, u32x4_shl(codes, 16)),
+                v128_or(upper, v128_and(codes, u32x4_splat(0xffff_0000))),
+            ]
+        }
+
+        #[inline(always)]
+        fn scale_pair(quad: &[u8], g: usize) -> v128 {
+            let codes = u64::from_le_bytes(std::array::from_fn(|i| quad[8 * g + i]));
+            i16x8_extend_low_i8x16(u64x2(codes, 0))
+        }
+    }
+
+    /// The quants of group `g`.
+    #[inline(always)]
+    fn words<F: Read>(quad: &[u8], g: usize) -> [Words; 2] {
+        load_words(F::WIDTH, &quad[ROWS * F::HEADER + 16 * F::WIDTH * g..])
+    }
+
+    /// Two numbers in all lanes.
+    #[inline(always)]
+    fn both(numbers: &[i16], i: usize) -> v128 {
+        let [a, b] = [numbers[2 * i], numbers[2 * i + 1]].map(i16::cast_unsigned);
+        u32x4_splat(u32::from(a) | u32::from(b) << 16)
+    }
+
+    /// `sum` plus the products of a quad with a token.
+    #[inline(always)]
+    pub(super) fn add<F: Read>(quad: &F::Quad, token: &ActivationBlock, sum: v128) -> v128 {
+        let quad = quad.as_ref();
+        let mut total = i32x4_splat(0);
+        if F::ZERO != 0 {
+            up_to!(8, |g| {
+                let sums = both(&token.half_sums, g);
+                total = i32x4_add(total, i32x4_dot_i16x8(F::scale_pair(quad, g), sums));
+                settle(total);
+            });
+            total = i32x4_neg(i32x4_shl(total, F::ZERO.trailing_zeros()));
+        }
+        up_to!(8, |g| {
+            let q = &token.q[GROUP * g..];
+            let (q, [first, second]) = ((load(q), load(&q[16..])), words::<F>(quad, g));
+            let scales = F::scale_codes(quad, g);
+            if F::HALVES {
+                up_to!(2, |half| {
+                    let (words, q) = if half == 0 {
+                        (first, q.0)
+                    } else {
+                        (second, q.1)
+                    };
+                    let scale = if half == 0 { scales[0] } else { scales[1] };
+                    let [a, b] = products(words, q);
+                    total = i32x4_add(total, i32x4_dot_i16x8(a, scale));
+                    total = i32x4_add(total, i32x4_dot_i16x8(b, scale));
+                    settle(total);
+                });
+            } else {
+                let (first, second) = (products_of_four(first, q.0), products_of_four(second, q.1));
+                let [scale, _] = scales;
+                total = match F::WIDTH {
+                    4 => i32x4_add(total, i32x4_dot_i16x8(i16x8_add(first, second), scale)),
+                    _ => {
+                        let total = i32x4_add(total, i32x4_dot_i16x8(first, scale));
+                        i32x4_add(total, i32x4_dot_i16x8(second, scale))
+                    }
+                };
+                settle(total);
+            }
+        });
+        let (scale, min) = F::scales_and_minima(quad);
+        let d = f32x4_splat(token.d);
+        let product = f32x4_mul(f32x4_convert_i32x4(total), f32x4_mul(scale, d));
+        let sum = f32x4_add(sum, product);
+        if !F::MIN {
+            return sum;
+        }
+        let mut minima = i32x4_splat(0);
+        up_to!(4, |i| {
+            let sums = both(&token.group_sums, i);
+            minima = i32x4_add(minima, i32x4_dot_i16x8(F::min_codes(quad, i), sums));
+        });
+        f32x4_sub(
+            sum,
+            f32x4_mul(f32x4_convert_i32x4(minima), f32x4_mul(min, d)),
+        )
+    }
+
+    /// See `cross_quads` of the scalar kernels.
+    #[inline(always)]
+    pub(super) fn cross<F: Read, const WORDS: usize>(
+        quad: &F::Quad,
+        out: &mut CrossedBlock<WORDS>,
+    ) {
+        let quad = quad.as_ref();
+        for g in 0..GROUPS {
+            let words = words::<F>(quad, g);
+            let words = words.as_flattened();
+            let scales = F::scale_codes(quad, g);
+            match F::HALVES {
+                true => out.scales[2 * g..][..2].copy_from_slice(&scales),
+                false => out.scales[g] = scales[0],
+            }
+            if is_narrow(WORDS, GROUPS * GROUP) {
+                out.words[8 * g..][..8].copy_from_slice(words);
+            } else {
+                let to = &mut out.words[16 * g..][..16];
+                up_to!(8, |k| {
+                    let scale = if k < 4 { scales[0] } else { scales[1] };
+                    let q = i8x16_sub(words[k], i8x16_splat(F::ZERO));
+                    let [first, second] = widened(q);
+                    to[2 * k] = i16x8_mul(first, scale);
+                    to[2 * k + 1] = i16x8_mul(second, scale);
+                });
+            }
+        }
+        if F::MIN {
+            up_to!(4, |i| out.minima[i] = F::min_codes(quad, i));
+        }
+        (out.scale, out.min) = F::scales_and_minima(quad);
+    }
+}
+
+/// A word of bytes as two words of 16 bits, with two quants of each row.
+#[inline(always)]
+fn widened(bytes: v128) -> [v128; 2] {
+    let (first, second) = (
+        i16x8_extend_low_i8x16(bytes),
+        i16x8_extend_high_i8x16(bytes),
+    );
+    [
+        i32x4_shuffle::<0, 2, 4, 6>(first, second),
+        i32x4_shuffle::<1, 3, 5, 7>(first, second),
+    ]
 }

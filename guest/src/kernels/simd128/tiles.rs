@@ -131,7 +131,7 @@ fn cross([a, b, c, d]: [v128; ROWS]) -> [v128; 4] {
 
 /// The same for two vectors per row.
 #[inline(always)]
-fn cross_halves(rows: [(v128, v128); ROWS]) -> [[v128; 4]; 2] {
+pub(super) fn cross_halves(rows: [(v128, v128); ROWS]) -> [[v128; 4]; 2] {
     [
         cross(each_lane!(|r| rows[r].0)),
         cross(each_lane!(|r| rows[r].1)),

@@ -295,7 +295,7 @@ fn nibbles(qs: v128) -> (v128, v128) {
 
 const IQ4: v128 = table(IQ4_VALUES);
 const FP4: v128 = table(E2M1);
-const FP4_UNSIGNED: v128 = table(E2M1_UNSIGNED);
+pub(super) const FP4_UNSIGNED: v128 = table(E2M1_UNSIGNED);
 
 const fn table([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]: [i8; 16]) -> v128 {
     i8x16(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p)
@@ -381,12 +381,16 @@ fn scale_and_min<const N: usize>(blocks: [&[u8; N]; 4], _: usize) -> (v128, v128
 #[inline(always)]
 fn half_powers<const N: usize>(blocks: [&[u8; N]; 4], _: usize) -> (v128, v128) {
     let [a, b, c, d] = each_lane!(|i| u32::from(blocks[i][0]));
-    let exponents = u32x4(a, b, c, d);
+    (half_powers_of(u32x4(a, b, c, d)), f32x4_splat(0.0))
+}
+
+/// Half of a power of two, given its exponent as it is in f32.
+#[inline(always)]
+pub(super) fn half_powers_of(exponents: v128) -> v128 {
     let normal = i32x4_shl(i32x4_sub(exponents, i32x4_splat(1)), 23);
     let subnormal = i32x4_shl(i32x4_add(exponents, i32x4_splat(1)), 21);
     let is_subnormal = i32x4_lt(exponents, i32x4_splat(2));
-    let scales = v128_bitselect(subnormal, normal, is_subnormal);
-    (scales, f32x4_splat(0.0))
+    v128_bitselect(subnormal, normal, is_subnormal)
 }
 
 /// Headers of NVFP4: the scales of the halves of group `g`.
