@@ -13,7 +13,7 @@ const TOKENS: &str = "1,403,407,261,378,432,383,286,261,376,298,315";
 fn mapped_and_copied_weights_agree() {
     for ty in TYPES {
         let model = stories(ty);
-        agree(&model, &[], &["--no-mmap"]);
+        agree(&model, &["--mmap"], &["--no-mmap"]);
     }
 }
 
@@ -68,10 +68,10 @@ fn architectures_agree() {
             assert_eq!(lines.len(), 70, "{}", model.display());
             lines
         };
-        let expected = tokens(&["--threads", "1"]);
+        let expected = tokens(&["--threads", "1", "--mmap"]);
         for other in [
             &["--no-mmap"] as &[&str],
-            &["--threads", "2"],
+            &["--threads", "2", "--mmap"],
             &["--threads", "3"],
             &["--component", &baseline],
         ] {

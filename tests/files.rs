@@ -91,9 +91,11 @@ fn a_model_in_several_files_runs_from_its_first() {
     for (no, part) in (1..).zip(&parts) {
         write(&path(no), part);
     }
-    for mapping in [&[] as &[_], &["--no-mmap"]] {
-        let args = [&["run", "-n", "3", "a"], mapping].concat();
-        let text = gust(args).model(path(1)).run().success();
+    for mapping in ["--mmap", "--no-mmap"] {
+        let text = gust(["run", "-n", "3", "a", mapping])
+            .model(path(1))
+            .run()
+            .success();
         assert_eq!(text, "abca\n");
     }
     let report = gust(["inspect", "--json"]).model(path(1)).run().json();

@@ -129,12 +129,12 @@ fn ctrl_c_ends_a_run_with_its_summary() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_file_cut_short_while_in_use_is_an_error() {
-    // Wide enough that its weights are mapped rather than read immediately.
+    // Wide enough that its weights are mapped, small ones are not.
     let mut parrot = Parrot::new("abc");
     parrot.width = 512;
     parrot.chat_template = Some("{{ messages[-1].content }}".to_owned());
     let file = parrot.file();
-    let mut child = gust(["chat", "-t", "0", "-n", "3"])
+    let mut child = gust(["chat", "--mmap", "-t", "0", "-n", "3"])
         .model(&file)
         .start(Stdio::piped());
     let mut stdin = child.stdin.take().unwrap_or_else(|| panic!("no stdin"));

@@ -7,7 +7,7 @@ use std::{fmt, fs};
 
 use crate::middleware::{self, Middleware};
 use crate::runtime::{self, Blob, Group, Interruption, Profiling, Program, Surroundings};
-use crate::{Error, LoadOptions, Model, Packed, Scope, Source, threads};
+use crate::{Error, LoadOptions, Mapping, Model, Packed, Scope, Source, placement, threads};
 
 /// The engine that is built with this library.
 pub(crate) static EMBEDDED: &[u8] = include_bytes!(env!("GUST_ENGINE"));
@@ -85,14 +85,21 @@ impl Engine {
             _ => self.0.program.clone(),
         };
         let blob = Blob::open(source.into())?;
-        let threads = threads::choose(options.threads, blob.size(), program.is_collective)?;
+        let threads = threads::choose(options.threads, blob.total_size(), program.is_collective)?;
         let size = if options.scope == Scope::Full {
             threads
         } else {
             1
         };
-        let group = Group::new(&program, &blob, options, size)?;
-        Model::load(group, options, threads)
+        let options = LoadOptions {
+            mmap: match placement::is_mapped(options.mmap, blob.total_size()) {
+                true => Mapping::Allowed,
+                false => Mapping::Copy,
+            },
+            ..options.clone()
+        };
+        let group = Group::new(&program, &blob, &options, size)?;
+        Model::load(group, &options, threads)
     }
 
     /// Repacks a model file into the engine's own layout, with which it computes faster: write the result to a file,

@@ -38,6 +38,7 @@ mod engine;
 mod middleware;
 mod model;
 mod packing;
+mod placement;
 mod runtime;
 mod session;
 mod threads;

@@ -4,8 +4,8 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use gust::{
-    Engine, EngineBuilder, Error, GenerationOptions, Limits, LoadOptions, Middleware, Model,
-    SHIPPED_MODEL, SessionOptions, TokenizeOptions,
+    Engine, EngineBuilder, Error, GenerationOptions, Limits, LoadOptions, Mapping, Middleware,
+    Model, SHIPPED_MODEL, SessionOptions, TokenizeOptions,
 };
 use tempfile::NamedTempFile;
 
@@ -27,6 +27,7 @@ fn load(builder: EngineBuilder, limits: Limits) -> Result<Model, Error> {
     file.write_all(SHIPPED_MODEL).expect("room for it");
     let options = LoadOptions {
         limits,
+        mmap: Mapping::Allowed,
         ..Default::default()
     };
     builder.build()?.load(file.path(), &options)

@@ -5,10 +5,30 @@ use std::alloc::{Layout, alloc, dealloc};
 use std::ptr::NonNull;
 
 use crate::blob::{Blob, PAGE};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, reserve};
+use crate::gguf::TensorType;
+use crate::kernels;
 
-/// The bytes read at a time if mapping is not possible.
+/// The bytes read at a time (of packed rows, at least a group) if mapping is not possible.
 const CHUNK: usize = 1 << 20;
+
+/// How the rows of a copied matrix are packed (see [`kernels::pack`]).
+#[derive(Clone, Copy)]
+pub(crate) struct Packing {
+    pub(crate) to: TensorType,
+    pub(crate) cols: usize,
+    /// The bytes of one group of interleaved rows. The region has whole groups.
+    pub(crate) group: usize,
+}
+
+/// What was done to get the bytes of a region.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Mapped,
+    Copied,
+    /// Copied, and rows interleaved.
+    Packed,
+}
 
 /// Immutable bytes of a blob.
 pub(crate) struct Region {
@@ -18,8 +38,7 @@ pub(crate) struct Region {
     /// The position and number of the requested bytes: `offset + length <= layout.size()`.
     offset: usize,
     length: usize,
-    /// Whether they were mapped.
-    pub(crate) is_mapped: bool,
+    pub(crate) origin: Origin,
 }
 
 impl Region {
@@ -29,14 +48,20 @@ impl Region {
         layout: Layout::new::<()>(),
         offset: 0,
         length: 0,
-        is_mapped: false,
+        origin: Origin::Copied,
     };
 
-    /// Maps, or if that is not possible copies, `length` bytes from `offset`, which must lie within the blob.
+    /// Maps, or if that is not possible copies, `length` bytes from `offset`, which must lie within the blob. Only what
+    /// is copied can be packed.
     ///
     /// # Errors
     /// `out-of-memory`, `io`.
-    pub(crate) fn map(blob: &dyn Blob, offset: u64, length: usize) -> Result<Self> {
+    pub(crate) fn map(
+        blob: &dyn Blob,
+        offset: u64,
+        length: usize,
+        packing: Option<Packing>,
+    ) -> Result<Self> {
         let lead = (offset % PAGE as u64) as usize;
         let mut region = Self::allocate(lead, length)?;
         let mapped = blob.map(
@@ -44,10 +69,11 @@ impl Region {
             lead + length,
             region.start.as_ptr() as usize,
         )?;
-        if !mapped {
-            region.fill(blob, offset)?;
+        if mapped {
+            region.origin = Origin::Mapped;
+        } else {
+            region.fill(blob, offset, packing)?;
         }
-        region.is_mapped = mapped;
         Ok(region)
     }
 
@@ -55,9 +81,14 @@ impl Region {
     ///
     /// # Errors
     /// `out-of-memory`, `io`.
-    pub(crate) fn copy(blob: &dyn Blob, offset: u64, length: usize) -> Result<Self> {
+    pub(crate) fn copy(
+        blob: &dyn Blob,
+        offset: u64,
+        length: usize,
+        packing: Option<Packing>,
+    ) -> Result<Self> {
         let mut region = Self::allocate(0, length)?;
-        region.fill(blob, offset)?;
+        region.fill(blob, offset, packing)?;
         Ok(region)
     }
 
@@ -94,11 +125,17 @@ impl Region {
             layout,
             offset,
             length,
-            is_mapped: false,
+            origin: Origin::Copied,
         })
     }
 
-    fn fill(&mut self, blob: &dyn Blob, offset: u64) -> Result<()> {
+    fn fill(&mut self, blob: &dyn Blob, offset: u64, packing: Option<Packing>) -> Result<()> {
+        if let Some(packing) = packing
+            && self.fill_packed(blob, offset, packing)?
+        {
+            self.origin = Origin::Packed;
+            return Ok(());
+        }
         let mut done = 0;
         while done < self.length {
             let bytes = blob.read(offset + done as u64, CHUNK.min(self.length - done))?;
@@ -108,18 +145,39 @@ impl Region {
         Ok(())
     }
 
+    /// Fills the region with packed rows. Returns whether all of them can be packed.
+    fn fill_packed(&mut self, blob: &dyn Blob, offset: u64, packing: Packing) -> Result<bool> {
+        let chunk = (CHUNK / packing.group).max(1) * packing.group;
+        let (mut rows, mut packed) = (Vec::new(), Vec::new());
+        reserve(&mut rows, chunk)?;
+        reserve(&mut packed, chunk)?;
+        for start in (0..self.length).step_by(chunk) {
+            let length = chunk.min(self.length - start);
+            rows.clear();
+            while rows.len() < length {
+                let left = length - rows.len();
+                let bytes = blob.read(offset + (start + rows.len()) as u64, left)?;
+                check_read(&bytes, left)?;
+                rows.extend_from_slice(&bytes);
+            }
+            packed.resize(length, 0);
+            let groups = rows.chunks_exact(packing.group);
+            for (rows, packed) in groups.zip(packed.chunks_exact_mut(packing.group)) {
+                if !kernels::pack(packing.to, packing.cols, rows, packed) {
+                    return Ok(false);
+                }
+            }
+            self.write(start, &packed)?;
+        }
+        Ok(true)
+    }
+
     #[expect(
         unsafe_code,
         reason = "the memory is not initialised yet, so no slice of it may exist"
     )]
     fn write(&mut self, at: usize, bytes: &[u8]) -> Result<()> {
-        if bytes.is_empty() || bytes.len() > self.length - at {
-            let found = format!(
-                "the provider returned {} bytes: none, or more than requested",
-                bytes.len()
-            );
-            return Err(Error::Io(found));
-        }
+        check_read(bytes, self.length - at)?;
         // SAFETY: `at + bytes.len() <= length`, so the target lies in the allocation, which `bytes`, borrowed from
         // elsewhere, does not overlap.
         unsafe {
@@ -142,6 +200,17 @@ impl Drop for Region {
     }
 }
 
+/// Checks what a provider returned for a request of `wanted` bytes.
+fn check_read(bytes: &[u8], wanted: usize) -> Result<()> {
+    if (1..=wanted).contains(&bytes.len()) {
+        return Ok(());
+    }
+    Err(Error::Io(format!(
+        "the provider returned {} bytes: none, or more than requested",
+        bytes.len()
+    )))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,26 +219,49 @@ mod tests {
     fn copies_exactly_what_was_asked_for() {
         let blob: Vec<u8> = (0..3 * CHUNK).map(|i| (i % 251) as u8).collect();
         for (offset, length) in [(0, 10), (7, 2 * CHUNK + 3), (3 * CHUNK - 1, 1), (5, 0)] {
-            let copied = Region::copy(&blob, offset as u64, length).unwrap();
+            let copied = Region::copy(&blob, offset as u64, length, None).unwrap();
             assert_eq!(copied.bytes(), &blob[offset..offset + length]);
-            let mapped = Region::map(&blob, offset as u64, length).unwrap();
+            let mapped = Region::map(&blob, offset as u64, length, None).unwrap();
             assert_eq!(mapped.bytes(), &blob[offset..offset + length]);
-            assert!(!mapped.is_mapped, "a vector cannot be mapped");
+            assert_eq!(mapped.origin, Origin::Copied, "a vector cannot be mapped");
         }
     }
 
     #[test]
+    fn rows_are_packed_unless_a_scale_is_not_finite() {
+        // Two groups of four rows of Q4_0, each of one block, whose scale is 1.
+        let mut rows: Vec<u8> = (0..8 * 18).map(|i| (i * 7) as u8).collect();
+        for block in rows.chunks_exact_mut(18) {
+            block[..2].copy_from_slice(&[0x00, 0x3c]);
+        }
+        let packing = Some(Packing {
+            to: TensorType::Q4_0_X4,
+            cols: 32,
+            group: 4 * 18,
+        });
+        let mut packed = vec![0; rows.len()];
+        assert!(kernels::pack(TensorType::Q4_0_X4, 32, &rows, &mut packed));
+        let region = Region::copy(&rows, 0, rows.len(), packing).unwrap();
+        assert_eq!((region.origin, region.bytes()), (Origin::Packed, &*packed));
+
+        // Infinity, in the last row of all: what has been packed before it is copied again.
+        rows[7 * 18 + 1] = 0x7c;
+        let region = Region::map(&rows, 0, rows.len(), packing).unwrap();
+        assert_eq!((region.origin, region.bytes()), (Origin::Copied, &*rows));
+    }
+
+    #[test]
     fn a_range_behind_the_end_is_an_error() {
-        assert!(Region::copy(&vec![0; 10], 5, 6).is_err());
-        assert!(Region::map(&vec![0; 10], u64::from(u32::MAX), 1).is_err());
+        assert!(Region::copy(&vec![0; 10], 5, 6, None).is_err());
+        assert!(Region::map(&vec![0; 10], u64::from(u32::MAX), 1, None).is_err());
     }
 
     #[test]
     fn sizes_at_the_end_of_the_address_space_do_not_wrap() {
         for length in [usize::MAX, usize::MAX - PAGE + 1, isize::MAX as usize] {
-            let mapped = Region::map(&vec![0; 10], 65_535, length);
+            let mapped = Region::map(&vec![0; 10], 65_535, length, None);
             assert!(matches!(mapped, Err(Error::OutOfMemory { .. })), "{length}");
-            let copied = Region::copy(&vec![0; 10], 0, length);
+            let copied = Region::copy(&vec![0; 10], 0, length, None);
             assert!(matches!(copied, Err(Error::OutOfMemory { .. })), "{length}");
         }
     }
@@ -185,7 +277,7 @@ mod tests {
                 Ok(vec![0; self.0])
             }
         }
-        assert!(Region::copy(&Odd(0), 0, 10).is_err());
-        assert!(Region::copy(&Odd(11), 0, 10).is_err());
+        assert!(Region::copy(&Odd(0), 0, 10, None).is_err());
+        assert!(Region::copy(&Odd(11), 0, 10, None).is_err());
     }
 }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::group::Place;
 use super::layer::{Layer, Norm, PerLayerInputs};
 use super::plan::Plan;
-use super::region::Region;
+use super::region::{Origin, Packing, Region};
 use super::rope::Ropes;
 use crate::blob::{Blob, PAGE};
 use crate::error::{Error, Result, invalid_model, reserve, unsupported};
@@ -358,10 +358,12 @@ impl<'a> Loader<'a> {
         // Within the file: `rows` lies within the shape, and the whole tensor was checked.
         let offset = tensor.offset + rows.start as u64 * row_size;
         let length = rows.len() as u64 * row_size;
+        let packing = packing(tensor.ty, shape[0], rows.len());
+        let data = self.region(offset, length, packing)?;
         Ok(Matrix {
-            ty: tensor.ty,
+            ty: type_in(&data, tensor.ty),
             cols: shape[0],
-            data: self.region(offset, length)?,
+            data,
         })
     }
 
@@ -374,7 +376,7 @@ impl<'a> Loader<'a> {
     ) -> Result<Matrices> {
         let [_, all_rows, _] = shape;
         let all = match rows.len() == all_rows {
-            true => Some(self.whole(name, &shape)?),
+            true => Some(self.whole(name, shape, all_rows)?),
             false => None,
         };
         self.rows_of_each(name, shape, rows, all)
@@ -392,9 +394,10 @@ impl<'a> Loader<'a> {
         check_groups(name, tensor, n_rows, &(0..n_rows))?;
         let size = n_rows as u64 * row_bytes(tensor.ty, cols) as u64;
         let offset = tensor.offset + which.start as u64 * size;
-        let all = self.region(offset, which.len() as u64 * size)?;
+        let packing = packing(tensor.ty, cols, n_rows);
+        let all = self.region(offset, which.len() as u64 * size, packing)?;
         Ok(Matrices {
-            ty: tensor.ty,
+            ty: type_in(&all, tensor.ty),
             cols,
             n_rows,
             data: Regions::Together {
@@ -415,7 +418,7 @@ impl<'a> Loader<'a> {
         let half = shape[1] / 2;
         let second = half + rows.start..half + rows.end;
         let all = match rows.len() == half {
-            true => Some(self.whole(name, &shape)?),
+            true => Some(self.whole(name, shape, half)?),
             false => None,
         };
         Ok([
@@ -424,10 +427,12 @@ impl<'a> Loader<'a> {
         ])
     }
 
-    /// All matrices of a tensor.
-    fn whole(&mut self, name: &str, shape: &[usize]) -> Result<Rc<Region>> {
-        let tensor = self.tensor(&format!("{name}.weight"), shape)?;
-        self.region(tensor.offset, tensor.size).map(Rc::new)
+    /// All matrices of a tensor, whose parts of `rows` rows are used separately.
+    fn whole(&mut self, name: &str, shape: [usize; 3], rows: usize) -> Result<Rc<Region>> {
+        let tensor = self.tensor(&format!("{name}.weight"), &shape)?;
+        let packing = packing(tensor.ty, shape[0], rows);
+        self.region(tensor.offset, tensor.size, packing)
+            .map(Rc::new)
     }
 
     /// Some rows of each matrix, in `all` of them if these are loaded.
@@ -449,18 +454,33 @@ impl<'a> Loader<'a> {
                 first: rows.start,
             },
             None => {
-                let region = |i: usize| {
-                    let first = (i * all_rows + rows.start) as u64;
-                    self.region(
-                        tensor.offset + first * row_size,
-                        rows.len() as u64 * row_size,
-                    )
+                // All or none: a matrix that cannot be packed is rare, and then none needs to be.
+                let mut regions = |packing| -> Result<Vec<Region>> {
+                    let region = |i: usize| {
+                        let first = (i * all_rows + rows.start) as u64;
+                        self.region(
+                            tensor.offset + first * row_size,
+                            rows.len() as u64 * row_size,
+                            packing,
+                        )
+                    };
+                    (0..n).map(region).collect()
                 };
-                Regions::Apart((0..n).map(region).collect::<Result<_>>()?)
+                let each = regions(packing(tensor.ty, cols, rows.len()))?;
+                let is_packed = |region: &Region| region.origin == Origin::Packed;
+                match each.iter().any(is_packed) && !each.iter().all(is_packed) {
+                    true => Regions::Apart(regions(None)?),
+                    false => Regions::Apart(each),
+                }
             }
         };
         Ok(Matrices {
-            ty: tensor.ty,
+            ty: match &data {
+                Regions::Together { all, .. } => type_in(all, tensor.ty),
+                Regions::Apart(each) => each
+                    .first()
+                    .map_or(tensor.ty, |one| type_in(one, tensor.ty)),
+            },
             cols,
             n_rows: rows.len(),
             data,
@@ -551,7 +571,7 @@ impl<'a> Loader<'a> {
         Ok(tensor)
     }
 
-    fn region(&mut self, offset: u64, length: u64) -> Result<Region> {
+    fn region(&mut self, offset: u64, length: u64, packing: Option<Packing>) -> Result<Region> {
         // Regions start and end at page boundaries.
         let pages = (length / PAGE as u64 + 2) * PAGE as u64;
         self.weight.bytes = self.weight.bytes.saturating_add(pages);
@@ -562,13 +582,30 @@ impl<'a> Loader<'a> {
         let length = usize::try_from(length)
             .map_err(|_| invalid_model("a tensor", "less than 4 GiB", format!("{length} bytes")))?;
         if mapping == Mapping::Copy || (length as u64) < SMALLEST_MAPPING {
-            return Region::copy(blob, offset, length);
+            return Region::copy(blob, offset, length, packing);
         }
-        let region = Region::map(blob, offset, length)?;
-        if region.is_mapped {
+        let region = Region::map(blob, offset, length, packing)?;
+        if region.origin == Origin::Mapped {
             self.mapped_bytes += length as u64;
         }
         Ok(region)
+    }
+}
+
+/// How a matrix of `n_rows` rows is packed if it is copied: not at all if its type has no packed layout or its rows are
+/// not whole groups.
+fn packing(ty: TensorType, cols: usize, n_rows: usize) -> Option<Packing> {
+    let to = quant::packed_type(ty)?;
+    let together = quant::rows_together(to);
+    let group = together * row_bytes(ty, cols);
+    (n_rows > 0 && n_rows.is_multiple_of(together)).then_some(Packing { to, cols, group })
+}
+
+/// The type of the rows in a region, given their type in the file.
+fn type_in(region: &Region, ty: TensorType) -> TensorType {
+    match region.origin {
+        Origin::Packed => quant::packed_type(ty).unwrap_or(ty),
+        Origin::Mapped | Origin::Copied => ty,
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum, ValueHint};
+use gust::Mapping;
 
 use super::units::{
     parse_bytes, parse_factor, parse_penalty, parse_seconds, parse_share, parse_temperature,
@@ -26,9 +27,13 @@ pub(super) struct ModelArgs {
     /// Phrases for `--with filter`, one per line; GUST_FILTER_ACTION=mask masks them instead of stopping
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "with")]
     pub(super) filter_list: Option<PathBuf>,
-    /// Copy the weights into the engine instead of mapping the file
-    #[arg(long)]
-    pub(super) no_mmap: bool,
+    /// Map the file instead of copying the weights: ready at once, but slower per token [default: what suits the command
+    /// and the available memory]
+    #[arg(long, overrides_with = "no_mmap")]
+    mmap: bool,
+    /// Copy the weights into the engine instead of mapping the file: faster per token
+    #[arg(long, overrides_with = "mmap")]
+    no_mmap: bool,
     /// Number of compute threads [default: one per physical core; fewer for small models, more above 3 GiB]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
     pub(super) threads: Option<u32>,
@@ -45,6 +50,15 @@ pub(super) struct ModelArgs {
 }
 
 impl ModelArgs {
+    /// Whether weights are mapped, given what suits the command.
+    pub(super) fn mapping(&self, suitable: Mapping) -> Mapping {
+        match (self.mmap, self.no_mmap) {
+            (true, _) => Mapping::Allowed,
+            (_, true) => Mapping::Copy,
+            _ => suitable,
+        }
+    }
+
     /// The model's name in messages.
     pub(super) fn name(&self) -> String {
         match &self.model {

@@ -6,12 +6,12 @@ mod trace;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use gust::{Event, GenerationOptions, ModelInfo, Scope, Session, SessionOptions};
+use gust::{Event, GenerationOptions, ModelInfo, Session, SessionOptions};
 use serde::Serialize;
 
 use super::args::{KvType, ModelArgs};
 use super::failure::Failure;
-use super::open::open;
+use super::open::open_to_generate;
 use super::output::{Output, table};
 use super::progress::Progress;
 use super::signals;
@@ -97,7 +97,7 @@ struct Round {
 
 pub(super) fn bench(args: &BenchArgs) -> Result<(), Failure> {
     let start = Instant::now();
-    let opened = open(&args.model, Scope::Full)?;
+    let opened = open_to_generate(&args.model, None, None)?;
     let info = opened.model.info();
     let context = fitting_context(args, info)?;
     let options = SessionOptions {

@@ -10,12 +10,12 @@ mod slash;
 use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
-use gust::{ChatMessage, Model, Scope, Utf8Stream};
+use gust::{ChatMessage, Model, Utf8Stream};
 
 use super::args::{GenerationArgs, ModelArgs, SessionArgs};
 use super::failure::Failure;
 use super::input;
-use super::open::open_with_draft;
+use super::open::open_to_generate;
 use super::output::{Output, note, printable};
 use super::signals;
 use super::units::{bytes, count};
@@ -51,7 +51,7 @@ pub(super) struct ChatArgs {
 pub(super) fn chat(args: &ChatArgs) -> Result<(), Failure> {
     let template = args.template.as_ref().map(read_template).transpose()?;
     let draft = args.generation.speculation.draft_model.as_ref();
-    let model = open_with_draft(&args.model, Scope::Full, draft)?.model;
+    let model = open_to_generate(&args.model, draft, None)?.model;
     if template.is_none() && model.info().chat_template.is_none() {
         return Err(Failure::model(format!(
             "{} has no chat template, so it cannot hold a conversation",

@@ -4,12 +4,12 @@ use std::io::{IsTerminal, stdin};
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use gust::{Model, Scope, Session, TokenizeOptions, Usage};
+use gust::{Model, Session, TokenizeOptions, Usage};
 
 use super::args::{GenerationArgs, ModelArgs, SessionArgs};
 use super::failure::Failure;
 use super::input::stdin_text;
-use super::open::{Opened, open_with_draft};
+use super::open::{Opened, open_to_generate};
 use super::output::note;
 use super::progress::Progress;
 use super::signals;
@@ -64,7 +64,7 @@ struct PrintArgs {
 pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
     let prompt = prompt(args)?;
     let draft = args.generation.speculation.draft_model.as_ref();
-    let opened = open_with_draft(&args.model, Scope::Full, draft)?;
+    let opened = open_to_generate(&args.model, draft, args.generation.max_tokens)?;
     let model = &opened.model;
     let tokens = model.tokenize(&prompt, &TokenizeOptions::default())?;
     if tokens.is_empty() {

@@ -51,7 +51,8 @@ impl From<&LoadOptions> for wit::LoadOptions {
                 Scope::Vocabulary => wit::LoadScope::Vocabulary,
                 Scope::Full => wit::LoadScope::Full,
             }),
-            allow_mapping: Some(options.mmap == Mapping::Allowed),
+            // Decided by now; see `placement`.
+            allow_mapping: Some(options.mmap != Mapping::Copy),
         }
     }
 }
