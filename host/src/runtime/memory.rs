@@ -154,6 +154,10 @@ impl Region {
         if start == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
+        // Copied weights fill gigabytes: in large pages, the system has fewer of them to prepare. It is only advice: a
+        // kernel without large pages refuses it, and nothing is lost.
+        // SAFETY: the whole range was just mapped, and the advice does not change what its pages hold.
+        unsafe { libc::madvise(start, reserved, libc::MADV_HUGEPAGE) };
         Ok(Region {
             start: start as usize,
             capacity,
