@@ -185,15 +185,30 @@ struct Quads<'a, F: DotQuads> {
     quads: &'a [F::Quad],
     bytes: &'a [u8],
     row_len: usize,
+    /// The last rows, which are too few for a quad and not packed.
+    last: Blocks<'a, F>,
 }
 
 impl<'a, F: DotQuads> Quads<'a, F> {
     fn new(weights: Rows<'a>) -> Self {
+        let row_len = weights.cols / F::TYPE.block_len() as usize;
+        let rows = ROWS * row_len * F::TYPE.block_bytes() as usize;
+        let (bytes, last) = weights.bytes.split_at(weights.bytes.len() / rows * rows);
         Self {
-            quads: F::quads(weights.bytes),
-            bytes: weights.bytes,
-            row_len: weights.cols / F::TYPE.block_len() as usize,
+            quads: F::quads(bytes),
+            bytes,
+            row_len,
+            last: Blocks::new(Rows {
+                bytes: last,
+                ..weights
+            }),
         }
+    }
+
+    /// The number of packed rows.
+    #[inline(always)]
+    fn n_packed(&self) -> usize {
+        self.quads.len() / self.row_len * ROWS
     }
 
     /// Row `r` of quads.
@@ -205,7 +220,7 @@ impl<'a, F: DotQuads> Quads<'a, F> {
 
 impl<F: DotQuads> Matrix<F> for Quads<'_, F> {
     fn n_rows(&self) -> usize {
-        self.quads.len() / self.row_len * ROWS
+        self.n_packed() + self.last.n_rows()
     }
 
     fn row_len(&self) -> usize {
@@ -214,12 +229,17 @@ impl<F: DotQuads> Matrix<F> for Quads<'_, F> {
 
     fn pieces(&self, r: usize, columns: Range<usize>) -> impl Iterator<Item = &[u8]> {
         let size = ROWS * F::TYPE.block_bytes() as usize;
-        let row = &self.bytes[r / ROWS * self.row_len * size..][..self.row_len * size];
-        std::iter::once(&row[columns.start * size..columns.end * size])
+        let mut rows = self.bytes.chunks_exact(self.row_len * size);
+        let row = rows.nth(r / ROWS);
+        row.map(|row| &row[columns.start * size..columns.end * size])
+            .into_iter()
     }
 
     fn cross(&self, r: usize, columns: Range<usize>, strip: &mut [F::Crossed]) {
-        F::cross_quads(&self.row(r / ROWS)[columns], strip);
+        match r.checked_sub(self.n_packed()) {
+            None => F::cross_quads(&self.row(r / ROWS)[columns], strip),
+            Some(r) => self.last.cross(r, columns, strip),
+        }
     }
 
     fn multiply_token(&self, token: &[F::Token], out: &mut [f32]) {
@@ -227,11 +247,12 @@ impl<F: DotQuads> Matrix<F> for Quads<'_, F> {
         for (row, out) in rows.zip(out.as_chunks_mut().0) {
             *out = F::dot_quads(row, token);
         }
+        self.last.multiply_token(token, &mut out[self.n_packed()..]);
     }
 }
 
-/// Packs the rows of a matrix into `out`, which has the same length: whole groups of [`ROWS`] rows. `packed` is the
-/// packed type. Returns whether they can be packed: not if a number is infinite or NaN.
+/// Packs the rows of a matrix into `out`, which has the same length; the last ones are copied if they are fewer than
+/// [`ROWS`]. `packed` is the packed type. Returns whether they can be packed: not if a number is infinite or NaN.
 ///
 /// # Panics
 /// If `packed` is not a packed type.
@@ -242,7 +263,8 @@ pub(crate) fn pack(packed: TensorType, cols: usize, rows: &[u8], out: &mut [u8])
 fn pack_rows<F: DotQuads>(cols: usize, rows: &[u8], out: &mut [u8]) -> bool {
     let row_len = cols / F::TYPE.block_len() as usize;
     let quads = F::quads_mut(out).chunks_exact_mut(row_len);
-    for (rows, quads) in F::blocks(rows).chunks_exact(ROWS * row_len).zip(quads) {
+    let groups = F::blocks(rows).chunks_exact(ROWS * row_len);
+    for (rows, quads) in groups.zip(quads) {
         for (c, quad) in quads.iter_mut().enumerate() {
             let blocks = std::array::from_fn(|r| &rows[r * row_len + c]);
             if !F::are_finite(blocks) {
@@ -251,6 +273,9 @@ fn pack_rows<F: DotQuads>(cols: usize, rows: &[u8], out: &mut [u8]) -> bool {
             F::pack(blocks, quad);
         }
     }
+    let group = ROWS * row_len * F::TYPE.block_bytes() as usize;
+    let last = rows.len() / group * group;
+    out[last..].copy_from_slice(&rows[last..]);
     true
 }
 
@@ -312,7 +337,7 @@ fn in_streams<const N: usize>(n: usize, mut compute: impl FnMut([usize; N])) {
 /// processor's out-of-order window after a few lines, and the misses would wait for one another; here nothing is
 /// between them, so they overlap.
 #[inline(always)]
-fn fetch(bytes: &[u8]) {
+pub(super) fn fetch(bytes: &[u8]) {
     const CACHE_LINE: usize = 64;
     let lines = bytes.iter().step_by(CACHE_LINE);
     let touched = lines.fold(0, |all, byte| all ^ byte);

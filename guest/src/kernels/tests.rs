@@ -162,9 +162,9 @@ fn products_do_not_depend_on_what_is_computed_with_them() {
         let bytes: Vec<u8> = sample.iter().copied().cycle().take(n_rows * size).collect();
         check_product(ty, n_rows, &bytes);
         if let Some(packed) = quant::packed_type(ty) {
-            let mut quads = vec![0; 36 * size];
-            assert!(pack(packed, cols, &bytes[..36 * size], &mut quads));
-            check_product(packed, 36, &quads);
+            let mut quads = vec![0; bytes.len()];
+            assert!(pack(packed, cols, &bytes, &mut quads));
+            check_product(packed, n_rows, &quads);
         }
     }
 }

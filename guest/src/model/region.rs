@@ -17,7 +17,7 @@ const CHUNK: usize = 1 << 20;
 pub(crate) struct Packing {
     pub(crate) to: TensorType,
     pub(crate) cols: usize,
-    /// The bytes of one group of interleaved rows. The region has whole groups.
+    /// The bytes of one group of interleaved rows.
     pub(crate) group: usize,
 }
 
@@ -161,11 +161,8 @@ impl Region {
                 rows.extend_from_slice(&bytes);
             }
             packed.resize(length, 0);
-            let groups = rows.chunks_exact(packing.group);
-            for (rows, packed) in groups.zip(packed.chunks_exact_mut(packing.group)) {
-                if !kernels::pack(packing.to, packing.cols, rows, packed) {
-                    return Ok(false);
-                }
+            if !kernels::pack(packing.to, packing.cols, &rows, &mut packed) {
+                return Ok(false);
             }
             self.write(start, &packed)?;
         }

@@ -358,7 +358,7 @@ impl<'a> Loader<'a> {
         // Within the file: `rows` lies within the shape, and the whole tensor was checked.
         let offset = tensor.offset + rows.start as u64 * row_size;
         let length = rows.len() as u64 * row_size;
-        let packing = packing(tensor.ty, shape[0], rows.len());
+        let packing = packing(tensor.ty, shape[0]);
         let data = self.region(offset, length, packing)?;
         Ok(Matrix {
             ty: type_in(&data, tensor.ty),
@@ -394,7 +394,7 @@ impl<'a> Loader<'a> {
         check_groups(name, tensor, n_rows, &(0..n_rows))?;
         let size = n_rows as u64 * row_bytes(tensor.ty, cols) as u64;
         let offset = tensor.offset + which.start as u64 * size;
-        let packing = packing(tensor.ty, cols, n_rows);
+        let packing = packing_of_several(tensor.ty, cols, n_rows);
         let all = self.region(offset, which.len() as u64 * size, packing)?;
         Ok(Matrices {
             ty: type_in(&all, tensor.ty),
@@ -430,7 +430,7 @@ impl<'a> Loader<'a> {
     /// All matrices of a tensor, whose parts of `rows` rows are used separately.
     fn whole(&mut self, name: &str, shape: [usize; 3], rows: usize) -> Result<Rc<Region>> {
         let tensor = self.tensor(&format!("{name}.weight"), &shape)?;
-        let packing = packing(tensor.ty, shape[0], rows);
+        let packing = packing_of_several(tensor.ty, shape[0], rows);
         self.region(tensor.offset, tensor.size, packing)
             .map(Rc::new)
     }
@@ -466,7 +466,7 @@ impl<'a> Loader<'a> {
                     };
                     (0..n).map(region).collect()
                 };
-                let each = regions(packing(tensor.ty, cols, rows.len()))?;
+                let each = regions(packing(tensor.ty, cols))?;
                 let is_packed = |region: &Region| region.origin == Origin::Packed;
                 match each.iter().any(is_packed) && !each.iter().all(is_packed) {
                     true => Regions::Apart(regions(None)?),
@@ -592,13 +592,19 @@ impl<'a> Loader<'a> {
     }
 }
 
-/// How a matrix of `n_rows` rows is packed if it is copied: not at all if its type has no packed layout or its rows are
-/// not whole groups.
-fn packing(ty: TensorType, cols: usize, n_rows: usize) -> Option<Packing> {
+/// How a matrix is packed if it is copied: not at all if its type has no packed layout.
+fn packing(ty: TensorType, cols: usize) -> Option<Packing> {
     let to = quant::packed_type(ty)?;
-    let together = quant::rows_together(to);
-    let group = together * row_bytes(ty, cols);
-    (n_rows > 0 && n_rows.is_multiple_of(together)).then_some(Packing { to, cols, group })
+    let group = quant::rows_together(to) * row_bytes(ty, cols);
+    Some(Packing { to, cols, group })
+}
+
+/// The same for several matrices of `n_rows` rows in one region: each must have whole groups of rows.
+fn packing_of_several(ty: TensorType, cols: usize, n_rows: usize) -> Option<Packing> {
+    let packing = packing(ty, cols)?;
+    n_rows
+        .is_multiple_of(quant::rows_together(packing.to))
+        .then_some(packing)
 }
 
 /// The type of the rows in a region, given their type in the file.

@@ -339,15 +339,21 @@ pub fn dequantize(ty: TensorType, bytes: &[u8], out: &mut [f32]) {
         unreachable!("the loader rejects tensors of type {}", ty.name())));
 }
 
-/// Dequantises row `r` of a matrix to `f32`, `[cols]`; `bytes` holds whole rows, at least one group of interleaved
-/// rows.
+/// Dequantises row `r` of a matrix to `f32`, `[cols]`; `bytes` holds whole rows.
 ///
 /// # Panics
 /// As [`dequantize`].
 pub(crate) fn dequantize_row(ty: TensorType, bytes: &[u8], r: usize, out: &mut [f32]) {
     let size = out.len() / ty.block_len() as usize * ty.block_bytes() as usize;
     let together = rows_together(ty);
-    let rows = &bytes[r / together * together * size..][..together * size];
+    let first = r / together * together;
+    let rows = &bytes[first * size..];
+    if rows.len() < together * size {
+        // The last rows of a packed matrix may be too few to be packed.
+        let row = &rows[(r - first) * size..][..size];
+        return with_packed!(ty, F => dequantize_blocks::<F>(row, out), _ => ());
+    }
+    let rows = &rows[..together * size];
     with_packed!(ty, F => {
         let out = out.chunks_exact_mut(ty.block_len() as usize);
         for (quad, out) in F::quads(rows).iter().zip(out) {

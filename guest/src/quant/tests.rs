@@ -130,7 +130,7 @@ fn packing_moves_bits_and_changes_none() {
             512 / ty.block_len() as usize * ty.block_bytes() as usize,
         );
         // Bytes differ from their neighbours, and none is the upper one of an f16 that is infinite or NaN.
-        let rows: Vec<u8> = (0..8 * row)
+        let rows: Vec<u8> = (0..11 * row)
             .map(|i| (i * 7 + i / 256) as u8 & 0xbf)
             .collect();
         let mut packed = vec![0; rows.len()];
@@ -138,7 +138,7 @@ fn packing_moves_bits_and_changes_none() {
         assert_ne!(packed, rows);
         let ones = |bytes: &[u8]| bytes.iter().map(|byte| byte.count_ones()).sum::<u32>();
         assert_eq!(ones(&packed), ones(&rows));
-        for r in 0..8 {
+        for r in 0..11 {
             let (mut expected, mut found) = (vec![0.0; cols], vec![1.0; cols]);
             dequantize(ty, &rows[r * row..][..row], &mut expected);
             dequantize_row(packed_ty, &packed, r, &mut found);

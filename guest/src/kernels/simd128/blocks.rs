@@ -10,6 +10,7 @@ use super::{
     dot_i7, dot_i8, each_lane, each_token, load, load_group, load8, settle, sum_each, up_to,
 };
 use crate::kernels::activations::{ActivationBlock, BLOCK};
+use crate::kernels::matmul::fetch;
 use crate::kernels::operand::Operand;
 use crate::kernels::tiles::{BlockTile, TILE, is_narrow};
 use crate::quant::{GROUP, ROWS};
@@ -31,12 +32,17 @@ macro_rules! each_group {
 #[inline(never)]
 pub(super) fn dot_rows<F>(rows: [&[F::Block]; ROWS], token: &[ActivationBlock]) -> [f32; ROWS]
 where
-    F: Groups + Operand<Token = ActivationBlock>,
+    F: Groups<Block: AsRef<[u8]>> + Operand<Token = ActivationBlock>,
 {
-    let rows = each_lane!(|i| &rows[i][..token.len()]);
+    let (rows, len) = (each_lane!(|i| &rows[i][..token.len()]), token.len());
     let mut sum = f32x4_splat(0.0);
     for (c, token) in token.iter().enumerate() {
         let blocks = each_lane!(|i| &rows[i][c]);
+        if F::HALVES {
+            // The fields of such blocks are not read in order, which hardware that reads ahead cannot follow.
+            let next = (c + 1).min(len - 1);
+            each_lane!(|i| fetch(rows[i][next].as_ref()));
+        }
         let d = f32x4_splat(token.d);
         let header = F::headers(blocks);
         let scales = each_lane!(|i| F::scale_vectors(blocks[i]));
