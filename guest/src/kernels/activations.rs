@@ -108,6 +108,11 @@ impl Activations {
             .fill(rows.clone(), per_group, groups, fast::quantize_groups);
         self.blocks
             .fill(rows, per_block, blocks, fast::quantize_blocks);
+        self.input(x)
+    }
+
+    /// `x` as it was quantised last.
+    pub(crate) fn input<'a>(&'a self, x: &'a [f32]) -> Input<'a> {
         Input {
             x,
             groups: &self.groups,

@@ -80,6 +80,11 @@ enum Regions {
 }
 
 impl Matrices {
+    /// Their type.
+    pub(crate) fn ty(&self) -> TensorType {
+        self.ty
+    }
+
     /// All rows of matrix `i` that this instance has.
     pub(crate) fn rows(&self, i: usize) -> Rows<'_> {
         let row_bytes = row_bytes(self.ty, self.cols);

@@ -268,23 +268,32 @@ impl Experts {
         let buffers = &mut s.experts;
         let own_ff = self.ffn_up_exps.weight.n_rows();
         buffers.own_hidden.resize(n_tokens * n_used * own_ff, 0.0);
+        let up = &self.ffn_up_exps;
+        let gate = self.ffn_gate_exps.as_ref().unwrap_or(up);
+        let types = [gate, up].map(|networks| networks.weight.ty());
+        // All experts of a single token have the same input.
+        let is_shared = n_tokens == 1 && !self.spec.weighs_input;
+        if is_shared {
+            s.activations.quantize(&s.normed, n_embd, types.into_iter());
+        }
         for run in runs(&buffers.order, &buffers.choices) {
             let numbers = &buffers.order[run];
             let expert = buffers.choices[numbers[0] as usize].expert as usize;
-            let rows = numbers.iter().map(|&number| number as usize / n_used);
-            copy_rows(rows, &s.normed, n_embd, &mut buffers.inputs);
-            if self.spec.weighs_input {
-                let rows = buffers.inputs.chunks_exact_mut(n_embd);
-                for (row, &number) in rows.zip(numbers) {
-                    let weight = buffers.choices[number as usize].weight;
-                    row.iter_mut().for_each(|x| *x *= weight);
+            let input = if is_shared {
+                s.activations.input(&s.normed)
+            } else {
+                let rows = numbers.iter().map(|&number| number as usize / n_used);
+                copy_rows(rows, &s.normed, n_embd, &mut buffers.inputs);
+                if self.spec.weighs_input {
+                    let rows = buffers.inputs.chunks_exact_mut(n_embd);
+                    for (row, &number) in rows.zip(numbers) {
+                        let weight = buffers.choices[number as usize].weight;
+                        row.iter_mut().for_each(|x| *x *= weight);
+                    }
                 }
-            }
-            let up = &self.ffn_up_exps;
-            let gate = self.ffn_gate_exps.as_ref().unwrap_or(up);
-            let types = [gate, up].map(|networks| networks.weight.rows(expert).ty);
-            let types = types.into_iter();
-            let input = s.activations.quantize(&buffers.inputs, n_embd, types);
+                s.activations
+                    .quantize(&buffers.inputs, n_embd, types.into_iter())
+            };
             let n = numbers.len() * own_ff;
             buffers.gate.resize(n, 0.0);
             gate.apply(expert, input, &mut buffers.gate);
@@ -314,7 +323,7 @@ impl Experts {
             let expert = buffers.choices[numbers[0] as usize].expert as usize;
             let rows = numbers.iter().map(|&number| number as usize);
             copy_rows(rows, &buffers.hidden, n_ff, &mut buffers.inputs);
-            let types = [self.ffn_down_exps.weight.rows(expert).ty].into_iter();
+            let types = [self.ffn_down_exps.weight.ty()].into_iter();
             let input = s.activations.quantize(&buffers.inputs, n_ff, types);
             buffers.gate.resize(numbers.len() * own_embd, 0.0);
             self.ffn_down_exps.apply(expert, input, &mut buffers.gate);
