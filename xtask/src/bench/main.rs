@@ -47,16 +47,17 @@ fn main() -> ExitCode {
 
 fn carry_out(order: &Order) -> Result<()> {
     if order.list {
-        for group in plan::groups(&order.only, order.quick) {
+        for group in order.groups()? {
             let measures = group.measures.iter();
             measures.for_each(|measure| println!("{}", group.name(measure)));
         }
         return Ok(());
     }
     // What a quick run finds is no result.
-    let folder = match order.quick {
-        true => cache().join("quick"),
-        false => root().join("benches"),
+    let folder = match (order.quick, &order.into) {
+        (true, _) => cache().join("quick"),
+        (false, None) => root().join("benches"),
+        (false, Some(name)) => root().join("benches").join(name),
     };
     let mut results = Results::read(&folder.join("results.json"))?;
     if !order.report_only {

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
+use crate::plan::{self, Group};
+
 pub(crate) const HELP: &str = "\
 Measures gust against its peers, in turns, and writes benches/results.json, RESULTS.md and chart.svg.
 
@@ -22,6 +24,8 @@ How:
   --rounds N         take the median of N rounds; default: 5
   --quick            one round of fewer tokens, kept apart from real results: benches/ is not written
   --report           measures nothing: writes RESULTS.md and chart.svg from results.json
+  --real FOLDER      also the GGUF files in this folder, as MODEL/file
+  --into NAME        keep the results apart, in benches/NAME: those of another machine
   --python FILE      a Python with llama-cpp-python, instead of building one (10 minutes); also GUST_BENCH_PYTHON
 
 Peers are set up in target/bench from PyPI, npm and crates.io. wllama needs node, npm and Chromium (CHROMIUM names it;
@@ -39,12 +43,24 @@ pub(crate) struct Order {
     pub(crate) quick: bool,
     pub(crate) report_only: bool,
     pub(crate) python: Option<PathBuf>,
+    pub(crate) real: Option<PathBuf>,
+    /// A folder in `benches`.
+    pub(crate) into: Option<String>,
 }
 
 /// Names of peers, in the order of results.
 pub(crate) const PEERS: [&str; 4] = ["llama.cpp", "wllama", "candle", "gust-1"];
 
 impl Order {
+    /// What there is to measure of what was asked for.
+    pub(crate) fn groups(&self) -> Result<Vec<Group>> {
+        let real = match &self.real {
+            None => Vec::new(),
+            Some(folder) => plan::real_models(folder)?,
+        };
+        Ok(plan::groups(&self.only, &real, self.quick))
+    }
+
     pub(crate) fn parse(args: &[String]) -> Result<Self> {
         let mut order = Self {
             only: Vec::new(),
@@ -55,6 +71,8 @@ impl Order {
             quick: false,
             report_only: false,
             python: std::env::var_os("GUST_BENCH_PYTHON").map(PathBuf::from),
+            real: None,
+            into: None,
         };
         let mut args = args.iter();
         while let Some(arg) = args.next() {
@@ -65,6 +83,8 @@ impl Order {
             match arg.as_str() {
                 "--only" => order.only.push(value()?.to_lowercase()),
                 "--peers" => order.peers = value()?.split(',').map(str::to_owned).collect(),
+                "--real" => order.real = Some(value()?.into()),
+                "--into" => order.into = Some(value()?.clone()),
                 "--python" => order.python = Some(value()?.into()),
                 "--rounds" => {
                     order.rounds = value()?.parse().context("`--rounds` needs a number")?;
@@ -81,6 +101,12 @@ impl Order {
         }
         if order.rounds == 0 {
             bail!("`--rounds`: expected at least 1, found 0");
+        }
+        let is_name = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        if let Some(into) = &order.into
+            && (into.is_empty() || !into.chars().all(is_name))
+        {
+            bail!("`--into`: expected letters, digits and hyphens, found `{into}`");
         }
         if let Some(peer) = order
             .peers
@@ -108,7 +134,13 @@ mod tests {
         assert_eq!(order.only, ["q4_0", "decode"]);
         assert_eq!(order.peers, ["wllama", "candle"]);
         assert_eq!(order.rounds, 7);
-        for line in ["--peers ollama", "--rounds 0", "--rounds", "model.gguf"] {
+        for line in [
+            "--into ../x",
+            "--peers ollama",
+            "--rounds 0",
+            "--rounds",
+            "model.gguf",
+        ] {
             assert!(parse(line).is_err(), "{line}");
         }
     }

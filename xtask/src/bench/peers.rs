@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use crate::driver::Driver;
 use crate::order::Order;
-use crate::plan::{PACKED, USUAL_CONTEXT};
+use crate::plan::{PACKED, REAL, USUAL_CONTEXT};
 use crate::{cache, root};
 
 /// How llama.cpp is built: natively with AVX2, as the issue of the peer has it, whatever this processor has beyond.
@@ -309,8 +309,11 @@ fn candle() -> Result<PathBuf> {
     Ok(target.join("release/candle-driver"))
 }
 
-/// The model of random weights in these dimensions, made where it is missing.
-pub(crate) fn model(name: &str, ty: &str) -> Result<PathBuf> {
+/// The file in the folder of real ones, or the model of random weights in these dimensions, made where it is missing.
+pub(crate) fn model(name: &str, ty: &str, real: Option<&Path>) -> Result<PathBuf> {
+    if let Some(folder) = real.filter(|_| ty == REAL) {
+        return Ok(folder.join(name).with_added_extension("gguf"));
+    }
     // TinyLlama was trained on 2,048 tokens, and 4,096 are measured: only the number in the metadata is another.
     let (file, context) = match name {
         "tinyllama-1.1b" => (format!("{name}-ctx8192-{ty}.gguf"), Some("8192")),
@@ -323,7 +326,7 @@ pub(crate) fn model(name: &str, ty: &str) -> Result<PathBuf> {
     eprintln!("making {}", path.display());
     if let Some(unpacked) = ty.strip_suffix(PACKED) {
         let mut gust = Command::new(root().join("target/release/gust"));
-        gust.arg("pack").arg("-m").arg(model(name, unpacked)?);
+        gust.arg("pack").arg("-m").arg(model(name, unpacked, real)?);
         run(gust.arg("-o").arg(&path))?;
     } else {
         let mut synth = Command::new(root().join("target/release/synth"));

@@ -4,10 +4,14 @@
 //! tokens takes minutes to fill and comes last.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
 
 /// A model in one type, on so many threads, and what is measured of it.
 pub(crate) struct Group {
-    pub(crate) model: &'static str,
+    /// A name in [`MODELS`], or that of a file.
+    pub(crate) model: String,
     pub(crate) ty: &'static str,
     pub(crate) threads: usize,
     pub(crate) measures: Vec<Measure>,
@@ -32,6 +36,8 @@ pub(crate) const MODELS: [&str; 3] = ["tinyllama-1.1b", "llama-3.2-1b", "moe-1b-
 /// What ends with [`PACKED`] is that type after `gust pack`; the others get it unpacked.
 pub(crate) const TYPES: [&str; 5] = ["q4_0", "q4_k", "q8_0", "q4_0_x4", "q8_0_x4"];
 pub(crate) const PACKED: &str = "_x4";
+/// The type of a file that is not made here.
+pub(crate) const REAL: &str = "file";
 const THREADS: [usize; 2] = [1, 2];
 
 /// The deepest context that is measured.
@@ -51,8 +57,35 @@ pub(crate) fn context(measures: &[Measure]) -> u32 {
     measures.iter().map(room).max().unwrap_or(0) + 8
 }
 
-/// Everything whose name has all of `only` in it, in lower case.
-pub(crate) fn groups(only: &[String], is_quick: bool) -> Vec<Group> {
+/// The names of the models in a folder, in order: those of the GGUF files, without the ending.
+pub(crate) fn real_models(folder: &Path) -> Result<Vec<String>> {
+    let read = || -> std::io::Result<Vec<PathBuf>> {
+        let entries = folder.read_dir()?;
+        entries.map(|entry| Ok(entry?.path())).collect()
+    };
+    let paths = read().with_context(|| format!("cannot list {}", folder.display()))?;
+    let is_model = |path: &&PathBuf| path.extension().is_some_and(|ending| ending == "gguf");
+    let names = paths
+        .iter()
+        .filter(is_model)
+        .filter_map(|path| path.file_stem());
+    let mut names: Vec<String> = names
+        .map(|name| name.to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    Ok(names)
+}
+
+/// Everything whose name has all of `only` in it, in lower case. `real` has the names of models that are files.
+pub(crate) fn groups(only: &[String], real: &[String], is_quick: bool) -> Vec<Group> {
+    let synthetic = MODELS
+        .iter()
+        .flat_map(|model| TYPES.map(|ty| ((*model).to_owned(), ty)));
+    let models: Vec<(String, &str)> = real
+        .iter()
+        .map(|model| (model.clone(), REAL))
+        .chain(synthetic)
+        .collect();
     let shallow = [
         Measure::decode(0),
         Measure::Prefill { tokens: 128 },
@@ -80,19 +113,17 @@ pub(crate) fn groups(only: &[String], is_quick: bool) -> Vec<Group> {
     };
     let mut groups = Vec::new();
     for measures in passes {
-        for model in MODELS {
-            for ty in TYPES {
-                for threads in THREADS {
-                    let mut group = Group {
-                        model,
-                        ty,
-                        threads,
-                        measures: measures.to_vec(),
-                    };
-                    group.measures = group.named(only);
-                    if !group.measures.is_empty() {
-                        groups.push(group);
-                    }
+        for (model, ty) in &models {
+            for threads in THREADS {
+                let mut group = Group {
+                    model: model.clone(),
+                    ty,
+                    threads,
+                    measures: measures.to_vec(),
+                };
+                group.measures = group.named(only);
+                if !group.measures.is_empty() {
+                    groups.push(group);
                 }
             }
         }
@@ -163,7 +194,7 @@ mod tests {
 
     fn names(only: &[&str]) -> Vec<String> {
         let only: Vec<String> = only.iter().map(|&text| text.to_owned()).collect();
-        let groups = groups(&only, false);
+        let groups = groups(&only, &["real".to_owned()], false);
         let names = |group: &Group| -> Vec<String> {
             let measures = group.measures.iter();
             measures.map(|measure| group.name(measure)).collect()
@@ -184,7 +215,11 @@ mod tests {
         assert!(names(&["no such thing"]).is_empty());
         assert_eq!(
             names(&[]).len(),
-            MODELS.len() * TYPES.len() * THREADS.len() * 8
+            (1 + MODELS.len() * TYPES.len()) * THREADS.len() * 8
+        );
+        assert_eq!(
+            names(&["prefill128", "real/"]),
+            ["real/file/1/prefill128", "real/file/2/prefill128"]
         );
     }
 

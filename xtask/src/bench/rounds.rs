@@ -30,7 +30,7 @@ pub(crate) fn measure(
             .trim()
             .to_owned(),
     };
-    let groups = run.left(known);
+    let groups = run.left(known)?;
     let mut clock = Clock::new(&groups, order.rounds);
     for group in &groups {
         if let Err(error) = run.group(group, &mut clock, &mut keep) {
@@ -65,8 +65,8 @@ struct Participant<'a> {
 
 impl Run<'_> {
     /// What is asked for and not known.
-    fn left(&self, known: &Results) -> Vec<Group> {
-        let mut groups = plan::groups(&self.order.only, self.order.quick);
+    fn left(&self, known: &Results) -> Result<Vec<Group>> {
+        let mut groups = self.order.groups()?;
         if !self.peers.has_threads && groups.iter().any(|group| group.threads > 1) {
             eprintln!("left out: more than one thread, because `gust bench` has no `--threads`");
             groups.retain(|group| group.threads == 1);
@@ -88,7 +88,7 @@ impl Run<'_> {
             group.measures = measures;
         }
         groups.retain(|group| !group.measures.is_empty());
-        groups
+        Ok(groups)
     }
 
     /// Who is compared with gust in a measure.
@@ -112,9 +112,10 @@ impl Run<'_> {
     ) -> Result<()> {
         // What gust has packed for itself, the others have as it was.
         let [ours, theirs] = [group.ty, group.ty.trim_end_matches(plan::PACKED)];
+        let real = self.order.real.as_deref();
         let [ours, theirs] = [
-            peers::model(group.model, ours)?,
-            peers::model(group.model, theirs)?,
+            peers::model(&group.model, ours, real)?,
+            peers::model(&group.model, theirs, real)?,
         ];
         let mut drivers: Vec<(&str, Driver)> = Vec::new();
         // As drivers say them; what is measured without one is of the same version.
@@ -203,7 +204,7 @@ impl Run<'_> {
         let others = others.iter();
         others
             .map(|other| Row {
-                model: group.model.to_owned(),
+                model: group.model.clone(),
                 ty: group.ty.to_owned(),
                 threads: group.threads,
                 measure: measure.to_string(),
