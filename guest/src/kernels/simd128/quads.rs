@@ -370,20 +370,19 @@ mod block {
         /// The codes of the scales of the two halves of a group, each twice in 16 bits.
         fn scale_codes(quad: &[u8], g: usize) -> [v128; 2];
 
-        /// The codes of the minima of groups `2 * i` and `2 * i + 1`, in 16 bits each.
+        /// The codes of the minima of groups `2 * i` and `2 * i + 1`, in 16 bits each; only of a format with minima.
         fn min_codes(_: &[u8], _: usize) -> v128 {
             i32x4_splat(0)
         }
 
-        /// The codes of the scales of the two halves of a group, in 16 bits each.
+        /// The codes of the scales of the two halves of a group, in 16 bits each; only of a format with a zero point.
         fn scale_pair(_: &[u8], _: usize) -> v128 {
             i32x4_splat(0)
         }
     }
 
-    /// The codes of groups `g` and `g + 1`, or `g` and `g + 2`, of Q4_K and Q5_K, as they are stored: of the first four
-    /// groups in `first`, of the last four in a nibble of `last` and the upper bits of `first`. Lanes are rows, with a
-    /// byte for each group.
+    /// The codes of four groups of Q4_K and Q5_K: the first four are in `first`, the last four in a nibble of `last` and
+    /// the upper bits of `first`. Lanes are rows, with a byte for each group.
     #[inline(always)]
     fn six_bit_codes(first: v128, last: v128, nibble: u32, are_last: bool) -> v128 {
         match are_last {
