@@ -29,6 +29,10 @@ const FEW: RangeInclusive<usize> = TILE..=TILE + 1;
 /// compares reading from memory with reading from the cache.
 const STREAMS: usize = 2 * ROWS;
 
+/// The same for rows of quads, each of which is as long as four rows. Zen 4 reads a single place ahead as well, and more
+/// than four are slower there; Intel's processors need several.
+const QUAD_STREAMS: usize = 4;
+
 /// Consecutive rows of a weight matrix.
 #[derive(Clone, Copy)]
 pub(crate) struct Rows<'a> {
@@ -171,7 +175,7 @@ impl<F: Dot> Matrix<F> for Blocks<'_, F> {
     }
 
     fn multiply_token(&self, token: &[F::Token], out: &mut [f32]) {
-        in_streams(self.n_rows(), |r: [usize; ROWS]| {
+        in_streams::<STREAMS, ROWS>(self.n_rows(), |r| {
             let sums = F::dot_rows(r.map(|r| self.row(r)), token);
             for (r, sum) in r.into_iter().zip(sums) {
                 out[r] = sum;
@@ -243,10 +247,13 @@ impl<F: DotQuads> Matrix<F> for Quads<'_, F> {
     }
 
     fn multiply_token(&self, token: &[F::Token], out: &mut [f32]) {
-        let rows = self.quads.chunks_exact(self.row_len);
-        for (row, out) in rows.zip(out.as_chunks_mut().0) {
-            *out = F::dot_quads(row, token);
-        }
+        let n = self.quads.len() / self.row_len;
+        in_streams::<QUAD_STREAMS, QUAD_STREAMS>(n, |r| {
+            let sums = F::dot_quads(r.map(|r| self.row(r)), token);
+            for (r, sums) in r.into_iter().zip(sums) {
+                out[r * ROWS..][..ROWS].copy_from_slice(&sums);
+            }
+        });
         self.last.multiply_token(token, &mut out[self.n_packed()..]);
     }
 }
@@ -315,17 +322,17 @@ fn multiply_numbers<E: Load>(weights: Rows<'_>, x: &[f32], out: &mut [f32]) {
     }
 }
 
-/// Calls `compute` with the numbers from 0 to `n - 1`, `N` at a time, taken from [`STREAMS`] parts in turn.
+/// Calls `compute` with the numbers from 0 to `n - 1`, `N` at a time, taken from `PARTS` parts in turn.
 #[inline(always)]
-fn in_streams<const N: usize>(n: usize, mut compute: impl FnMut([usize; N])) {
-    let part = n / STREAMS;
+fn in_streams<const PARTS: usize, const N: usize>(n: usize, mut compute: impl FnMut([usize; N])) {
+    let part = n / PARTS;
     for r in 0..part {
-        for first in (0..STREAMS).step_by(N) {
+        for first in (0..PARTS).step_by(N) {
             compute(std::array::from_fn(|i| (first + i) * part + r));
         }
     }
     // The remaining numbers; the last one stands in for the missing ones of an incomplete group of `N`.
-    let left = STREAMS * part..n;
+    let left = PARTS * part..n;
     for first in left.clone().step_by(N) {
         compute(std::array::from_fn(|i| (first + i).min(left.end - 1)));
     }

@@ -127,8 +127,11 @@ pub(crate) trait DotQuads: Packed + Dot {
     /// Packs four blocks.
     fn pack(blocks: [&Self::Block; ROWS], quad: &mut Self::Quad);
 
-    /// Multiplies a row of quads with one token.
-    fn dot_quads(quads: &[Self::Quad], token: &[Self::Token]) -> [f32; ROWS];
+    /// Multiplies some rows of quads with one token: `[row of quads][row]`.
+    fn dot_quads<const N: usize>(
+        quads: [&[Self::Quad]; N],
+        token: &[Self::Token],
+    ) -> [[f32; ROWS]; N];
 
     /// Unpacks quads.
     fn cross_quads(quads: &[Self::Quad], strip: &mut [Self::Crossed]);
@@ -141,12 +144,15 @@ macro_rules! dot_quads {
                 *quad = Self::quad(blocks);
             }
 
-            fn dot_quads(quads: &[Self::Quad], token: &[Self::Token]) -> [f32; ROWS] {
-                std::array::from_fn(|row| {
+            fn dot_quads<const N: usize>(
+                quads: [&[Self::Quad]; N],
+                token: &[Self::Token],
+            ) -> [[f32; ROWS]; N] {
+                quads.map(|quads| std::array::from_fn(|row| {
                     let blocks = quads.iter().map(|quad| Self::block(quad, row));
                     let pairs = blocks.zip(token);
                     pairs.fold(0.0, |sum, (block, token)| $add::<Self>(sum, (&block, token)))
-                })
+                }))
             }
 
             fn cross_quads(quads: &[Self::Quad], strip: &mut [Self::Crossed]) {

@@ -413,8 +413,9 @@ macro_rules! battery {
                         })
                     });
                     for (t, token) in each.iter().enumerate() {
-                        for (i, quads) in quads.iter().enumerate() {
-                            let found = F::dot_quads(quads, token);
+                        let slices = quads.each_ref().map(Vec::as_slice);
+                        let found: [[f32; ROWS]; 3] = F::dot_quads(slices, token);
+                        for (i, found) in found.into_iter().enumerate() {
                             let rows = std::array::from_fn(|r| row(i + r));
                             let specified =
                                 <F as crate::kernels::scalar::Dot>::dot_rows(rows, token);

@@ -20,15 +20,27 @@ pub(crate) trait DotQuads: Packed + Dot {
     /// Packs four blocks.
     fn pack(blocks: [&Self::Block; ROWS], quad: &mut Self::Quad);
 
-    /// Multiplies a row of quads with one token.
-    fn dot_quads(quads: &[Self::Quad], token: &[Self::Token]) -> [f32; ROWS];
+    /// Multiplies some rows of quads with one token: `[row of quads][row]`.
+    fn dot_quads<const N: usize>(
+        quads: [&[Self::Quad]; N],
+        token: &[Self::Token],
+    ) -> [[f32; ROWS]; N];
 
     /// Unpacks quads.
     fn cross_quads(quads: &[Self::Quad], strip: &mut [Self::Crossed]);
 }
 
+/// `$body` for each number below `$n`, in a loop: for long bodies.
+macro_rules! in_turn {
+    ($n:expr, |$i:ident| $body:expr) => {
+        for $i in 0..$n {
+            $body;
+        }
+    };
+}
+
 macro_rules! dot_quads {
-    ($kind:ident: $($format:ident),*) => {
+    ($kind:ident, $each:ident: $($format:ident),*) => {
         $(impl DotQuads for $format {
             #[inline(always)]
             fn pack(blocks: [&Self::Block; ROWS], quad: &mut Self::Quad) {
@@ -41,14 +53,20 @@ macro_rules! dot_quads {
             }
 
             #[inline(never)]
-            fn dot_quads(quads: &[Self::Quad], token: &[Self::Token]) -> [f32; ROWS] {
-                let mut sum = f32x4_splat(0.0);
-                for (quad, token) in quads.iter().zip(token) {
-                    sum = $kind::add::<Self>(quad, token, sum);
+            fn dot_quads<const N: usize>(
+                quads: [&[Self::Quad]; N],
+                token: &[Self::Token],
+            ) -> [[f32; ROWS]; N] {
+                let quads = quads.map(|quads| &quads[..token.len()]);
+                let mut sums = [f32x4_splat(0.0); N];
+                for (c, token) in token.iter().enumerate() {
+                    $each!(N, |i| sums[i] = $kind::add::<Self>(&quads[i][c], token, sums[i]));
                 }
-                let mut out = [0.0; ROWS];
-                store4(sum, &mut out);
-                out
+                sums.map(|sum| {
+                    let mut out = [0.0; ROWS];
+                    store4(sum, &mut out);
+                    out
+                })
             }
 
             #[inline(never)]
@@ -60,8 +78,8 @@ macro_rules! dot_quads {
         })*
     };
 }
-dot_quads!(group: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, MXFP4);
-dot_quads!(block: Q4_K, Q5_K, Q6_K);
+dot_quads!(group, up_to: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, MXFP4);
+dot_quads!(block, in_turn: Q4_K, Q5_K, Q6_K);
 
 /// The words of half a group.
 type Words = [v128; 4];
