@@ -143,15 +143,12 @@ impl<B: Blob> PackedFile<B> {
         let mut packed = Vec::new();
         reserve(&mut packed, rows.len())?;
         packed.resize(rows.len(), 0);
-        let size = matrix.rows as usize;
-        for (rows, packed) in rows.chunks_exact(size).zip(packed.chunks_exact_mut(size)) {
-            if !kernels::pack(matrix.ty, matrix.cols, rows, packed) {
-                return Err(invalid_model(
-                    "a matrix to be packed",
-                    "scales that are finite numbers",
-                    "one that is infinite or not a number",
-                ));
-            }
+        if !kernels::pack(matrix.ty, matrix.cols, &rows, &mut packed) {
+            return Err(invalid_model(
+                "a matrix to be packed",
+                "scales that are finite numbers",
+                "one that is infinite or not a number",
+            ));
         }
         out.extend_from_slice(
             &packed[(range.start - first) as usize..(range.end - first) as usize],

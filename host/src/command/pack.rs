@@ -24,8 +24,8 @@ const STEP: u32 = 4 << 20;
 /// Repack a model file into the engine's own layout, which computes faster
 ///
 /// The rows of matrices are interleaved in groups of four; everything else, including the file's size, stays the same.
-/// So do the answers. A packed file can be mapped and computes as fast as a copied model, so it is ready at once. Only
-/// gust can run it, so keep the original. An interrupted run leaves OUTPUT.part; run the same command again to resume.
+/// So do the answers. A packed file computes faster than its original where both are mapped (--mmap). Only gust can run
+/// it, so keep the original. An interrupted run leaves OUTPUT.part; run the same command again to resume.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

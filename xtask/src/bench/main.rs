@@ -9,6 +9,8 @@ mod clock;
 mod driver;
 #[path = "../machine.rs"]
 mod machine;
+#[path = "../models.rs"]
+mod models;
 mod order;
 mod peers;
 mod plan;

@@ -4,9 +4,11 @@
 //! tokens takes minutes to fill and comes last.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
+
+use crate::models;
 
 /// A model in one type, on so many threads, and what is measured of it.
 pub(crate) struct Group {
@@ -59,21 +61,11 @@ pub(crate) fn context(measures: &[Measure]) -> u32 {
 
 /// The names of the models in a folder, in order: those of the GGUF files, without the ending.
 pub(crate) fn real_models(folder: &Path) -> Result<Vec<String>> {
-    let read = || -> std::io::Result<Vec<PathBuf>> {
-        let entries = folder.read_dir()?;
-        entries.map(|entry| Ok(entry?.path())).collect()
-    };
-    let paths = read().with_context(|| format!("cannot list {}", folder.display()))?;
-    let is_model = |path: &&PathBuf| path.extension().is_some_and(|ending| ending == "gguf");
-    let names = paths
-        .iter()
-        .filter(is_model)
-        .filter_map(|path| path.file_stem());
-    let mut names: Vec<String> = names
+    let files = models::files(folder)?;
+    let names = files.iter().filter_map(|path| path.file_stem());
+    Ok(names
         .map(|name| name.to_string_lossy().into_owned())
-        .collect();
-    names.sort();
-    Ok(names)
+        .collect())
 }
 
 /// Everything whose name has all of `only` in it, in lower case. `real` has the names of models that are files.
@@ -81,7 +73,7 @@ pub(crate) fn groups(only: &[String], real: &[String], is_quick: bool) -> Vec<Gr
     let synthetic = MODELS
         .iter()
         .flat_map(|model| TYPES.map(|ty| ((*model).to_owned(), ty)));
-    let models: Vec<(String, &str)> = real
+    let all: Vec<(String, &str)> = real
         .iter()
         .map(|model| (model.clone(), REAL))
         .chain(synthetic)
@@ -113,7 +105,7 @@ pub(crate) fn groups(only: &[String], real: &[String], is_quick: bool) -> Vec<Gr
     };
     let mut groups = Vec::new();
     for measures in passes {
-        for (model, ty) in &models {
+        for (model, ty) in &all {
             for threads in THREADS {
                 let mut group = Group {
                     model: model.clone(),

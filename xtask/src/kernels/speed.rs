@@ -31,7 +31,8 @@ const COLS: u32 = 2048;
 /// Rows of activations in the engine's batch.
 const BATCH: u32 = 32;
 /// Bytes that no core has in a cache of its own. A shared last level may still have them: the measured bandwidth, of the
-/// same bytes, is what there is to be had either way.
+/// same bytes, is what there is to be had either way. Not a round number: parts of a matrix that are read in turn would
+/// lie in the same sets of the caches.
 const FAR: u32 = 613_437_123;
 /// Bytes of a matrix that stays in a core's own cache.
 const NEAR: u32 = 512 << 10;

@@ -7,6 +7,8 @@ mod gust;
 #[path = "../machine.rs"]
 #[expect(dead_code, reason = "the benchmarks need more of it")]
 mod machine;
+#[path = "../models.rs"]
+mod models;
 mod oracle;
 mod order;
 mod table;
@@ -65,7 +67,7 @@ fn carry_out(order: &Order) -> Result<bool> {
     std::fs::create_dir_all(&models)?;
     oracle.write_models(&models, order.seed)?;
     let mut rows = Vec::new();
-    for model in files(&models)? {
+    for model in models::files(&models)? {
         let name = model.file_stem().unwrap_or_default().to_string_lossy();
         if order.only.as_ref().is_some_and(|only| !name.contains(only)) {
             continue;
@@ -209,7 +211,7 @@ fn real_models(oracle: &Oracle, models: &Path, text: Option<&Path>) -> Result<bo
     println!("| file | tokens | gust | llama.cpp | gust / llama.cpp |");
     println!("|---|---|---|---|---|");
     let mut all_agree = true;
-    for model in files(models)? {
+    for model in models::files(models)? {
         let (n, found) = gust::nll(&model, &text, WINDOW)?;
         let (n_expected, expected) = oracle.nll(&model, &text, WINDOW)?;
         let ratio = (found - expected).exp();
@@ -249,16 +251,6 @@ fn own_text() -> Result<PathBuf> {
     let path = folder()?.join("text.md");
     std::fs::write(&path, text)?;
     Ok(path)
-}
-
-/// The GGUF files of a folder, by name.
-fn files(folder: &Path) -> Result<Vec<PathBuf>> {
-    let entries = std::fs::read_dir(folder).with_context(|| folder.display().to_string())?;
-    let paths = entries.map(|entry| Ok(entry?.path()));
-    let mut paths: Vec<PathBuf> = paths.collect::<Result<_>>()?;
-    paths.retain(|path| path.extension().is_some_and(|end| end == "gguf"));
-    paths.sort();
-    Ok(paths)
 }
 
 /// Random tokens below `n_vocab`.

@@ -88,13 +88,7 @@ type Words = [v128; 4];
 #[inline(always)]
 fn load_words(width: usize, bytes: &[u8]) -> [Words; 2] {
     match width {
-        4 => {
-            let v = each_lane!(|i| load(&bytes[16 * i..]));
-            [
-                each_lane!(|i| bits(v[i], 0, 15)),
-                each_lane!(|i| bits(v[i], 4, 15)),
-            ]
-        }
+        4 => nibbles(each_lane!(|i| load(&bytes[16 * i..]))),
         5 => {
             let v = each_lane!(|i| load(&bytes[16 * i..]));
             let last = load(&bytes[64..]);
@@ -116,6 +110,15 @@ fn load_words(width: usize, bytes: &[u8]) -> [Words; 2] {
         }
         _ => [six_bits(bytes), six_bits(&bytes[48..])],
     }
+}
+
+/// The lower nibbles of four vectors, and the upper ones.
+#[inline(always)]
+fn nibbles(v: [v128; 4]) -> [Words; 2] {
+    [
+        each_lane!(|i| bits(v[i], 0, 15)),
+        each_lane!(|i| bits(v[i], 4, 15)),
+    ]
 }
 
 /// Four words of six bits.
@@ -196,18 +199,23 @@ fn products_of_four(words: Words, q: v128) -> v128 {
     i16x8_add(first, second)
 }
 
+/// The bits of the four f16 numbers at `at`, each in 32 bits.
+#[inline(always)]
+fn four_f16(quad: &[u8], at: usize) -> v128 {
+    let bits = u64::from_le_bytes(std::array::from_fn(|i| quad[at + i]));
+    u32x4_extend_low_u16x8(u64x2(bits, 0))
+}
+
 /// The four f16 numbers at `at`.
 #[inline(always)]
 fn halves(quad: &[u8], at: usize) -> v128 {
-    let bits = u64::from_le_bytes(std::array::from_fn(|i| quad[at + i]));
-    f16_lanes(u32x4_extend_low_u16x8(u64x2(bits, 0)))
+    f16_lanes(four_f16(quad, at))
 }
 
 /// The same where none is infinite or NaN, and few are subnormal: those would be slow.
 #[inline(always)]
 fn finite_halves(quad: &[u8], at: usize) -> v128 {
-    let bits = u64::from_le_bytes(std::array::from_fn(|i| quad[at + i]));
-    let placed = i32x4_shr(i32x4_shl(u32x4_extend_low_u16x8(u64x2(bits, 0)), 16), 3);
+    let placed = i32x4_shr(i32x4_shl(four_f16(quad, at), 16), 3);
     let placed = v128_and(placed, u32x4_splat(0x8fff_e000));
     f32x4_mul(placed, f32x4_splat(f32::from_bits((127 + 112) << 23)))
 }
@@ -224,7 +232,14 @@ mod group {
         const IS_SMALL: bool = Self::WIDTH == 4;
 
         /// The scales, and the minima.
-        fn scales_and_minima(quad: &[u8]) -> (v128, v128);
+        #[inline(always)]
+        fn scales_and_minima(quad: &[u8]) -> (v128, v128) {
+            let minima = match Self::MIN {
+                true => finite_halves(quad, 8),
+                false => f32x4_splat(0.0),
+            };
+            (finite_halves(quad, 0), minima)
+        }
 
         /// The codes of a block.
         #[inline(always)]
@@ -239,34 +254,13 @@ mod group {
         }
     }
 
-    macro_rules! read {
-        (one scale: $($format:ident),*) => {
-            $(impl Read for $format {
-                #[inline(always)]
-                fn scales_and_minima(quad: &[u8]) -> (v128, v128) {
-                    (finite_halves(quad, 0), f32x4_splat(0.0))
-                }
-            })*
-        };
-        (scale and minimum: $($format:ident),*) => {
-            $(impl Read for $format {
-                #[inline(always)]
-                fn scales_and_minima(quad: &[u8]) -> (v128, v128) {
-                    (finite_halves(quad, 0), finite_halves(quad, 8))
-                }
-            })*
-        };
-    }
-    read!(one scale: Q4_0, Q5_0);
-    read!(scale and minimum: Q4_1, Q5_1);
+    impl Read for Q4_0 {}
+    impl Read for Q4_1 {}
+    impl Read for Q5_0 {}
+    impl Read for Q5_1 {}
 
     impl Read for Q8_0 {
         const OFFSET: i32 = 128;
-
-        #[inline(always)]
-        fn scales_and_minima(quad: &[u8]) -> (v128, v128) {
-            (finite_halves(quad, 0), f32x4_splat(0.0))
-        }
     }
 
     impl Read for MXFP4 {
@@ -300,13 +294,10 @@ mod group {
 
     /// The lower and the upper nibbles of half of the quants of 8 bits, plus 128.
     #[inline(always)]
-    fn nibbles<F: Read>(quad: &[u8], half: usize) -> [Words; 2] {
+    fn unsigned_nibbles<F: Read>(quad: &[u8], half: usize) -> [Words; 2] {
         let bytes = &quad[ROWS * F::HEADER + 64 * half..];
-        let v = each_lane!(|i| v128_xor(load(&bytes[16 * i..]), u8x16_splat(0x80)));
-        [
-            each_lane!(|i| bits(v[i], 0, 15)),
-            each_lane!(|i| bits(v[i], 4, 15)),
-        ]
+        let sign = u8x16_splat(0x80);
+        nibbles(each_lane!(|i| v128_xor(load(&bytes[16 * i..]), sign)))
     }
 
     /// `sum` plus the products of a quad with a token.
@@ -317,7 +308,10 @@ mod group {
         let one = i16x8_splat(1);
         if F::WIDTH == 8 {
             up_to!(2, |half| {
-                let (q, [low, high]) = (load(&token.q[16 * half..]), nibbles::<F>(quad, half));
+                let (q, [low, high]) = (
+                    load(&token.q[16 * half..]),
+                    unsigned_nibbles::<F>(quad, half),
+                );
                 let low = i32x4_dot_i16x8(products_of_four(low, q), one);
                 total = i32x4_add(total, low);
                 settle(total);
