@@ -6,6 +6,7 @@
 //! [`linked`] into a program. Nothing here opens a file or a socket.
 
 pub mod blob;
+pub mod embedding;
 pub mod error;
 pub mod gguf;
 pub mod tokenizer;

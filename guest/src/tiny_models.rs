@@ -9,7 +9,7 @@ use crate::model::wanted_tensor;
 use crate::test_model::Builder;
 
 /// A model of an architecture.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Case {
     /// `general.architecture`.
     pub architecture: &'static str,
@@ -66,7 +66,8 @@ impl Case {
 
     fn try_file(&self, matrices: Matrices) -> Result<Vec<u8>> {
         let mut tensors: Vec<(String, Vec<u32>)> = vec![("token_embd.weight".into(), vec![E, 64])];
-        if !TIED.contains(&self.architecture) {
+        let embeds = self.keys.iter().any(|(key, _)| *key == "pooling_type");
+        if !embeds && !TIED.contains(&self.architecture) {
             tensors.push(("output.weight".into(), vec![E, 64]));
         }
         for (name, shape) in &self.tensors {
@@ -123,7 +124,10 @@ impl Case {
         let is_own = |key: &str| self.keys.iter().any(|(own, _)| *own == key);
         let common = common.into_iter().filter(|(key, _)| !is_own(key));
         for (key, value) in common.chain(self.keys.iter().cloned()) {
-            let key = match key.starts_with("xielu.") {
+            let is_whole = ["xielu.", "tokenizer."]
+                .iter()
+                .any(|prefix| key.starts_with(prefix));
+            let key = match is_whole {
                 true => key.to_owned(),
                 false => format!("{}.{key}", self.architecture),
             };
@@ -219,6 +223,17 @@ impl Case {
         self.tensors([("blk.*.attn_qkv.weight", &[E, (H + 2 * KV) * D])])
     }
 
+    /// With queries, keys and values in one matrix, and as many heads of each.
+    fn fused_evenly(self) -> Self {
+        self.tensors([("blk.*.attn_qkv.weight", &[E, 3 * H * D])])
+    }
+
+    /// Without a tensor.
+    fn without(mut self, tensor: &str) -> Self {
+        self.tensors.retain(|(name, _)| *name != tensor);
+        self
+    }
+
     fn fused_bias(self) -> Self {
         self.fused()
             .tensors([("blk.*.attn_qkv.bias", &[(H + 2 * KV) * D])])
@@ -309,10 +324,19 @@ fn numbers<const N: usize>(numbers: [u32; N]) -> Value {
     Value::Array(Array::i32s(numbers.map(|n| n as i32)))
 }
 
-/// At least one model of each architecture, by a name: the architecture, and for further ones a number.
+/// At least one model of each architecture that generates, by a name: the architecture, and for further ones a number.
 pub fn named() -> Vec<(String, Case)> {
+    with_names(cases())
+}
+
+/// The same of those that embed.
+pub fn encoders() -> Vec<(String, Case)> {
+    with_names(encoder_cases())
+}
+
+fn with_names(cases: Vec<Case>) -> Vec<(String, Case)> {
     let mut named: Vec<(String, Case)> = Vec::new();
-    for case in cases() {
+    for case in cases {
         let of_same = |(_, other): &&(String, Case)| other.architecture == case.architecture;
         let name = match named.iter().filter(of_same).count() {
             0 => case.architecture.to_owned(),
@@ -321,6 +345,106 @@ pub fn named() -> Vec<(String, Case)> {
         named.push((name, case));
     }
     named
+}
+
+fn encoder_cases() -> Vec<Case> {
+    let embeds = |architecture| {
+        case(architecture).keys([
+            ("attention.causal", Value::Bool(false)),
+            ("attention.head_count_kv", Value::U32(H)),
+            ("pooling_type", Value::U32(1)),
+            ("tokenizer.ggml.token_type_count", Value::U32(2)),
+        ])
+    };
+    let post_norms = |case: Case| {
+        case.biases().tensors([
+            ("token_types.weight", &[E, 2]),
+            ("token_embd_norm.bias", &[E]),
+            ("blk.*.attn_output_norm.bias", &[E]),
+            ("blk.*.layer_output_norm.bias", &[E]),
+        ])
+    };
+    let classifies = |case: Case| {
+        case.keys([("pooling_type", Value::U32(4))]).tensors([
+            ("cls.weight", &[E, E]),
+            ("cls.bias", &[E]),
+            ("cls.output.weight", &[E]),
+            ("cls.output.bias", &[1]),
+        ])
+    };
+    vec![
+        post_norms(embeds("bert")),
+        classifies(post_norms(embeds("bert"))),
+        embeds("eurobert"),
+        embeds("gemma-embedding")
+            .windows()
+            .head_norms()
+            .keys([
+                ("attention.head_count_kv", Value::U32(KV)),
+                ("dense_2_feat_out", Value::U32(96)),
+                ("dense_3_feat_in", Value::U32(96)),
+            ])
+            .tensors([("dense_2.weight", &[E, 96]), ("dense_3.weight", &[96, E])]),
+        post_norms(embeds("jina-bert-v2")),
+        // As the code models: gate and up in one, norms of queries and keys, and a second sum.
+        post_norms(embeds("jina-bert-v2"))
+            .tensors([
+                ("blk.*.ffn_up.weight", &[E, 2 * F]),
+                ("blk.*.attn_q_norm.weight", &[H * D]),
+                ("blk.*.attn_q_norm.bias", &[H * D]),
+                ("blk.*.attn_k_norm.weight", &[H * D]),
+                ("blk.*.attn_k_norm.bias", &[H * D]),
+                ("blk.*.attn_norm_2.weight", &[E]),
+                ("blk.*.attn_norm_2.bias", &[E]),
+            ])
+            .without("blk.*.ffn_up.bias"),
+        post_norms(embeds("jina-bert-v3")),
+        embeds("llama-embed").keys([("attention.head_count_kv", Value::U32(KV))]),
+        embeds("modern-bert").windows().fused_evenly().tensors([
+            ("blk.1.attn_norm.weight", &[E]),
+            ("blk.*.ffn_up.weight", &[E, 2 * F]),
+        ]),
+        classifies(embeds("modern-bert").windows())
+            .fused_evenly()
+            .tensors([
+                ("blk.*.attn_norm.weight", &[E]),
+                ("blk.*.ffn_up.weight", &[E, 2 * F]),
+                ("cls.norm.weight", &[E]),
+            ])
+            .without("cls.bias"),
+        embeds("neo-bert")
+            .fused_evenly()
+            .tensors([("blk.*.ffn_up.weight", &[E, 2 * F])]),
+        post_norms(embeds("nomic-bert"))
+            .without("blk.*.ffn_up.bias")
+            .without("blk.*.ffn_down.bias"),
+        post_norms(embeds("nomic-bert-moe"))
+            .keys([
+                ("expert_count", Value::U32(4)),
+                ("expert_used_count", Value::U32(2)),
+                ("moe_every_n_layers", Value::U32(2)),
+            ])
+            .without("blk.*.ffn_up.bias")
+            .without("blk.*.ffn_down.bias"),
+        // Decoders: a text is represented by its last token.
+        case("qwen3")
+            .head_norms()
+            .keys([("pooling_type", Value::U32(3))]),
+        case("qwen3")
+            .head_norms()
+            .keys([
+                ("pooling_type", Value::U32(4)),
+                (
+                    "classifier.output_labels",
+                    Value::Array(Array::strings(["yes", "no"])),
+                ),
+            ])
+            .tensors([("cls.output.weight", &[E, 2])]),
+        case("qwen2").keys([
+            ("attention.causal", Value::Bool(false)),
+            ("pooling_type", Value::U32(2)),
+        ]),
+    ]
 }
 
 fn cases() -> Vec<Case> {

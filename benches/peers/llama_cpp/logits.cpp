@@ -1,6 +1,9 @@
 // What llama.cpp computes, in F32 with keys and values in F32: a peer of `cargo xtask parity`.
 //
 //     logits MODEL OUT TOKEN...    writes the logits after each token to OUT, in f32
+//     logits MODEL --embed OUT TOKEN...
+//                                  writes the embedding of the tokens to OUT, in f32, pooled as the file says, or the
+//                                  outputs of its classifier
 //     logits MODEL --quantize TYPE OUT EXACT
 //                                  writes MODEL, whose weights are in F32, with its matrices in TYPE to OUT, and with the
 //                                  numbers that these stand for in F32 to EXACT
@@ -50,6 +53,44 @@ static std::vector<float> decode(llama_model * model, const std::vector<llama_to
     for (int i = 0; i < n; i++) {
         const float * row = llama_get_logits_ith(context, i);
         out.insert(out.end(), row, row + n_vocab);
+    }
+    llama_batch_free(batch);
+    llama_free(context);
+    return out;
+}
+
+static std::vector<float> embed(llama_model * model, const std::vector<llama_token> & tokens) {
+    const int n = (int) tokens.size();
+    auto params            = llama_context_default_params();
+    params.n_ctx           = n;
+    params.n_batch         = n;
+    params.n_ubatch        = n;
+    params.embeddings      = true;
+    params.type_k          = GGML_TYPE_F32;
+    params.type_v          = GGML_TYPE_F32;
+    params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_DISABLED;
+    llama_context * context = llama_init_from_model(model, params);
+    if (!context) {
+        exit(2);
+    }
+    llama_batch batch = llama_batch_init(n, 0, 1);
+    batch.n_tokens    = n;
+    for (int i = 0; i < n; i++) {
+        batch.token[i]     = tokens[i];
+        batch.pos[i]       = i;
+        batch.n_seq_id[i]  = 1;
+        batch.seq_id[i][0] = 0;
+        batch.logits[i]    = 1;
+    }
+    if (llama_decode(context, batch) != 0) {
+        exit(3);
+    }
+    const bool is_rank = llama_pooling_type(context) == LLAMA_POOLING_TYPE_RANK;
+    const int  width   = is_rank ? llama_model_n_cls_out(model) : llama_model_n_embd_out(model);
+    const float *      row = llama_get_embeddings_seq(context, 0);
+    std::vector<float> out;
+    if (row) {
+        out.assign(row, row + width);
     }
     llama_batch_free(batch);
     llama_free(context);
@@ -162,13 +203,15 @@ int main(int argc, char ** argv) {
         nll(model, argv[3], atoi(argv[4]));
         return 0;
     }
+    const bool is_embedding = strcmp(argv[2], "--embed") == 0;
+    const int  first        = is_embedding ? 3 : 2;
     std::vector<llama_token> tokens;
-    for (int i = 3; i < argc; i++) {
+    for (int i = first + 1; i < argc; i++) {
         tokens.push_back(atoi(argv[i]));
     }
-    const std::vector<float> logits = decode(model, tokens);
-    FILE * out = fopen(argv[2], "wb");
-    if (!out || fwrite(logits.data(), sizeof(float), logits.size(), out) != logits.size()) {
+    const std::vector<float> numbers = is_embedding ? embed(model, tokens) : decode(model, tokens);
+    FILE * out = fopen(argv[first], "wb");
+    if (!out || fwrite(numbers.data(), sizeof(float), numbers.size(), out) != numbers.size()) {
         return 4;
     }
     return fclose(out);

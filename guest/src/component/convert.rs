@@ -1,11 +1,15 @@
 //! Converts between the contract's records and this library's types.
 
+#[cfg(all(target_arch = "wasm32", feature = "component"))]
+use super::bindings::exports::gust::llm::embedding as wit_embedding;
 use super::wit;
 use crate::chat::Message;
 use crate::error::{Error, Mismatch, invalid_argument};
 use crate::gguf::{Metadata, TensorInfo, Value};
 use crate::loaded::Model;
 use crate::model::KvType;
+#[cfg(all(target_arch = "wasm32", feature = "component"))]
+use crate::model::Pooling;
 use crate::sampler::SamplerOptions;
 use crate::session::{
     Event, FinishReason, GenerationOptions, SessionOptions, SpeculationOptions, Usage,
@@ -67,6 +71,28 @@ pub(super) fn session_options(options: wit::SessionOptions) -> SessionOptions {
             wit::KvType::F32 => KvType::F32,
             wit::KvType::Q80 => KvType::Q8_0,
         }),
+    }
+}
+
+#[cfg(all(target_arch = "wasm32", feature = "component"))]
+pub(super) fn pooling(pooling: wit_embedding::Pooling) -> Pooling {
+    match pooling {
+        wit_embedding::Pooling::None => Pooling::None,
+        wit_embedding::Pooling::Mean => Pooling::Mean,
+        wit_embedding::Pooling::Cls => Pooling::Cls,
+        wit_embedding::Pooling::Last => Pooling::Last,
+        wit_embedding::Pooling::Rank => Pooling::Rank,
+    }
+}
+
+#[cfg(all(target_arch = "wasm32", feature = "component"))]
+pub(super) fn pooling_of(pooling: Pooling) -> wit_embedding::Pooling {
+    match pooling {
+        Pooling::None => wit_embedding::Pooling::None,
+        Pooling::Mean => wit_embedding::Pooling::Mean,
+        Pooling::Cls => wit_embedding::Pooling::Cls,
+        Pooling::Last => wit_embedding::Pooling::Last,
+        Pooling::Rank => wit_embedding::Pooling::Rank,
     }
 }
 

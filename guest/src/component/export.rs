@@ -2,10 +2,12 @@
 
 use std::rc::Rc;
 
+use super::bindings::exports::gust::llm::embedding as wit_embedding;
 use super::bindings::exports::gust::llm::packing as wit_packing;
 use super::bindings::exports::gust::llm::trace as wit_trace;
 use super::imports::{Instances, Weights};
-use super::{ModelHandle, SessionHandle, wit};
+use super::{ModelHandle, SessionHandle, convert, wit};
+use crate::embedding;
 use crate::packing::PackedFile;
 use crate::trace;
 
@@ -18,6 +20,36 @@ impl wit::Guest for Component {
     fn load_model(name: String, options: wit::LoadOptions) -> Result<wit::Model, wit::Error> {
         let model = ModelHandle::load(&name, Weights::open, options, Rc::new(Instances::new()))?;
         Ok(wit::Model::new(model))
+    }
+}
+
+impl wit_embedding::Guest for Component {
+    fn info(model: wit::ModelBorrow<'_>) -> Result<wit_embedding::EmbeddingInfo, wit::Error> {
+        let info = embedding::info(&model.get::<ModelHandle>().0)?;
+        Ok(wit_embedding::EmbeddingInfo {
+            pooling: convert::pooling_of(info.pooling),
+            embeds_only: info.embeds_only,
+            labels: info.labels,
+        })
+    }
+
+    fn embed(
+        model: wit::ModelBorrow<'_>,
+        tokens: Vec<u32>,
+        options: wit_embedding::EmbedOptions,
+    ) -> Result<Vec<f32>, wit::Error> {
+        let pooling = options.pooling.map(convert::pooling);
+        let model = &model.get::<ModelHandle>().0;
+        Ok(embedding::embed(model, &tokens, pooling)?)
+    }
+
+    fn tokenize_pair(
+        model: wit::ModelBorrow<'_>,
+        query: String,
+        document: String,
+    ) -> Result<Vec<u32>, wit::Error> {
+        let model = &model.get::<ModelHandle>().0;
+        Ok(embedding::tokenize_pair(model, &query, &document)?)
     }
 }
 

@@ -24,8 +24,10 @@ use crate::quant::GROUP;
 /// The queries of one head of keys and values.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Queries {
-    /// The position of the first token. A token sees the keys up to its own.
+    /// The position of the first token.
     pub(crate) position: usize,
+    /// The number of keys, if a token sees those after its own, too.
+    pub(crate) all_keys: Option<usize>,
     pub(crate) n_tokens: usize,
     /// The number of heads that share the keys and values; their queries are adjacent.
     pub(crate) n_heads: usize,
@@ -36,14 +38,14 @@ pub(crate) struct Queries {
     pub(crate) scale: f32,
     /// `c * tanh(score / c)` of each score.
     pub(crate) softcap: Option<f32>,
-    /// The keys that a token sees; `None` for all up to its own.
+    /// The keys that a token sees; `None` for all up to its own, or all.
     pub(crate) window: Option<Window>,
 }
 
 /// What the heads that share keys and values have each: `[heads]`.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct PerHead<'a> {
-    /// What a score loses for each token that the key is before the query, if it loses anything.
+    /// What a score loses for each token between the key and the query, if it loses anything.
     pub(crate) slopes: Option<&'a [f32]>,
     /// The score of a key without a value (attention sink), if there is one.
     pub(crate) sinks: Option<&'a [f32]>,
@@ -64,17 +66,28 @@ impl Queries {
         i / self.n_heads * self.out_stride + i % self.n_heads * value_dim
     }
 
-    /// How many keys query `i` sees.
+    /// The position of query `i`.
+    fn position_of(self, i: usize) -> usize {
+        self.position + i / self.n_heads
+    }
+
+    /// Where the keys that query `i` sees end.
     fn keys(self, i: usize) -> usize {
-        self.position + i / self.n_heads + 1
+        let own = self.position_of(i);
+        match (self.all_keys, self.window) {
+            (None, _) => own + 1,
+            (Some(all), Some(Window::Symmetric(n))) => all.min(own + n / 2 + 1),
+            (Some(all), _) => all,
+        }
     }
 
     /// The first key that query `i` sees.
     fn first_key(self, i: usize) -> usize {
         match self.window {
             None => 0,
-            Some(Window::Sliding(n)) => self.keys(i).saturating_sub(n),
-            Some(Window::Chunked(n)) => (self.keys(i) - 1) / n * n,
+            Some(Window::Sliding(n)) => (self.position_of(i) + 1).saturating_sub(n),
+            Some(Window::Chunked(n)) => self.position_of(i) / n * n,
+            Some(Window::Symmetric(n)) => self.position_of(i).saturating_sub(n / 2),
         }
     }
 }
@@ -275,9 +288,9 @@ impl Attention {
         if let Some(slopes) = per_head.slopes {
             for m in 0..M {
                 let i = (tile * M + m).min(queries.count() - 1);
-                let (slope, own) = (slopes[i % queries.n_heads], queries.keys(i) - 1);
+                let (slope, own) = (slopes[i % queries.n_heads], queries.position_of(i));
                 for (n, scores) in padded.iter_mut().enumerate() {
-                    scores[m] -= slope * own.saturating_sub(start + n) as f32;
+                    scores[m] -= slope * own.abs_diff(start + n) as f32;
                 }
             }
         }

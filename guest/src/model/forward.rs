@@ -8,13 +8,13 @@ use std::rc::Rc;
 
 use super::group::{Group, Place, gather_columns};
 use super::kv_block::KvType;
-use super::layer::{Pass, Scratch, quantized};
+use super::layer::{Layer, Pass, Scratch, quantized};
 use super::memory_check;
-use super::plan::{Mixer, Plan};
+use super::plan::{Mixer, Plan, Pooling};
 use super::state::State;
 use super::weights::{Mapping, Weights};
 use crate::blob::Blob;
-use crate::error::{Result, reserve};
+use crate::error::{Error, Result, reserve, unsupported};
 use crate::gguf::Gguf;
 use crate::kernels;
 use crate::trace;
@@ -154,29 +154,9 @@ impl Transformer {
             group,
             ..
         } = self;
+        debug_assert!(!plan.is_encoder());
         trace::begin();
-        let n_embd = plan.n_embd;
-        let n_tokens = batch.iter().map(|span| span.tokens.len()).sum::<usize>();
-        debug_assert!((1..=BATCH).contains(&n_tokens));
-        scratch.x.resize(n_tokens * n_embd, 0.0);
-        let tokens = batch.iter().flat_map(|span| span.tokens);
-        let positions = batch.iter().flat_map(Span::positions);
-        let rows = scratch.x.chunks_exact_mut(n_embd);
-        for ((x, &token), position) in rows.zip(tokens).zip(positions) {
-            weights.token_embd.row(token as usize, x);
-            if plan.input.scale != 1.0 {
-                x.iter_mut().for_each(|x| *x *= plan.input.scale);
-            }
-            if let Some(position_embd) = &weights.position_embd {
-                scratch.normed.resize(n_embd, 0.0);
-                position_embd.row(position, &mut scratch.normed);
-                x.iter_mut().zip(&scratch.normed).for_each(|(x, p)| *x += p);
-            }
-        }
-        if let Some(norm) = &weights.token_embd_norm {
-            norm.apply(&scratch.x, &mut scratch.normed);
-            std::mem::swap(&mut scratch.x, &mut scratch.normed);
-        }
+        weights.embed(plan, batch, scratch);
         if let Some(per_layer) = &weights.per_layer {
             per_layer.prepare(batch, &**group, scratch)?;
         }
@@ -198,6 +178,102 @@ impl Transformer {
         })
     }
 
+    /// The hidden states of a text, `[T, E]`, normalised as before the output matrix. `state` is new, with the capacity of
+    /// the text.
+    ///
+    /// In an encoder, tokens see those after them. So each layer is computed for the whole text before the next: first
+    /// the keys and values of all tokens, then the rest, a batch at a time.
+    ///
+    /// # Errors
+    /// `aborted` if another instance of the group is gone.
+    pub(crate) fn encode(&mut self, tokens: &[u32], state: &mut State) -> Result<Vec<f32>> {
+        let n_embd = self.plan.n_embd;
+        let mut all = Vec::new();
+        reserve(&mut all, tokens.len() * n_embd)?;
+        if !self.plan.is_encoder() {
+            for (i, batch) in tokens.chunks(BATCH).enumerate() {
+                let span = Span {
+                    tokens: batch,
+                    position: i * BATCH,
+                    state: &mut *state,
+                    wanted: 0..batch.len(),
+                };
+                all.extend_from_slice(self.forward(&mut [span])?.rows());
+            }
+        } else {
+            self.encode_layers(tokens, state, &mut all)?;
+        }
+        if let Some(norm) = &self.weights.output_norm {
+            let mut normed = Vec::new();
+            reserve(&mut normed, all.len())?;
+            norm.apply(&all, &mut normed);
+            all = normed;
+        }
+        Ok(all)
+    }
+
+    /// The hidden states of an encoder, appended to `all`.
+    fn encode_layers(
+        &mut self,
+        tokens: &[u32],
+        state: &mut State,
+        all: &mut Vec<f32>,
+    ) -> Result<()> {
+        let Self {
+            plan,
+            weights,
+            scratch,
+            group,
+            ..
+        } = self;
+        trace::begin();
+        let n_embd = plan.n_embd;
+        for (i, batch) in tokens.chunks(BATCH).enumerate() {
+            let span = Span {
+                tokens: batch,
+                position: i * BATCH,
+                state: &mut *state,
+                wanted: 0..0,
+            };
+            weights.embed(plan, &[span], scratch);
+            all.extend_from_slice(&scratch.x);
+        }
+        trace::lap("token_embd");
+        for layer in &weights.layers {
+            for step in [Layer::keep, Layer::forward] {
+                for (i, batch) in tokens.chunks(BATCH).enumerate() {
+                    let mut span = [Span {
+                        tokens: batch,
+                        position: i * BATCH,
+                        state: &mut *state,
+                        wanted: 0..0,
+                    }];
+                    let rows = &mut all[i * BATCH * n_embd..][..batch.len() * n_embd];
+                    scratch.x.clear();
+                    scratch.x.extend_from_slice(rows);
+                    weights.ropes.prepare(&span);
+                    let mut pass = Pass {
+                        batch: &mut span,
+                        group: &**group,
+                        ropes: &weights.ropes,
+                        scratch,
+                    };
+                    step(layer, &mut pass)?;
+                    rows.copy_from_slice(&scratch.x);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The vectors of a text's hidden states from [`Transformer::encode`].
+    ///
+    /// # Errors
+    /// `invalid-argument` for a kind that the model has no tensors for.
+    pub(crate) fn pool(&mut self, hidden: &[f32], kind: Pooling) -> Result<Vec<f32>> {
+        self.weights.pooling.pool(hidden, self.plan.n_embd, kind)
+    }
+
     /// Reserves capacity for the logits of `rows` tokens at once.
     ///
     /// # Errors
@@ -216,14 +292,23 @@ impl Transformer {
         let (n_embd, n_vocab) = (self.plan.n_embd, self.plan.n_vocab);
         let n_tokens = hidden.len() / n_embd;
         let (weights, scratch) = (&self.weights, &mut self.scratch);
-        weights.output_norm.apply(hidden, &mut scratch.normed);
+        let Some(output) = &weights.output else {
+            return Err(embeds_only(&self.plan));
+        };
+        match &weights.output_norm {
+            Some(norm) => norm.apply(hidden, &mut scratch.normed),
+            None => {
+                scratch.normed.clear();
+                scratch.normed.extend_from_slice(hidden);
+            }
+        }
         trace::lap("output_norm");
-        let readers = [&*weights.output];
+        let readers = [&**output];
         let input = quantized(&scratch.normed, &mut scratch.activations, readers);
         trace::lap("quantize");
         let own_logits = &mut self.own_logits;
-        own_logits.resize(n_tokens * weights.output.n_rows(), 0.0);
-        kernels::matmul(weights.output.rows(), input, own_logits);
+        own_logits.resize(n_tokens * output.n_rows(), 0.0);
+        kernels::matmul(output.rows(), input, own_logits);
         if let Some(scale) = weights.output_scale {
             own_logits.iter_mut().for_each(|logit| *logit *= scale);
         }
@@ -248,4 +333,41 @@ impl Transformer {
         }
         Ok(())
     }
+}
+
+impl Weights {
+    /// Starts the residual stream of a batch.
+    fn embed(&self, plan: &Plan, batch: &[Span<'_>], scratch: &mut Scratch) {
+        let n_embd = plan.n_embd;
+        let n_tokens = batch.iter().map(|span| span.tokens.len()).sum::<usize>();
+        debug_assert!((1..=BATCH).contains(&n_tokens));
+        scratch.x.resize(n_tokens * n_embd, 0.0);
+        let tokens = batch.iter().flat_map(|span| span.tokens);
+        let positions = batch.iter().flat_map(Span::positions);
+        let rows = scratch.x.chunks_exact_mut(n_embd);
+        for ((x, &token), position) in rows.zip(tokens).zip(positions) {
+            self.token_embd.row(token as usize, x);
+            if plan.input.scale != 1.0 {
+                x.iter_mut().for_each(|x| *x *= plan.input.scale);
+            }
+            if let Some(token_type) = &self.token_type {
+                x.iter_mut().zip(token_type).for_each(|(x, t)| *x += t);
+            }
+            if let Some(position_embd) = &self.position_embd {
+                scratch.normed.resize(n_embd, 0.0);
+                position_embd.row(position, &mut scratch.normed);
+                x.iter_mut().zip(&scratch.normed).for_each(|(x, p)| *x += p);
+            }
+        }
+        if let Some(norm) = &self.token_embd_norm {
+            norm.apply(&scratch.x, &mut scratch.normed);
+            std::mem::swap(&mut scratch.x, &mut scratch.normed);
+        }
+    }
+}
+
+/// What is wrong with asking an encoder for more tokens.
+pub(crate) fn embeds_only(plan: &Plan) -> Error {
+    let expected = "a model that generates text; this one embeds texts (`gust embed`)";
+    unsupported("architecture", expected, &plan.architecture)
 }

@@ -2,7 +2,7 @@
 //! are loaded and computed in `layer`; `forward` runs them over a batch. The rest in the order of the data: `weights` and
 //! `region`; `state`, what the layers keep of a sequence, with `kv_cache` in the layout of `kv_block` and
 //! `recurrent_state`; rotary positions
-//! (`rope`), `attention`, and the group of instances that share the work (`group`, `memory_check`).
+//! (`rope`), `attention`, `pooling` of hidden states to one vector, and the group of instances that share the work (`group`, `memory_check`).
 
 mod arch;
 mod attention;
@@ -13,18 +13,20 @@ mod kv_cache;
 mod layer;
 mod memory_check;
 mod plan;
+mod pooling;
 mod recurrent_state;
 mod region;
 mod rope;
 mod state;
 mod weights;
 
+pub(crate) use forward::embeds_only;
 pub use forward::{BATCH, Hidden, Span, Transformer};
 pub use group::{Group, Solo};
 pub use kv_block::KvType;
 pub use plan::{
-    AttentionSpec, ExpertsSpec, Ffn, LayerSpec, Mixer, Pairing, Plan, RopeScaling, RopeSpec,
-    SharedGate, SharedSpec,
+    AttentionSpec, ExpertsSpec, Ffn, LayerSpec, Mixer, Pairing, Plan, Pooling, RopeScaling,
+    RopeSpec, SharedGate, SharedSpec,
 };
 pub use state::State;
 pub use weights::Mapping;

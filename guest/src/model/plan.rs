@@ -29,6 +29,8 @@ pub struct Plan {
     pub norm: NormSpec,
     /// How the last hidden state becomes logits.
     pub head: Head,
+    /// How the hidden states of a text become one vector.
+    pub pooling: PoolingSpec,
     /// Tensors that files of the architecture may have and that are not computed with, without the prefix of a layer.
     pub unused: Vec<&'static str>,
 }
@@ -43,6 +45,9 @@ pub struct Input {
     pub per_layer: Option<usize>,
     /// Whether the tensor `position_embd` has a row for each position, which is added.
     pub has_positions: bool,
+    /// Whether the first row of the tensor `token_types`, if there is one, is added. The others are those of a second
+    /// text in the same sequence.
+    pub has_types: bool,
     /// Whether the sum is normalised, with `token_embd_norm`.
     pub has_norm: bool,
 }
@@ -50,12 +55,53 @@ pub struct Input {
 /// How the last hidden state becomes logits.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Head {
-    /// The norm before the output matrix.
-    pub norm: &'static str,
+    /// The norm of the last hidden state, if there is one.
+    pub norm: Option<&'static str>,
+    /// Whether there are logits. A model that only embeds texts has none.
+    pub has_logits: bool,
     /// The factor of the logits.
     pub scale: f32,
     /// `c * tanh(logit / c)` of each logit.
     pub softcap: Option<f32>,
+}
+
+/// How the hidden states of a text become one vector.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PoolingSpec {
+    /// As the file says.
+    pub kind: Pooling,
+    /// Which hidden state the classifier of [`Pooling::Rank`] sees.
+    pub classified: Pooling,
+    /// What bends the classifier's first layer, if it has two.
+    pub classifier: ClassifierActivation,
+    /// Whether the classifier's outputs become probabilities.
+    pub has_softmax: bool,
+    /// The number of the classifier's outputs.
+    pub n_labels: usize,
+}
+
+/// Which of a text's hidden states represent it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pooling {
+    /// All of them.
+    None,
+    /// Their mean.
+    Mean,
+    /// The first one.
+    Cls,
+    /// The last one.
+    Last,
+    /// The outputs of a classifier.
+    Rank,
+}
+
+/// What bends the first layer of a classifier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClassifierActivation {
+    /// The hyperbolic tangent.
+    Tanh,
+    /// GELU, approximated with tanh.
+    Gelu,
 }
 
 /// How numbers are normalised.
@@ -108,6 +154,10 @@ pub struct Norms {
     pub before: Option<&'static str>,
     /// What comes out.
     pub after: Option<&'static str>,
+    /// The residual stream, once that has been added.
+    pub of_sum: Option<&'static str>,
+    /// The same once more, after what the residual stream was before has been added again.
+    pub of_second_sum: Option<&'static str>,
 }
 
 /// A part of a layer in which tokens see one another.
@@ -231,8 +281,8 @@ impl Mixer {
                 n_kv_heads: spec.n_kv_heads,
                 is_shared: false,
                 window: match spec.window {
-                    Some(Window::Sliding(window)) => Some(window),
-                    Some(Window::Chunked(_)) | None => None,
+                    Some(Window::Sliding(window)) if spec.is_causal => Some(window),
+                    _ => None,
                 },
             }),
             Self::Mla(spec) => Some(KvShape {
@@ -303,7 +353,9 @@ pub struct AttentionSpec {
     pub scale: f32,
     /// `c * tanh(score / c)` of each score.
     pub softcap: Option<f32>,
-    /// The keys that a token sees; `None` for all up to its own.
+    /// Whether a token sees only those up to itself. Otherwise it sees all of its text.
+    pub is_causal: bool,
+    /// The keys that a token sees, if not all of these.
     pub window: Option<Window>,
     /// Queries, keys and values are clamped to this magnitude.
     pub clamp: Option<f32>,
@@ -337,13 +389,15 @@ pub enum HeadNorm {
     Unweighted,
 }
 
-/// The keys that a token sees, besides those after it, which it never sees.
+/// The keys that a token sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Window {
     /// This many tokens, itself included.
     Sliding(usize),
     /// Those of its own chunk of this many tokens.
     Chunked(usize),
+    /// Those up to half as many tokens before it and after it.
+    Symmetric(usize),
 }
 
 /// What the outputs of attention are multiplied by: a function of a projection of what went in.
@@ -576,6 +630,17 @@ impl Plan {
     /// The parts that keep something of a sequence, in the order of their states.
     pub(super) fn mixers(&self) -> impl Iterator<Item = &Mixer> {
         self.layers.iter().flat_map(|layer| &layer.mixers)
+    }
+
+    /// Whether tokens see those after them: then a text is computed as a whole, and nothing can be generated.
+    pub fn is_encoder(&self) -> bool {
+        self.mixers()
+            .any(|mixer| matches!(mixer, Mixer::Attention(spec) if !spec.is_causal))
+    }
+
+    /// Whether tokens can be generated.
+    pub fn can_generate(&self) -> bool {
+        self.head.has_logits && !self.is_encoder()
     }
 
     /// Bytes of keys and values of one token over all layers.

@@ -39,8 +39,13 @@ impl State {
             capacity,
             layers: Vec::new(),
         };
-        let n = plan.mixers().count();
-        for mixer in plan.mixers() {
+        // The layers of an encoder take turns with one cache.
+        let n = if plan.is_encoder() {
+            1
+        } else {
+            plan.mixers().count()
+        };
+        for mixer in plan.mixers().take(n) {
             let made = match mixer.kv_shape() {
                 _ if mixer.keeps_nothing() => Ok(LayerState::Nothing),
                 Some(shape) => {

@@ -8,7 +8,7 @@ use super::*;
 use crate::gguf::{Gguf, TensorType};
 use crate::test_data::data;
 use crate::test_model::{self, Shape};
-use crate::tiny_models::{Case, Matrices, named};
+use crate::tiny_models::{Case, Matrices, encoders, named};
 
 fn load(file: &[u8], group: Rc<dyn Group>) -> Transformer {
     let gguf = Gguf::read(&file).unwrap();
@@ -168,8 +168,9 @@ fn kv_types(model: &mut Transformer) -> Vec<KvType> {
 
 #[test]
 fn every_architecture_has_a_model_to_test() {
-    let named = named();
-    let mut tested: Vec<&str> = named.iter().map(|(_, case)| case.architecture).collect();
+    let all = [named(), encoders()].concat();
+    let mut tested: Vec<&str> = all.iter().map(|(_, case)| case.architecture).collect();
+    tested.sort_unstable();
     tested.dedup();
     assert_eq!(tested, Plan::architectures().collect::<Vec<_>>());
 }

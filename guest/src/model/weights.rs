@@ -6,6 +6,7 @@ use std::rc::Rc;
 use super::group::Place;
 use super::layer::{Layer, Norm, PerLayerInputs};
 use super::plan::Plan;
+use super::pooling::PoolingHead;
 use super::region::{Origin, Packing, Region};
 use super::rope::Ropes;
 use crate::blob::{Blob, PAGE};
@@ -123,6 +124,8 @@ pub(crate) struct Weights {
     pub(crate) token_embd: Rc<Matrix>,
     /// `[context, E]`: what is added for the position.
     pub(crate) position_embd: Option<Matrix>,
+    /// `[E]`: what is added to each token for its type.
+    pub(crate) token_type: Option<Vec<f32>>,
     /// What each layer gets of a token besides.
     pub(crate) per_layer: Option<PerLayerInputs>,
     /// `[E]`: of what the residual stream starts with.
@@ -131,13 +134,15 @@ pub(crate) struct Weights {
     /// What the layers rotate queries and keys by.
     pub(crate) ropes: Ropes,
     /// `[E]`
-    pub(crate) output_norm: Norm,
-    /// `[V, E]`, this instance's rows; the embedding matrix if the file has no separate one.
-    pub(crate) output: Rc<Matrix>,
+    pub(crate) output_norm: Option<Norm>,
+    /// `[V, E]`, this instance's rows; the embedding matrix if the file has no separate one. None if there are no logits.
+    pub(crate) output: Option<Rc<Matrix>>,
     /// The factor of the logits.
     pub(crate) output_scale: Option<f32>,
     /// `[V]`, this instance's part.
     pub(crate) output_bias: Option<Vec<f32>>,
+    /// What makes vectors of hidden states.
+    pub(crate) pooling: PoolingHead,
     /// Bytes that were mapped.
     pub(crate) mapped_bytes: u64,
 }
@@ -185,6 +190,10 @@ impl Weights {
             None => None,
             Some(width) => Some(PerLayerInputs::load(loader, plan, width)?),
         };
+        let token_type = match plan.input.has_types {
+            false => None,
+            true => loader.first_row("token_types", n_embd)?,
+        };
         let token_embd_norm = match plan.input.has_norm {
             false => None,
             true => Some(Norm::load(loader, "token_embd_norm", n_embd, plan.norm)?),
@@ -193,22 +202,28 @@ impl Weights {
         for (l, spec) in plan.layers.iter().enumerate() {
             layers.push(Layer::load(loader, &mut ropes, plan, l, spec)?);
         }
-        let output_norm = Norm::load(loader, plan.head.norm, n_embd, plan.norm)?;
+        let output_norm = plan.head.norm;
+        let output_norm = output_norm.map(|name| Norm::load(loader, name, n_embd, plan.norm));
+        let output_norm = output_norm.transpose()?;
         let is_tied = !loader.has("output.weight");
         let rows = loader.place.rows(n_vocab);
         let output_bias = loader.optional_vector("output.bias", n_vocab)?;
         let output_bias = output_bias.map(|bias| bias[rows.clone()].to_vec());
         let output_scale = loader.scale("output")?;
-        let output = if is_tied && rows.len() == n_vocab {
-            Rc::clone(&token_embd)
+        let output = if !plan.head.has_logits {
+            None
+        } else if is_tied && rows.len() == n_vocab {
+            Some(Rc::clone(&token_embd))
         } else {
             let name = if is_tied { "token_embd" } else { "output" };
-            Rc::new(loader.matrix(name, [n_embd, n_vocab], rows)?)
+            Some(Rc::new(loader.matrix(name, [n_embd, n_vocab], rows)?))
         };
+        let pooling = PoolingHead::load(loader, plan)?;
         loader.check_all_read(plan)?;
         Ok(Self {
             token_embd,
             position_embd,
+            token_type,
             per_layer,
             token_embd_norm,
             layers,
@@ -217,6 +232,7 @@ impl Weights {
             output,
             output_scale,
             output_bias,
+            pooling,
             mapped_bytes: loader.mapped_bytes,
         })
     }
@@ -313,6 +329,14 @@ impl<'a> Loader<'a> {
     /// The number of rows of a matrix, if there is one.
     pub(crate) fn rows_of(&self, name: &str) -> Option<u64> {
         self.shape_of(name)?.get(1).copied()
+    }
+
+    /// The number of rows of `name.weight`, if there is one; a vector is one row.
+    pub(crate) fn n_rows(&self, name: &str) -> Option<usize> {
+        let shape = self.shape_of(&format!("{name}.weight"))?;
+        let rows = shape.get(1).copied().unwrap_or(1);
+        // More rows than fit into `usize` are in no file.
+        usize::try_from(rows).ok()
     }
 
     /// `name.weight`, and if there are any, `name.scale` and `name.bias`.
@@ -495,6 +519,19 @@ impl<'a> Loader<'a> {
     /// A vector, as numbers.
     pub(crate) fn vector(&mut self, name: &str, len: usize) -> Result<Vec<f32>> {
         self.numbers(name, &[len])
+    }
+
+    /// The first row of `name.weight`, a matrix with any number of rows, if there is one.
+    fn first_row(&mut self, name: &str, cols: usize) -> Result<Option<Vec<f32>>> {
+        let Some(n) = self.n_rows(name) else {
+            return Ok(None);
+        };
+        let matrix = self.matrix(name, [cols, n], 0..n.min(1))?;
+        let mut row = vec![0.0; cols];
+        if matrix.n_rows() > 0 {
+            matrix.row(0, &mut row);
+        }
+        Ok(Some(row))
     }
 
     /// All numbers of a small tensor, whose shape is in GGUF's order.

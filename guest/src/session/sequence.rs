@@ -9,7 +9,7 @@ use std::rc::Rc;
 use super::SessionOptions;
 use crate::error::{Error, Result, invalid_argument, reserve};
 use crate::loaded::Model;
-use crate::model::{BATCH, Hidden, KvType, Plan, Span, State};
+use crate::model::{BATCH, Hidden, KvType, Plan, Span, State, embeds_only};
 use crate::quant::{Element, F32};
 
 /// The default context length. A longer one takes memory that few sessions use.
@@ -43,6 +43,9 @@ impl Sequence {
     /// `invalid-argument` for a context outside the model's, `out-of-memory`.
     pub(super) fn new(model: Rc<Model>, options: SessionOptions) -> Result<Self> {
         let mut transformer = model.transformer()?;
+        if !transformer.plan().can_generate() {
+            return Err(embeds_only(transformer.plan()));
+        }
         let trained = transformer.plan().context_length;
         let context = options
             .context_length

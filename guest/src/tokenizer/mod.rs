@@ -170,6 +170,40 @@ impl Tokenizer {
         Ok(tokens)
     }
 
+    /// The tokens of a query and a document, as a reranker without a template expects them: each as a text of its own, with
+    /// the tokens between that the file asks for.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`].
+    pub fn encode_pair(&self, query: &str, document: &str) -> Result<Vec<u32>> {
+        let plain = EncodeOptions {
+            add_special: false,
+            parse_special: false,
+        };
+        let Special {
+            prefix,
+            suffix,
+            separator,
+            ..
+        } = self.special;
+        let mut tokens = Vec::new();
+        tokens.extend(prefix);
+        tokens.extend(self.encode(query, plain)?);
+        tokens.extend(suffix);
+        tokens.extend(separator);
+        tokens.extend(self.encode(document, plain)?);
+        tokens.extend(suffix);
+        Ok(tokens)
+    }
+
+    /// Whether a token has a name that is no text: a control token, or one that the file's author defined.
+    pub fn is_marker(&self, id: u32) -> bool {
+        matches!(
+            self.token_type(id),
+            TokenType::Control | TokenType::Unknown | TokenType::UserDefined
+        )
+    }
+
     /// The bytes that a token stands for in running text, independent of its neighbours: what a session streams. A
     /// control or unknown token has none; a character may span several tokens. `None` for a number outside the
     /// vocabulary.

@@ -109,6 +109,8 @@ pub(super) struct Special {
     pub(super) prefix: Option<u32>,
     /// The token added after a text.
     pub(super) suffix: Option<u32>,
+    /// The token added between two texts.
+    pub(super) separator: Option<u32>,
     /// The tokens that end an answer, in ascending order.
     pub(super) ends: Vec<u32>,
 }
@@ -131,6 +133,10 @@ impl Special {
         let add_bos = defaults.needs_bos || add_bos.unwrap_or(defaults.add_bos);
         let prefix = added("bos", add_bos, bos)?;
         let suffix = added("eos", add_eos.unwrap_or(false), eos)?;
+        // The key is spelled like this.
+        let separator = id("tokenizer.ggml.seperator_token_id", None)?;
+        let add_separator = metadata.bool("tokenizer.ggml.add_sep_token")?;
+        let separator = separator.filter(|_| add_separator.unwrap_or(false));
         let mut ends = eos.into_iter().collect::<Vec<_>>();
         for key in END_KEYS {
             ends.extend(id(key, None)?);
@@ -157,6 +163,7 @@ impl Special {
             unknown,
             prefix,
             suffix,
+            separator,
             ends,
         })
     }

@@ -44,7 +44,6 @@ pub(super) fn gpt_decoder(keys: &Keys<'_>, pairing: Option<Pairing>) -> Result<P
 
 /// A decoder with either norm.
 pub(super) fn build(keys: &Keys<'_>, pairing: Option<Pairing>, norm: NormKind) -> Result<Plan> {
-    reject_variants(keys)?;
     let mut plan = empty(keys, norm)?;
     let n_embd = plan.n_embd;
     for (l, layer) in plan.layers.iter_mut().enumerate() {
@@ -71,12 +70,12 @@ pub(super) fn empty(keys: &Keys<'_>, norm: NormKind) -> Result<Plan> {
         mixers: Vec::new(),
         mixer_norms: Norms {
             before: Some(ATTN_NORM),
-            after: None,
+            ..Norms::default()
         },
         ffns: Vec::new(),
         ffn_norms: Norms {
             before: Some(FFN_NORM),
-            after: None,
+            ..Norms::default()
         },
         is_parallel: false,
         residual_scale: 1.0,
@@ -93,16 +92,19 @@ pub(super) fn empty(keys: &Keys<'_>, norm: NormKind) -> Result<Plan> {
             scale: 1.0,
             per_layer: None,
             has_positions: false,
+            has_types: false,
             has_norm: false,
         },
         layers: vec![layer; n_layers],
         n_further_layers: n_all - n_layers,
         norm: keys.norm(norm)?,
         head: Head {
-            norm: "output_norm",
+            norm: Some("output_norm"),
+            has_logits: true,
             scale: 1.0,
             softcap: None,
         },
+        pooling: keys.pooling()?,
         unused: [FFN_SCALES, EXPERT_SCALES, SHARED_SCALES].concat(),
     })
 }
@@ -144,6 +146,7 @@ fn attention(
         head_norm: HeadNorm::BeforeRope,
         scale: 1.0 / (head_dim as f32).sqrt(),
         softcap: None,
+        is_causal: keys.flag("attention.causal")?.unwrap_or(true),
         window: None,
         clamp: None,
         alibi: None,
@@ -223,15 +226,6 @@ fn groups(keys: &Keys<'_>, n_experts: u32) -> Result<Option<ExpertGroups>> {
     let n_used = keys.number("expert_group_used_count", None, n)? as usize;
     let n = n as usize;
     Ok(Some(ExpertGroups { n, n_used }))
-}
-
-/// Rejects variants that share the name of an architecture but are computed differently.
-fn reject_variants(keys: &Keys<'_>) -> Result<()> {
-    let causal = keys.full("attention.causal");
-    if keys.metadata.bool(&causal)? == Some(false) {
-        return Err(unsupported(causal, "true", "false (an embedding model)"));
-    }
-    Ok(())
 }
 
 /// How a family's experts differ from [`decoder`]'s, by its keys.

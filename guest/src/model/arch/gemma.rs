@@ -138,6 +138,7 @@ fn add_experts(keys: &Keys<'_>, plan: &mut Plan) -> Result<()> {
         let norms = |before, after| Norms {
             before: Some(before),
             after: Some(after),
+            ..Norms::default()
         };
         layer.ffn_part_norms = vec![
             norms("ffn_norm", "post_ffw_norm_1"),

@@ -2,7 +2,9 @@
 
 use std::fmt::Display;
 
-use super::super::plan::{NormKind, NormSpec, Pairing, RopeScaling, RopeSpec};
+use super::super::plan::{
+    ClassifierActivation, NormKind, NormSpec, Pairing, Pooling, PoolingSpec, RopeScaling, RopeSpec,
+};
 use crate::error::{Result, invalid_model, unsupported};
 use crate::gguf::{Gguf, Metadata, Value};
 
@@ -12,6 +14,8 @@ pub(super) const MAX_LAYERS: u32 = 512;
 pub(super) const MAX_DIM: u32 = 1 << 20;
 /// The bound for the number of experts.
 pub(super) const MAX_EXPERTS: u32 = 512;
+/// The bound for the number of a classifier's outputs.
+const MAX_LABELS: u64 = 1 << 16;
 /// The bound for the context length, in tokens.
 pub(super) const MAX_CONTEXT: u32 = 1 << 24;
 
@@ -28,6 +32,11 @@ impl Keys<'_> {
     /// Whether the file has a tensor with this name.
     pub(super) fn has_tensor(&self, name: &str) -> bool {
         self.gguf.tensor(name).is_some()
+    }
+
+    /// The rows of a matrix, if the file has it.
+    pub(super) fn rows_of(&self, name: &str) -> Option<u64> {
+        self.gguf.tensor(name)?.shape.get(1).copied()
     }
 
     pub(super) fn full(&self, key: &str) -> String {
@@ -238,6 +247,42 @@ impl Keys<'_> {
             false => l % period < period - 1,
         };
         Ok((0..n).map(at).collect())
+    }
+
+    /// How a text's hidden states become one vector.
+    pub(super) fn pooling(&self) -> Result<PoolingSpec> {
+        let key = self.full("pooling_type");
+        let kind = match self.metadata.u32(&key)? {
+            None | Some(0) => Pooling::None,
+            Some(1) => Pooling::Mean,
+            Some(2) => Pooling::Cls,
+            Some(3) => Pooling::Last,
+            Some(4) => Pooling::Rank,
+            Some(other) => {
+                let expected = "0 (none), 1 (mean), 2 (cls), 3 (last) or 4 (rank)";
+                return Err(unsupported(key, expected, other));
+            }
+        };
+        let is_causal = self.flag("attention.causal")?.unwrap_or(true);
+        let key = self.full("classifier.output_labels");
+        let n_labels = match self.metadata.get(&key) {
+            Some(Value::Array(labels)) if labels.len() as u64 > MAX_LABELS => {
+                let expected = format!("at most {MAX_LABELS} labels");
+                return Err(unsupported(key, expected, labels.len()));
+            }
+            Some(Value::Array(labels)) => labels.len().max(1),
+            _ => 1,
+        };
+        Ok(PoolingSpec {
+            kind,
+            classified: match is_causal {
+                true => Pooling::Last,
+                false => Pooling::Cls,
+            },
+            classifier: ClassifierActivation::Tanh,
+            has_softmax: matches!(self.architecture, "qwen3" | "qwen3vl"),
+            n_labels,
+        })
     }
 
     /// How `dims` dimensions are rotated.

@@ -5,6 +5,7 @@
 
 mod cohere;
 mod decoder;
+mod encoder;
 mod experts;
 mod gemma;
 mod gpt;
@@ -32,6 +33,7 @@ const FAMILIES: &[(&str, MakePlan)] = &[
     ("baichuan", llama::baichuan),
     ("bailingmoe", experts::bailingmoe),
     ("bailingmoe2", experts::dots1),
+    ("bert", encoder::bert),
     ("bitnet", llama::bitnet),
     ("bloom", gpt::bloom),
     ("chatglm", llama::relative),
@@ -46,12 +48,14 @@ const FAMILIES: &[(&str, MakePlan)] = &[
     ("dots1", experts::dots1),
     ("ernie4_5", experts::ernie),
     ("ernie4_5-moe", experts::ernie),
+    ("eurobert", encoder::eurobert),
     ("exaone", llama::relative_in_halves),
     ("exaone-moe", experts::exaone_moe),
     ("exaone4", llama::exaone4),
     ("falcon", gpt::falcon),
     ("falcon-h1", recurrent::falcon_h1),
     ("gemma", gemma::gemma),
+    ("gemma-embedding", encoder::gemma_embedding),
     ("gemma2", gemma::gemma2),
     ("gemma3", gemma::gemma3),
     ("gemma4", gemma::gemma4),
@@ -73,10 +77,13 @@ const FAMILIES: &[(&str, MakePlan)] = &[
     ("jais", gpt::jais),
     ("jais2", gpt::squared),
     ("jamba", recurrent::jamba),
+    ("jina-bert-v2", encoder::jina_bert_v2),
+    ("jina-bert-v3", encoder::jina_bert_v3),
     ("laguna", experts::laguna),
     ("lfm2", recurrent::lfm2),
     ("lfm2moe", recurrent::lfm2),
     ("llama", llama::plan),
+    ("llama-embed", llama::plan),
     ("llama4", llama::llama4),
     ("maincoder", llama::relative),
     ("mamba", recurrent::mamba),
@@ -89,11 +96,15 @@ const FAMILIES: &[(&str, MakePlan)] = &[
     ("minimax-m2", experts::minimax_m2),
     ("mistral3", llama::mistral3),
     ("mistral4", latent::deepseek2),
+    ("modern-bert", encoder::modern_bert),
     ("mpt", gpt::mpt),
     ("nanbeige", llama::nanbeige),
     ("nemotron", gpt::squared),
     ("nemotron_h", recurrent::nemotron_h),
     ("nemotron_h_moe", recurrent::nemotron_h),
+    ("neo-bert", encoder::neo_bert),
+    ("nomic-bert", encoder::nomic_bert),
+    ("nomic-bert-moe", encoder::nomic_bert_moe),
     ("olmo", llama::olmo),
     ("olmo2", llama::olmo2),
     ("olmoe", experts::olmoe),
@@ -160,6 +171,7 @@ impl Plan {
         plan.drop_unused_ropes();
         check_experts(&keys, &plan)?;
         check_ropes(&keys, &plan)?;
+        check_encoder(&keys, &plan)?;
         Ok(plan)
     }
 }
@@ -180,6 +192,26 @@ fn check_experts(keys: &Keys<'_>, plan: &Plan) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Checks that all layers of an encoder can take turns with one cache.
+fn check_encoder(keys: &Keys<'_>, plan: &Plan) -> Result<()> {
+    if !plan.is_encoder() {
+        return Ok(());
+    }
+    let shapes = || plan.mixers().map(Mixer::kv_shape);
+    let all_see = plan.mixers().all(
+        |mixer| matches!(mixer, Mixer::Attention(spec) if !spec.is_causal && spec.shares.is_none()),
+    );
+    let per_layer = plan.input.per_layer;
+    if all_see && per_layer.is_none() && shapes().all(|shape| Some(shape) == shapes().next()) {
+        return Ok(());
+    }
+    Err(unsupported(
+        keys.full("attention.causal"),
+        "true, or layers that all have attention with heads of one size",
+        "false, with layers of other kinds",
+    ))
 }
 
 /// Checks the rotated dimensions, which some families read from further keys.

@@ -29,18 +29,16 @@ pub(super) fn qwen(keys: &Keys<'_>) -> Result<Plan> {
     Ok(plan)
 }
 
-/// Qwen 3. Rerankers have an output for classes, which a text does not need.
+/// Qwen 3.
 pub(super) fn qwen3(keys: &Keys<'_>) -> Result<Plan> {
-    let mut plan = qwen3vl(keys)?;
+    let mut plan = plan(keys)?;
     plan.use_tensors(&FFN_SCALES);
     Ok(plan)
 }
 
 /// Qwen 3 VL: the positions of text are the same in all sections.
 pub(super) fn qwen3vl(keys: &Keys<'_>) -> Result<Plan> {
-    let mut plan = plan(keys)?;
-    plan.unused.push("cls.output.weight");
-    Ok(plan)
+    plan(keys)
 }
 
 /// Qwen 2 with experts: their weights are as they are, and every token goes through one network more.

@@ -197,7 +197,7 @@ pub(super) fn nemotron_h(keys: &Keys<'_>) -> Result<Plan> {
 /// LFM2: short convolutions, with attention in a few layers; with experts, too.
 pub(super) fn lfm2(keys: &Keys<'_>) -> Result<Plan> {
     let mut plan = decoder(keys, Pairing::Halves)?;
-    plan.head.norm = "token_embd_norm";
+    plan.head.norm = Some("token_embd_norm");
     let is_recurrent = without_keys(keys, plan.layers.len())?;
     let mixer = Mixer::ShortConv(ShortConvSpec {
         d_conv: keys.number("shortconv.l_cache", None, MAX_TAPS)? as usize,

@@ -119,16 +119,21 @@ fn numbers_that_make_no_model() {
 #[test]
 fn variants_that_are_computed_differently() {
     assert_refused("expert_count", Some(Value::U32(1 << 20)), "512");
-    assert_refused(
-        "attention.causal",
-        Some(Value::Bool(false)),
-        "embedding model",
-    );
     assert_refused("rope.scaling.type", Some("spiral".into()), "linear");
     let layers = |counts: [i32; 2]| Some(Value::Array(Array::i32s(counts)));
     assert_refused("block_count", layers([2, 4]), "all layers");
     let plan = plan("llama", &[("attention.head_count_kv", layers([2, 2]))]).unwrap();
     assert_eq!(attention(&plan).n_kv_heads, 2);
+}
+
+#[test]
+fn a_decoder_can_be_made_an_encoder() {
+    let causal = [("attention.causal", Some(Value::Bool(false)))];
+    let encoder = plan("llama", &causal).unwrap();
+    assert!(encoder.is_encoder() && !encoder.can_generate());
+    let decoder = plan("llama", &[]).unwrap();
+    assert!(!decoder.is_encoder() && decoder.can_generate());
+    assert_refused("pooling_type", Some(Value::U32(5)), "rank");
 }
 
 #[test]

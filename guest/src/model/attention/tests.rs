@@ -128,6 +128,7 @@ fn exact(
 fn plain(head_dim: usize) -> Queries {
     Queries {
         position: 0,
+        all_keys: None,
         n_tokens: 1,
         n_heads: 1,
         stride: head_dim,
@@ -223,6 +224,7 @@ fn windows_and_caps_are_exact_within_their_bounds() {
                 for n_heads in [1, 3] {
                     let queries = Queries {
                         position: n - n_tokens,
+                        all_keys: None,
                         n_tokens,
                         n_heads,
                         stride: n_heads * 32,
@@ -232,6 +234,15 @@ fn windows_and_caps_are_exact_within_their_bounds() {
                         window: window.map(Window::Sliding),
                     };
                     check_queries(kv_type, 32, n, queries);
+                    // Tokens in the middle that see those after them.
+                    let queries = Queries {
+                        position: (n - n_tokens) / 2,
+                        all_keys: Some(n),
+                        ..queries
+                    };
+                    check_queries(kv_type, 32, n, queries);
+                    let window = window.map(Window::Symmetric);
+                    check_queries(kv_type, 32, n, Queries { window, ..queries });
                 }
             }
         }

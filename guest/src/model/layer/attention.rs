@@ -12,6 +12,7 @@ use super::activation::softplus;
 use super::norm::Norm;
 use super::{Pass, Scratch, quantized};
 use crate::error::{Result, reserve};
+use crate::kernels::Input;
 use crate::trace;
 
 pub(super) struct Attention {
@@ -41,6 +42,14 @@ pub(super) struct Attention {
     attn_sub_norm: Option<Norm>,
     /// `[E, H * value_dim]`
     attn_output: Linear,
+}
+
+/// What is made of a batch.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Parts {
+    All,
+    Queries,
+    KeysAndValues,
 }
 
 /// A norm of queries or keys.
@@ -194,7 +203,11 @@ impl Attention {
         let embd = place.rows(n_embd);
         let own_slot = loader.next_slot();
         Ok(Self {
-            slot: spec.shares.unwrap_or(own_slot),
+            slot: match spec.is_causal {
+                true => spec.shares.unwrap_or(own_slot),
+                // The layers of an encoder take turns with one cache.
+                false => 0,
+            },
             rope: spec.rope.map(|rope| ropes.add(loader, rope)).transpose()?,
             attn_q,
             attn_k,
@@ -250,17 +263,22 @@ impl Attention {
         scratch.activations.reserve(BATCH, n_out)
     }
 
+    /// Keeps the keys and values of a batch, for an encoder: there, all are kept before the first token sees them.
+    pub(super) fn keep(&self, pass: &mut Pass<'_, '_>) -> Result<()> {
+        self.make(pass, Parts::KeysAndValues)?;
+        self.cache(pass);
+        Ok(())
+    }
+
     pub(super) fn forward(&self, pass: &mut Pass<'_, '_>) -> Result<()> {
         let n_tokens = pass.n_tokens();
-        self.project(pass, n_tokens);
-        if self.spec.head_norm == HeadNorm::BeforeRope {
-            self.normalize(pass)?;
+        match self.spec.is_causal {
+            true => {
+                self.make(pass, Parts::All)?;
+                self.cache(pass);
+            }
+            false => self.make(pass, Parts::Queries)?,
         }
-        self.rotate(pass);
-        if self.spec.head_norm != HeadNorm::BeforeRope {
-            self.normalize(pass)?;
-        }
-        self.cache(pass);
         self.attend(pass, n_tokens);
         self.gate(pass);
 
@@ -293,8 +311,22 @@ impl Attention {
         Ok(())
     }
 
-    /// Queries, keys and values, and the gate.
-    fn project(&self, pass: &mut Pass<'_, '_>, n_tokens: usize) {
+    /// Makes queries, keys and values, or some of them, and turns them to their positions.
+    fn make(&self, pass: &mut Pass<'_, '_>, parts: Parts) -> Result<()> {
+        let n_tokens = pass.n_tokens();
+        self.project(pass, n_tokens, parts);
+        if self.spec.head_norm == HeadNorm::BeforeRope {
+            self.normalize(pass, parts)?;
+        }
+        self.rotate(pass);
+        if self.spec.head_norm != HeadNorm::BeforeRope {
+            self.normalize(pass, parts)?;
+        }
+        Ok(())
+    }
+
+    /// Queries, keys and values, and the gate. Those that are not asked for are empty.
+    fn project(&self, pass: &mut Pass<'_, '_>, n_tokens: usize, parts: Parts) {
         let s = &mut *pass.scratch;
         let buffers = &mut s.heads;
         let readers = [
@@ -305,18 +337,34 @@ impl Attention {
         ];
         let input = quantized(&s.normed, &mut s.activations, readers);
         trace::lap("quantize");
-        self.attn_q.apply(n_tokens, input, &mut buffers.q);
-        trace::lap("attn_q");
+        buffers.q.clear();
         buffers.k.clear();
-        if let Some(attn_k) = &self.attn_k {
-            attn_k.apply(n_tokens, input, &mut buffers.k);
-            trace::lap("attn_k");
+        buffers.v.clear();
+        if parts != Parts::Queries {
+            if let Some(attn_k) = &self.attn_k {
+                attn_k.apply(n_tokens, input, &mut buffers.k);
+                trace::lap("attn_k");
+            }
+            match &self.attn_v {
+                Some(attn_v) => attn_v.apply(n_tokens, input, &mut buffers.v),
+                None => buffers.v.clone_from(&buffers.k),
+            }
+            trace::lap("attn_v");
         }
-        match &self.attn_v {
-            Some(attn_v) => attn_v.apply(n_tokens, input, &mut buffers.v),
-            None => buffers.v.clone_from(&buffers.k),
+        if parts != Parts::KeysAndValues {
+            self.attn_q.apply(n_tokens, input, &mut buffers.q);
+            trace::lap("attn_q");
+            self.project_gate(n_tokens, input, buffers);
         }
-        trace::lap("attn_v");
+        if let Some(most) = self.spec.clamp {
+            for x in [&mut buffers.q, &mut buffers.k, &mut buffers.v] {
+                x.iter_mut().for_each(|x| *x = x.clamp(-most, most));
+            }
+        }
+    }
+
+    /// The gate, which may be beside the queries.
+    fn project_gate(&self, n_tokens: usize, input: Input<'_>, buffers: &mut Buffers) {
         if let Some(attn_gate) = &self.attn_gate {
             attn_gate.apply(n_tokens, input, &mut buffers.gate);
             trace::lap("attn_gate");
@@ -335,30 +383,26 @@ impl Attention {
             }
             buffers.q.truncate(n_heads * head_dim);
         }
-        if let Some(most) = self.spec.clamp {
-            for x in [&mut buffers.q, &mut buffers.k, &mut buffers.v] {
-                x.iter_mut().for_each(|x| *x = x.clamp(-most, most));
-            }
-        }
     }
 
-    /// Normalises queries and keys.
-    fn normalize(&self, pass: &mut Pass<'_, '_>) -> Result<()> {
+    /// Normalises queries and keys, as far as they are there.
+    fn normalize(&self, pass: &mut Pass<'_, '_>, parts: Parts) -> Result<()> {
+        let (has_queries, has_keys) = (parts != Parts::KeysAndValues, parts != Parts::Queries);
         let n_tokens = pass.n_tokens();
         let buffers = &mut pass.scratch.heads;
         let (head, all) = (&mut buffers.head, &mut buffers.all_heads);
         let head_dim = self.spec.head_dim;
         let queries = |place| self.spec.own_heads(place);
         let keys = |place| self.spec.own_kv_heads(place);
-        if let Some(norm) = &self.attn_q_norm {
+        if let Some(norm) = self.attn_q_norm.as_ref().filter(|_| has_queries) {
             let (x, n) = (&mut buffers.q, self.spec.n_heads);
             norm.apply(pass.group, x, [n_tokens, n, head_dim], queries, [head, all])?;
         }
-        if let Some(norm) = &self.attn_k_norm {
+        if let Some(norm) = self.attn_k_norm.as_ref().filter(|_| has_keys) {
             let (x, n) = (&mut buffers.k, self.spec.n_kv_heads);
             norm.apply(pass.group, x, [n_tokens, n, head_dim], keys, [head, all])?;
         }
-        if let Some(norm) = &self.value_norm {
+        if let Some(norm) = self.value_norm.as_ref().filter(|_| has_keys) {
             let (x, shape) = (
                 &mut buffers.v,
                 [n_tokens, self.spec.n_kv_heads, self.spec.value_dim],
@@ -375,11 +419,13 @@ impl Attention {
         let applies = |t: &Temperature| rope.is_none() || !t.without_rope_only;
         let temperature = self.spec.temperature.filter(applies);
         let head_dim = self.spec.head_dim;
-        let own = self.heads.len() * head_dim;
-        let own_kv = match self.attn_k {
-            Some(_) => self.kv_heads.len() * head_dim,
-            None => 0,
-        };
+        // Those that are not there have no width.
+        let n_tokens = pass
+            .batch
+            .iter()
+            .map(|span| span.tokens.len())
+            .sum::<usize>();
+        let (own, own_kv) = (buffers.q.len() / n_tokens, buffers.k.len() / n_tokens);
         let positions = pass.batch.iter().flat_map(|span| span.positions());
         for (t, position) in positions.enumerate() {
             let keys = &mut buffers.k[t * own_kv..][..own_kv];
@@ -433,6 +479,7 @@ impl Attention {
         for span in &mut *pass.batch {
             let queries = Queries {
                 position: span.position,
+                all_keys: (!self.spec.is_causal).then_some(span.state.capacity()),
                 n_tokens: span.tokens.len(),
                 n_heads,
                 stride: own * head_dim,

@@ -348,6 +348,7 @@ impl Mla {
         for span in &mut *pass.batch {
             let queries = Queries {
                 position: span.position,
+                all_keys: None,
                 n_tokens: span.tokens.len(),
                 n_heads,
                 stride: n_own * head_dim,

@@ -49,10 +49,12 @@ pub(crate) struct Layer {
     output_scale: Option<f32>,
 }
 
-/// The norms of what goes into a sublayer, and of what comes out.
+/// The norms of what goes into a sublayer, of what comes out, and of the residual stream after that.
 struct SublayerNorms {
     before: Option<Norm>,
     after: Option<Norm>,
+    of_sum: Option<Norm>,
+    of_second_sum: Option<Norm>,
 }
 
 #[allow(
@@ -97,6 +99,8 @@ impl Layer {
             Ok(SublayerNorms {
                 before: load(names.before)?,
                 after: load(names.after)?,
+                of_sum: load(names.of_sum)?,
+                of_second_sum: load(names.of_second_sum)?,
             })
         };
         let mixer_norms = norms(loader, spec.mixer_norms, spec.mixers.is_empty())?;
@@ -175,11 +179,31 @@ impl Layer {
         if self.mixers.len() > 1 || self.ffns.len() > 1 {
             scratch.reserve_sum()?;
         }
-        if self.is_parallel {
+        if self.keeps_before() {
             scratch.reserve_before()?;
         }
         if let Some(per_layer) = &self.per_layer {
             per_layer.reserve(scratch)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the residual stream before the layer is needed after its first sublayer.
+    fn keeps_before(&self) -> bool {
+        self.is_parallel || self.mixer_norms.of_second_sum.is_some()
+    }
+
+    /// Keeps what the tokens of a batch are seen by, for an encoder. [`Layer::forward`] follows once that is done for the
+    /// whole text.
+    ///
+    /// # Errors
+    /// `aborted` if another instance of the group is gone.
+    pub(crate) fn keep(&self, pass: &mut Pass<'_, '_>) -> Result<()> {
+        pass.normalize(self.mixer_norms.before.as_ref());
+        for mixer in &self.mixers {
+            if let Mixer::Attention(attention) = mixer {
+                attention.keep(pass)?;
+            }
         }
         Ok(())
     }
@@ -196,7 +220,7 @@ impl Layer {
                 experts.route(pass);
             }
         }
-        if self.is_parallel {
+        if self.keeps_before() {
             pass.keep();
         }
         if !self.mixers.is_empty() {
@@ -214,6 +238,7 @@ impl Layer {
             }
             let after = self.mixer_norms.after.as_ref();
             pass.add_delta(1.0, after, self.residual_scale)?;
+            pass.normalize_sum(&self.mixer_norms);
         }
         if !self.ffns.is_empty() {
             match self.is_parallel {
@@ -240,6 +265,7 @@ impl Layer {
                 true => pass.add_delta(self.ffn_scale, after, self.residual_scale)?,
                 false => pass.add_sum(self.ffn_scale, after, self.residual_scale),
             }
+            pass.normalize_sum(&self.ffn_norms);
         }
         if let Some(per_layer) = &self.per_layer {
             per_layer.forward(pass)?;

@@ -5,7 +5,9 @@ use super::super::forward::{BATCH, Span};
 use super::super::group::{Group, Place, gather_columns};
 use super::super::rope::Ropes;
 use super::super::weights::{Linear, Matrix};
-use super::{Norm, attention as attention_layer, experts, feed_forward, mla, per_layer, ssm};
+use super::{
+    Norm, SublayerNorms, attention as attention_layer, experts, feed_forward, mla, per_layer, ssm,
+};
 use crate::error::{Result, reserve};
 use crate::kernels::{self, Activations, Input};
 use crate::trace;
@@ -148,6 +150,20 @@ impl Pass<'_, '_> {
         self.add_gathered(before, norm, scale);
     }
 
+    /// Normalises the residual stream after a sublayer has added to it, if it has norms for that.
+    pub(super) fn normalize_sum(&mut self, norms: &SublayerNorms) {
+        let s = &mut *self.scratch;
+        if let Some(norm) = &norms.of_sum {
+            norm.apply(&s.x, &mut s.normed);
+            std::mem::swap(&mut s.x, &mut s.normed);
+        }
+        if let Some(norm) = &norms.of_second_sum {
+            s.x.iter_mut().zip(&s.before).for_each(|(x, y)| *x += y);
+            norm.apply(&s.x, &mut s.normed);
+            std::mem::swap(&mut s.x, &mut s.normed);
+        }
+    }
+
     /// Gathers what a sublayer adds to the residual stream, times `before`, normalises it if there is a norm for that,
     /// and adds it times `scale`.
     pub(super) fn add_delta(&mut self, before: f32, norm: Option<&Norm>, scale: f32) -> Result<()> {
@@ -197,7 +213,7 @@ fn normalize(x: &Vec<f32>, norm: Option<&Norm>, out: &mut Vec<f32>) {
 
 impl Linear {
     /// `out = input * weight^T * scale + bias`, `[n_tokens, own rows]`.
-    pub(super) fn apply(&self, n_tokens: usize, input: Input<'_>, out: &mut Vec<f32>) {
+    pub(crate) fn apply(&self, n_tokens: usize, input: Input<'_>, out: &mut Vec<f32>) {
         out.resize(n_tokens * self.weight.n_rows(), 0.0);
         kernels::matmul(self.weight.rows(), input, out);
         if let Some(scale) = self.scale {
