@@ -52,10 +52,10 @@ pub use model::Model;
 pub use packing::Packed;
 pub use session::{Session, Text, Tokens};
 pub use types::{
-    CancelHandle, Candidate, ChatMessage, ChatOptions, Error, Event, FinishReason,
+    CancelHandle, Candidate, ChatMessage, ChatOptions, EmbeddingInfo, Error, Event, FinishReason,
     GenerationOptions, KvType, Limits, LoadOptions, Mapping, MetadataEntry, Mismatch, ModelInfo,
-    OperatorTime, Progress, ProgressFn, Scope, SessionOptions, Source, SpecialTokens, TensorEntry,
-    Token, TokenizeOptions, Usage,
+    OperatorTime, Pooling, Progress, ProgressFn, Scope, SessionOptions, Source, SpecialTokens,
+    TensorEntry, Token, TokenizeOptions, Usage,
 };
 pub use utf8::Utf8Stream;
 

@@ -8,8 +8,9 @@ use wasmtime::component::ResourceAny;
 
 use crate::runtime::{Answer, Group, Handle, State, Trace, weights, wit};
 use crate::{
-    ChatMessage, ChatOptions, Error, LoadOptions, MetadataEntry, ModelInfo, OperatorTime, Session,
-    SessionOptions, SpecialTokens, TensorEntry, TokenizeOptions,
+    CancelHandle, ChatMessage, ChatOptions, EmbeddingInfo, Error, LoadOptions, MetadataEntry,
+    ModelInfo, OperatorTime, Pooling, Session, SessionOptions, SpecialTokens, TensorEntry,
+    TokenizeOptions,
 };
 
 /// A loaded model, in its own instances of the engine. Clones share the same model; sessions keep it alive.
@@ -167,6 +168,59 @@ impl Model {
         Ok(session)
     }
 
+    /// What the model says about the vectors that it makes of texts.
+    ///
+    /// # Errors
+    /// [`Error::Component`] if the engine does not embed texts; components other than the embedded one may not.
+    pub fn embedding_info(&self) -> Result<EmbeddingInfo, Error> {
+        let Shared { group, handle, .. } = &*self.0;
+        let info = group.ask(handle, |exports, store, model| {
+            let embedding = exports.embedding;
+            let info = embedding.map(|embedding| embedding.info(store, model));
+            info.transpose().map(Option::transpose)
+        })?;
+        info.ok_or_else(embeds_nothing)
+    }
+
+    /// The vector of a text, as computed: it is not scaled to length 1. Without `pooling`, it is what the model's file asks
+    /// for. [`Pooling::None`] gives the vectors of all tokens, concatenated.
+    ///
+    /// # Errors
+    /// [`Error::PromptTooLong`] for more tokens than the model's context length; [`Error::InvalidArgument`] for no tokens,
+    /// or a pooling that the model has no tensors for; [`Error::Component`] if the engine does not embed texts;
+    /// [`Error::Cancelled`].
+    pub fn embed(
+        &self,
+        tokens: &[u32],
+        pooling: Option<Pooling>,
+        cancel: Option<&CancelHandle>,
+    ) -> Result<Vec<f32>, Error> {
+        let Shared { group, handle, .. } = &*self.0;
+        let tokens = tokens.to_vec();
+        let vectors = group.call_optional(handle, cancel, move |exports, store, model| {
+            let embedding = exports.embedding;
+            let vectors =
+                embedding.map(|embedding| embedding.embed(store, model, tokens.clone(), pooling));
+            vectors.transpose().map(Option::transpose)
+        })?;
+        vectors.ok_or_else(embeds_nothing)
+    }
+
+    /// The tokens of a query and a document, as a reranker expects them.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for texts that are too long; [`Error::Component`] if the engine does not embed texts.
+    pub fn tokenize_pair(&self, query: &str, document: &str) -> Result<Vec<u32>, Error> {
+        let Shared { group, handle, .. } = &*self.0;
+        let tokens = group.ask(handle, |exports, store, model| {
+            let embedding = exports.embedding;
+            let tokens =
+                embedding.map(|embedding| embedding.tokenize_pair(store, model, query, document));
+            tokens.transpose().map(Option::transpose)
+        })?;
+        tokens.ok_or_else(embeds_nothing)
+    }
+
     /// Starts measuring, from zero, the time that the engine's operators take in all sessions of this model. This
     /// costs nothing before the call, and next to nothing after it.
     ///
@@ -217,6 +271,11 @@ impl Model {
             call(exports.engine().model(), store, model)
         })
     }
+}
+
+fn embeds_nothing() -> Error {
+    let found = "expected an engine that exports gust:llm/embedding, found one that does not";
+    Error::Component(found.into())
 }
 
 impl fmt::Debug for Model {

@@ -72,6 +72,18 @@ impl Failure {
         }
     }
 
+    /// Says in front of the message what it is about.
+    pub(super) fn about(self, what: &str) -> Self {
+        match self.message() {
+            None => self,
+            Some(message) => Failure::Message {
+                message: format!("{what}: {message}"),
+                hint: self.hint_text().map(str::to_owned),
+                code: self.code(),
+            },
+        }
+    }
+
     /// A file, or stdin, that could not be read or written.
     pub(super) fn file(doing: &str, name: impl Display, error: &io::Error) -> Self {
         Failure::failed(format!("{doing} {name}: {error}"))

@@ -7,6 +7,7 @@ mod args;
 mod bench;
 mod chat;
 mod completions;
+mod embed;
 mod failure;
 mod input;
 mod inspect;
@@ -52,6 +53,8 @@ struct Cli {
 enum Command {
     Run(run::RunArgs),
     Chat(chat::ChatArgs),
+    Embed(embed::EmbedArgs),
+    Rerank(embed::RerankArgs),
     Tokenize(tokenize::TokenizeArgs),
     Inspect(inspect::InspectArgs),
     Pack(pack::PackArgs),
@@ -111,6 +114,8 @@ fn dispatch(command: &Command) -> Result<(), Failure> {
     match command {
         Command::Run(args) => run::run(args),
         Command::Chat(args) => chat::chat(args),
+        Command::Embed(args) => embed::embed(args),
+        Command::Rerank(args) => embed::rerank(args),
         Command::Tokenize(args) => tokenize::tokenize(args),
         Command::Inspect(args) => inspect::inspect(args),
         Command::Pack(args) => pack::pack(args),

@@ -1,5 +1,6 @@
 //! What an instance exports: the engine's functions, and those of the optional interfaces.
 
+mod embedding;
 mod packing;
 mod trace;
 
@@ -9,12 +10,15 @@ use wasmtime::component::Instance;
 use crate::runtime::bindings::exports::gust::llm::engine::Guest;
 use crate::runtime::bindings::{Llm, LlmIndices};
 use crate::runtime::state::State;
+use embedding::Embedding;
 pub(crate) use packing::Packing;
 pub(crate) use trace::Trace;
 
 /// The exports of one instance.
 pub(crate) struct Exports {
     llm: Llm,
+    /// The engine's functions for embedding texts, if it has them.
+    pub(crate) embedding: Option<Embedding>,
     /// The engine's functions for tracing, if it has them.
     pub(crate) trace: Option<Trace>,
     /// The engine's functions for packing, if it has them.
@@ -29,6 +33,7 @@ impl Exports {
         indices: &LlmIndices,
     ) -> wasmtime::Result<Exports> {
         Ok(Exports {
+            embedding: Embedding::of(store, instance),
             trace: Trace::of(store, instance),
             packing: Packing::of(store, instance),
             llm: indices.load(store, instance)?,

@@ -124,9 +124,23 @@ impl Group {
         call: impl Fn(&Guest, &mut Store<State>, ResourceAny) -> Answer<T> + Send + Sync + 'static,
     ) -> Result<Vec<T>, Error> {
         let on = on.clone();
-        self.call_ranked(cancel, move |rank, engine, store| {
-            call(engine, store, on.0[rank])
+        self.call_ranked(cancel, move |rank, exports, store| {
+            call(exports.engine(), store, on.0[rank])
         })
+    }
+
+    /// Calls a function of an optional interface in all members, and returns the lead's answer.
+    pub(crate) fn call_optional<T: Send + 'static>(
+        &self,
+        on: &Handle,
+        cancel: Option<&CancelHandle>,
+        call: impl Fn(&Exports, &mut Store<State>, ResourceAny) -> Answer<T> + Send + Sync + 'static,
+    ) -> Result<T, Error> {
+        let on = on.clone();
+        let mut answers = self.call_ranked(cancel, move |rank, exports, store| {
+            call(exports, store, on.0[rank])
+        })?;
+        Ok(answers.swap_remove(0))
     }
 
     /// Calls all members with two of their resources.
@@ -140,8 +154,8 @@ impl Group {
         + 'static,
     ) -> Result<(), Error> {
         let (on, with) = (on.clone(), with.clone());
-        let answers = self.call_ranked(None, move |rank, engine, store| {
-            call(engine, store, on.0[rank], with.0[rank])
+        let answers = self.call_ranked(None, move |rank, exports, store| {
+            call(exports.engine(), store, on.0[rank], with.0[rank])
         });
         answers.map(|_| ())
     }
@@ -149,7 +163,7 @@ impl Group {
     fn call_ranked<T: Send + 'static>(
         &self,
         cancel: Option<&CancelHandle>,
-        call: impl Fn(usize, &Guest, &mut Store<State>) -> Answer<T> + Send + Sync + 'static,
+        call: impl Fn(usize, &Exports, &mut Store<State>) -> Answer<T> + Send + Sync + 'static,
     ) -> Result<Vec<T>, Error> {
         let mut stage = self.enter()?;
         let answers = self.perform(&mut stage, cancel, call)?;
@@ -166,7 +180,9 @@ impl Group {
         call: impl Fn(usize, &Guest, &mut Store<State>) -> Answer<ResourceAny> + Send + Sync + 'static,
     ) -> Result<Handle, Error> {
         let mut stage = self.enter()?;
-        let answers = self.perform(&mut stage, None, call)?;
+        let answers = self.perform(&mut stage, None, move |rank, exports, store| {
+            call(rank, exports.engine(), store)
+        })?;
         agreed(answers, &stage.meeting)
             .map(|resources| Handle(resources.into()))
             .map_err(|refusal| {
@@ -221,14 +237,14 @@ impl Group {
         &self,
         stage: &mut Stage,
         cancel: Option<&CancelHandle>,
-        call: impl Fn(usize, &Guest, &mut Store<State>) -> Answer<T> + Send + Sync + 'static,
+        call: impl Fn(usize, &Exports, &mut Store<State>) -> Answer<T> + Send + Sync + 'static,
     ) -> Result<Vec<Result<T, Error>>, Error> {
         let dropped: Vec<_> = lock(&self.dropped).iter_mut().map(std::mem::take).collect();
-        let outcomes = stage.run(cancel, move |rank, engine, store| {
+        let outcomes = stage.run(cancel, move |rank, exports, store| {
             for resource in &dropped[rank] {
                 resource.resource_drop(&mut *store)?;
             }
-            call(rank, engine, store)
+            call(rank, exports, store)
         });
         let mut lost = None;
         let mut answers = Vec::with_capacity(outcomes.len());
@@ -254,7 +270,7 @@ impl Stage {
     fn run<T: Send + 'static>(
         &mut self,
         cancel: Option<&CancelHandle>,
-        call: impl Fn(usize, &Guest, &mut Store<State>) -> Answer<T> + Send + Sync + 'static,
+        call: impl Fn(usize, &Exports, &mut Store<State>) -> Answer<T> + Send + Sync + 'static,
     ) -> Vec<Outcome<T>> {
         let Stage {
             lead,
@@ -264,17 +280,17 @@ impl Stage {
         } = self;
         meeting.begin(1 + workers.len());
         if workers.is_empty() {
-            return vec![lead.call(cancel, |exports, store| call(0, exports.engine(), store))];
+            return vec![lead.call(cancel, |exports, store| call(0, exports, store))];
         }
         let call = Arc::new(call);
         let mut others = Others::new(meeting);
         for worker in workers {
             let (call, rank) = (call.clone(), worker.rank());
-            others.give(worker, cancel, move |engine, store| {
-                call(rank, engine, store)
+            others.give(worker, cancel, move |exports, store| {
+                call(rank, exports, store)
             });
         }
-        let outcome = lead.call(cancel, |exports, store| call(0, exports.engine(), store));
+        let outcome = lead.call(cancel, |exports, store| call(0, exports, store));
         others.join(outcome)
     }
 

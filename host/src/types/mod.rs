@@ -3,6 +3,7 @@
 //! The lowest layer. They are plain data, public at the root of the crate, and know nothing of what works on them.
 
 mod cancel;
+mod embedding;
 mod error;
 mod event;
 mod info;
@@ -10,6 +11,7 @@ mod options;
 mod source;
 
 pub use cancel::CancelHandle;
+pub use embedding::{EmbeddingInfo, Pooling};
 pub use error::{Error, Mismatch};
 pub use event::{Candidate, Event, FinishReason, Token};
 pub use info::{MetadataEntry, ModelInfo, OperatorTime, TensorEntry, Usage};

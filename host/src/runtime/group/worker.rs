@@ -9,7 +9,6 @@ use std::time::Duration;
 use wasmtime::Store;
 
 use super::Answer;
-use crate::runtime::bindings::exports::gust::llm::engine::Guest;
 use crate::runtime::exports::Exports;
 use crate::runtime::instance::Instance;
 use crate::runtime::meeting::{Meeting, stay_awake};
@@ -89,13 +88,11 @@ impl<'a, T: Send + 'static> Others<'a, T> {
         &mut self,
         worker: &Worker,
         cancel: Option<&CancelHandle>,
-        call: impl Fn(&Guest, &mut Store<State>) -> Answer<T> + Send + 'static,
+        call: impl Fn(&Exports, &mut Store<State>) -> Answer<T> + Send + 'static,
     ) {
         let (rank, cancel) = (worker.rank, cancel.cloned());
         let (meeting, sender) = (self.meeting.clone(), self.sender.clone());
         let job = move |instance: &mut Instance| {
-            let call =
-                move |exports: &Exports, store: &mut Store<State>| call(exports.engine(), store);
             let outcome = catch_unwind(AssertUnwindSafe(|| instance.call(cancel.as_ref(), call)));
             let outcome = outcome.unwrap_or_else(|_| Err(Error::Trap("the host panicked".into())));
             leave(&meeting, rank, &outcome);
