@@ -470,6 +470,30 @@ fn cases() -> Vec<Case> {
                 ("blk.*.attn_v_b.weight", &[32, D, H]),
             ])
     };
+    let rwkv7 = |head_dim: u32| {
+        case("rwkv7")
+            .keys([
+                ("wkv.head_size", Value::U32(head_dim)),
+                ("token_shift_count", Value::U32(2)),
+                ("attention.decay_lora_rank", Value::U32(32)),
+                ("attention.iclr_lora_rank", Value::U32(32)),
+                ("attention.value_residual_mix_lora_rank", Value::U32(32)),
+                ("attention.gate_lora_rank", Value::U32(32)),
+            ])
+            .tensors([
+                ("token_embd_norm.bias", &[E]),
+                ("output_norm.bias", &[E]),
+                ("blk.*.attn_norm.bias", &[E]),
+                ("blk.*.attn_norm_2.bias", &[E]),
+                ("blk.*.time_mix_w0.weight", &[E]),
+                ("blk.*.time_mix_a0.weight", &[E]),
+                ("blk.*.time_mix_v0.weight", &[E]),
+                ("blk.0.time_mix_v1.weight", &[E, 32]),
+                ("blk.0.time_mix_v2.weight", &[32, E]),
+                ("blk.*.time_mix_ln.weight", &[E]),
+                ("blk.*.time_mix_ln.bias", &[E]),
+            ])
+    };
     let delta = |case: Case| {
         case.ssm(64, 4)
             .keys([("full_attention_interval", Value::U32(2))])
@@ -829,6 +853,8 @@ fn cases() -> Vec<Case> {
             .keys([("rope.dimension_sections", numbers([2, 3, 3, 0]))]),
         case("qwen3vlmoe").experts().head_norms(),
         case("refact"),
+        rwkv7(E),
+        rwkv7(D),
         case("seed_oss"),
         case("smallthinker").experts().windows(),
         case("smollm3").keys([("block_count", Value::U32(4))]),

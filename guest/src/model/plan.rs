@@ -173,6 +173,8 @@ pub enum Mixer {
     DeltaNet(DeltaNetSpec),
     /// A short convolution with gates before and after.
     ShortConv(ShortConvSpec),
+    /// The attention of RWKV 7.
+    TimeMix(TimeMixSpec),
 }
 
 /// Attention whose keys and values are projections of one short vector.
@@ -265,6 +267,25 @@ pub struct ShortConvSpec {
     pub n_embd: usize,
 }
 
+/// The attention of RWKV 7: a memory that forgets, and unlearns what it is about to replace. Source: Peng et al., 2025.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TimeMixSpec {
+    /// Heads.
+    pub n_heads: usize,
+    /// Width of a head, D.
+    pub head_dim: usize,
+    /// Channels, `n_heads * D`.
+    pub n_embd: usize,
+    /// Width of what decays are projected from.
+    pub decay_rank: usize,
+    /// Width of what rates are projected from.
+    pub rate_rank: usize,
+    /// Width of what says how much of the first layer's value a later one takes; none in the first layer.
+    pub residual_rank: Option<usize>,
+    /// Width of what gates are projected from, if there are any.
+    pub gate_rank: Option<usize>,
+}
+
 impl Mixer {
     /// Whether it keeps nothing, and sees what another part keeps.
     pub(super) fn keeps_nothing(&self) -> bool {
@@ -293,7 +314,7 @@ impl Mixer {
                 is_shared: spec.is_absorbed,
                 window: None,
             }),
-            Self::Ssm(_) | Self::DeltaNet(_) | Self::ShortConv(_) => None,
+            Self::Ssm(_) | Self::DeltaNet(_) | Self::ShortConv(_) | Self::TimeMix(_) => None,
         }
     }
 
@@ -323,6 +344,15 @@ impl Mixer {
             }
             Self::ShortConv(spec) => {
                 vec![part(spec.n_embd, Some(spec.n_embd), spec.d_conv - 1)]
+            }
+            Self::TimeMix(spec) => {
+                let (n, dim) = (spec.n_heads, spec.head_dim);
+                // The last token, the memory, and the last token in the layer's feed-forward network.
+                vec![
+                    part(spec.n_embd, None, 1),
+                    part(n, Some(n), dim * dim),
+                    part(spec.n_embd, None, 1),
+                ]
             }
         };
         RecurrentShape { parts }
@@ -431,6 +461,16 @@ pub enum Ffn {
     Dense(FfnSpec),
     /// A router chooses some of many networks for each token.
     Experts(ExpertsSpec),
+    /// The feed-forward network of RWKV 7, which sees the token before, too: `value(relu(key(x))^2)`. It keeps that token
+    /// in the state of the layer's [`Mixer::TimeMix`].
+    ChannelMix(ChannelMixSpec),
+}
+
+/// The feed-forward network of RWKV 7.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ChannelMixSpec {
+    /// Width of the hidden layer, F.
+    pub n_ff: usize,
 }
 
 /// A feed-forward network.
@@ -621,7 +661,7 @@ impl LayerSpec {
     pub fn experts_mut(&mut self) -> Option<&mut ExpertsSpec> {
         self.ffns.iter_mut().find_map(|ffn| match ffn {
             Ffn::Experts(spec) => Some(spec),
-            Ffn::Dense(_) => None,
+            Ffn::Dense(_) | Ffn::ChannelMix(_) => None,
         })
     }
 }

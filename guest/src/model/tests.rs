@@ -184,8 +184,9 @@ fn architectures_match_llama_cpp() {
     let mut n = 0;
     for (name, case) in named() {
         let expected = &reference["logits"][&name];
-        // llama.cpp has a fixed number of outputs for it.
-        if name == "qwen3tts" {
+        // llama.cpp has a fixed number of outputs for the first, and its kernel for the second reads past heads that are
+        // narrower than 64.
+        if ["qwen3tts", "rwkv7-2"].contains(&&*name) {
             continue;
         }
         let expected = numbers(expected);

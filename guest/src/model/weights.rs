@@ -291,6 +291,11 @@ impl<'a> Loader<'a> {
         self.slots - 1
     }
 
+    /// The number of the last part that keeps something of a sequence, for one that keeps something there, too.
+    pub(crate) fn last_slot(&self) -> usize {
+        self.slots.saturating_sub(1)
+    }
+
     /// Whether a tensor is one of those that are not computed with. The scale of activations in 4 bits is one in any
     /// file: activations have more here.
     fn is_unused(&self, name: &str) -> bool {

@@ -426,6 +426,7 @@ impl Plan {
                         shared.network.activation = activation;
                     }
                 }
+                Ffn::ChannelMix(_) => {}
             }
         }
     }
@@ -441,6 +442,7 @@ impl Plan {
                         shared.network.has_gate = false;
                     }
                 }
+                Ffn::ChannelMix(_) => {}
             }
         }
     }

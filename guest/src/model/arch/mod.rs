@@ -132,6 +132,7 @@ const FAMILIES: &[(&str, MakePlan)] = &[
     ("qwen3vl", qwen::qwen3vl),
     ("qwen3vlmoe", qwen::qwen3vlmoe),
     ("refact", llama::refact),
+    ("rwkv7", recurrent::rwkv7),
     ("seed_oss", llama::seed_oss),
     ("smallthinker", experts::smallthinker),
     ("smollm3", llama::smollm3),

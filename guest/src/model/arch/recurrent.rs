@@ -4,8 +4,8 @@
 
 use super::super::forward::BATCH;
 use super::super::plan::{
-    Activation, AttentionGate, DeltaNetSpec, Gating, KeySharing, Mixer, NormKind, Pairing, Plan,
-    SharedGate, ShortConvSpec, SsmForm, SsmSpec,
+    Activation, AttentionGate, ChannelMixSpec, DeltaNetSpec, Ffn, Gating, KeySharing, Mixer,
+    NormKind, Pairing, Plan, SharedGate, ShortConvSpec, SsmForm, SsmSpec, TimeMixSpec,
 };
 use super::decoder::{
     EXPERT_SCALES, FFN_SCALES, Local, Mixture, SHARED_SCALES, Shared, build, decoder, empty,
@@ -318,6 +318,46 @@ fn delta_net(keys: &Keys<'_>, sharing: KeySharing) -> Result<Plan> {
             let key = keys.full("attention.value_length");
             return Err(invalid_model(key, attention.head_dim, attention.value_dim));
         }
+    }
+    Ok(plan)
+}
+
+/// RWKV 7: a memory in each head in place of attention. Source: Peng et al., 2025.
+pub(super) fn rwkv7(keys: &Keys<'_>) -> Result<Plan> {
+    let mut plan = empty(keys, NormKind::Layer)?;
+    plan.input.has_norm = true;
+    plan.rename_ffn_norm("attn_norm_2");
+    let (n_embd, head_dim) = (plan.n_embd, keys.dimension("wkv.head_size", None)?);
+    if !n_embd.is_multiple_of(head_dim) {
+        let key = keys.full("wkv.head_size");
+        return Err(invalid_model(
+            key,
+            format!("a divisor of {n_embd}"),
+            head_dim,
+        ));
+    }
+    let shifts = keys.number("token_shift_count", None, MAX_TAPS)?;
+    if shifts != 2 {
+        return Err(unsupported(keys.full("token_shift_count"), "2", shifts));
+    }
+    check_state(keys, head_dim as u64 * n_embd as u64)?;
+    let residual_rank = keys.dimension("attention.value_residual_mix_lora_rank", None)?;
+    let spec = TimeMixSpec {
+        n_heads: n_embd / head_dim,
+        head_dim,
+        n_embd,
+        decay_rank: keys.dimension("attention.decay_lora_rank", None)?,
+        rate_rank: keys.dimension("attention.iclr_lora_rank", None)?,
+        residual_rank: Some(residual_rank),
+        gate_rank: keys.dimension_or_none("attention.gate_lora_rank")?,
+    };
+    let n_ff = keys.dimension("feed_forward_length", None)?;
+    for (l, layer) in plan.layers.iter_mut().enumerate() {
+        layer.mixers = vec![Mixer::TimeMix(TimeMixSpec {
+            residual_rank: spec.residual_rank.filter(|_| l > 0),
+            ..spec
+        })];
+        layer.ffns = vec![Ffn::ChannelMix(ChannelMixSpec { n_ff })];
     }
     Ok(plan)
 }

@@ -11,6 +11,7 @@ mod mla;
 mod norm;
 mod pass;
 mod per_layer;
+mod rwkv;
 mod short_conv;
 mod ssm;
 
@@ -30,6 +31,7 @@ pub(crate) use norm::Norm;
 pub(crate) use pass::{Pass, Scratch, quantized};
 use per_layer::PerLayer;
 pub(crate) use per_layer::PerLayerInputs;
+use rwkv::{ChannelMix, TimeMix};
 use short_conv::ShortConv;
 use ssm::Ssm;
 
@@ -67,6 +69,7 @@ enum Mixer {
     Ssm(Ssm),
     DeltaNet(DeltaNet),
     ShortConv(ShortConv),
+    TimeMix(TimeMix),
 }
 
 #[allow(
@@ -76,6 +79,7 @@ enum Mixer {
 enum Ffn {
     Dense(FeedForward),
     Experts(Experts),
+    ChannelMix(ChannelMix),
 }
 
 impl Layer {
@@ -118,6 +122,9 @@ impl Layer {
             plan::Mixer::ShortConv(spec) => {
                 ShortConv::load(loader, name, spec).map(Mixer::ShortConv)
             }
+            plan::Mixer::TimeMix(spec) => {
+                TimeMix::load(loader, n_embd, name, spec).map(Mixer::TimeMix)
+            }
         });
         let mixers = mixers.collect::<Result<_>>()?;
         let ffn_norms = norms(loader, spec.ffn_norms, spec.ffns.is_empty())?;
@@ -131,6 +138,9 @@ impl Layer {
             }
             plan::Ffn::Experts(spec) => {
                 Experts::load(loader, n_embd, name, spec, norm).map(Ffn::Experts)
+            }
+            plan::Ffn::ChannelMix(spec) => {
+                ChannelMix::load(loader, n_embd, name, spec).map(Ffn::ChannelMix)
             }
         });
         let ffns = ffns.collect::<Result<_>>()?;
@@ -168,12 +178,14 @@ impl Layer {
                 Mixer::Ssm(ssm) => ssm.reserve(scratch)?,
                 Mixer::DeltaNet(delta_net) => delta_net.reserve(scratch)?,
                 Mixer::ShortConv(short_conv) => short_conv.reserve(scratch)?,
+                Mixer::TimeMix(time_mix) => time_mix.reserve(scratch)?,
             }
         }
         for ffn in &self.ffns {
             match ffn {
                 Ffn::Dense(feed_forward) => feed_forward.reserve(scratch, place)?,
                 Ffn::Experts(experts) => experts.reserve(scratch, place)?,
+                Ffn::ChannelMix(channel_mix) => channel_mix.reserve(scratch)?,
             }
         }
         if self.mixers.len() > 1 || self.ffns.len() > 1 {
@@ -233,6 +245,7 @@ impl Layer {
                     Mixer::Ssm(ssm) => ssm.forward(pass)?,
                     Mixer::DeltaNet(delta_net) => delta_net.forward(pass)?,
                     Mixer::ShortConv(short_conv) => short_conv.forward(pass)?,
+                    Mixer::TimeMix(time_mix) => time_mix.forward(pass)?,
                 }
                 pass.sum_up(i, self.mixers.len());
             }
@@ -254,6 +267,7 @@ impl Layer {
                 match ffn {
                     Ffn::Dense(feed_forward) => feed_forward.forward(pass)?,
                     Ffn::Experts(experts) => experts.forward(pass)?,
+                    Ffn::ChannelMix(channel_mix) => channel_mix.forward(pass)?,
                 }
                 match norms {
                     Some(norms) => pass.sum_up_normed(i, norms.after.as_ref())?,
