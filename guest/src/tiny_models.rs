@@ -567,6 +567,19 @@ fn cases() -> Vec<Case> {
             ("final_logit_softcapping", Value::F32(3.0)),
         ]),
         case("gemma3").windows().head_norms(),
+        // As many layers as it takes that two see the keys of others.
+        case("gemma3n")
+            .head_norms()
+            .keys([
+                ("block_count", Value::U32(22)),
+                ("attention.sliding_window", Value::U32(7)),
+                ("rope.freq_base_swa", Value::F32(5000.0)),
+                ("final_logit_softcapping", Value::F32(3.0)),
+            ])
+            .tensors([
+                ("blk.*.attn_k.weight", &[E, KV * D]),
+                ("blk.*.attn_v.weight", &[E, KV * D]),
+            ]),
         case("gemma4")
             .gemma4()
             .tensors([("blk.*.attn_v.weight", &[E, KV * D])]),

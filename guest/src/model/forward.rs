@@ -97,6 +97,9 @@ impl Transformer {
         if let Some(per_layer) = &weights.per_layer {
             per_layer.reserve(&mut scratch)?;
         }
+        if let Some(streams) = &weights.streams {
+            streams.reserve(&mut scratch)?;
+        }
         for layer in &weights.layers {
             layer.reserve(&mut scratch, place)?;
         }
@@ -160,6 +163,9 @@ impl Transformer {
         if let Some(per_layer) = &weights.per_layer {
             per_layer.prepare(batch, &**group, scratch)?;
         }
+        if let Some(streams) = &weights.streams {
+            streams.begin(&**group, scratch)?;
+        }
         weights.ropes.prepare(batch);
         trace::lap("token_embd");
         let mut pass = Pass {
@@ -170,6 +176,9 @@ impl Transformer {
         };
         for layer in &weights.layers {
             layer.forward(&mut pass)?;
+        }
+        if let Some(streams) = &weights.streams {
+            streams.end(&**group, scratch)?;
         }
         let n_tokens = scratch.keep_wanted(batch);
         Ok(Hidden {

@@ -43,6 +43,8 @@ pub struct Input {
     /// Width of a second embedding that a token has in each layer, P; none if it has one only. What a layer gets is that
     /// of the token and a projection of the first, each normalised or scaled. Source: Gemma Team, 2025 (Gemma 3n).
     pub per_layer: Option<usize>,
+    /// Several residual streams instead of one.
+    pub altup: Option<AltUpSpec>,
     /// Whether the tensor `position_embd` has a row for each position, which is added.
     pub has_positions: bool,
     /// Whether the first row of the tensor `token_types`, if there is one, is added. The others are those of a second
@@ -50,6 +52,15 @@ pub struct Input {
     pub has_types: bool,
     /// Whether the sum is normalised, with `token_embd_norm`.
     pub has_norm: bool,
+}
+
+/// Several residual streams, of which a layer computes one and predicts the others. Source: Baykal et al., 2023.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AltUpSpec {
+    /// The number of streams.
+    pub n: usize,
+    /// The one that layers compute.
+    pub active: usize,
 }
 
 /// How the last hidden state becomes logits.
@@ -131,6 +142,8 @@ pub struct LayerSpec {
     pub mixers: Vec<Mixer>,
     /// Its norms.
     pub mixer_norms: Norms,
+    /// Width of a projection beside the mixers, whose result is added, with the sum divided by the root of 2 (LAuReL).
+    pub laurel: Option<usize>,
     /// The sublayer that is computed of each token by itself: all of these, with their outputs added.
     pub ffns: Vec<Ffn>,
     /// Its norms.
@@ -482,6 +495,9 @@ pub struct FfnSpec {
     pub activation: Activation,
     /// Whether there is a gate: a matrix of its own, or the first half of `ffn_up`.
     pub has_gate: bool,
+    /// How many standard deviations above the mean of its token a gate must be: this bound is subtracted, and what is below
+    /// it is 0.
+    pub gate_bound: Option<f32>,
 }
 
 /// A mixture of experts.

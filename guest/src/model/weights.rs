@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use super::group::Place;
-use super::layer::{Layer, Norm, PerLayerInputs};
+use super::layer::{Layer, Norm, PerLayerInputs, Streams};
 use super::plan::Plan;
 use super::pooling::PoolingHead;
 use super::region::{Origin, Packing, Region};
@@ -128,6 +128,8 @@ pub(crate) struct Weights {
     pub(crate) token_type: Option<Vec<f32>>,
     /// What each layer gets of a token besides.
     pub(crate) per_layer: Option<PerLayerInputs>,
+    /// What makes several residual streams of one.
+    pub(crate) streams: Option<Streams>,
     /// `[E]`: of what the residual stream starts with.
     pub(crate) token_embd_norm: Option<Norm>,
     pub(crate) layers: Vec<Layer>,
@@ -190,6 +192,10 @@ impl Weights {
             None => None,
             Some(width) => Some(PerLayerInputs::load(loader, plan, width)?),
         };
+        let streams = match plan.input.altup {
+            None => None,
+            Some(spec) => Some(Streams::load(loader, plan, spec)?),
+        };
         let token_type = match plan.input.has_types {
             false => None,
             true => loader.first_row("token_types", n_embd)?,
@@ -225,6 +231,7 @@ impl Weights {
             position_embd,
             token_type,
             per_layer,
+            streams,
             token_embd_norm,
             layers,
             ropes,

@@ -72,6 +72,7 @@ pub(super) fn empty(keys: &Keys<'_>, norm: NormKind) -> Result<Plan> {
             before: Some(ATTN_NORM),
             ..Norms::default()
         },
+        laurel: None,
         ffns: Vec::new(),
         ffn_norms: Norms {
             before: Some(FFN_NORM),
@@ -91,6 +92,7 @@ pub(super) fn empty(keys: &Keys<'_>, norm: NormKind) -> Result<Plan> {
         input: Input {
             scale: 1.0,
             per_layer: None,
+            altup: None,
             has_positions: false,
             has_types: false,
             has_norm: false,
@@ -196,6 +198,7 @@ fn feed_forward(keys: &Keys<'_>, n_embd: usize, l: usize) -> Result<Option<Ffn>>
         n_ff,
         activation: Activation::Silu,
         has_gate: true,
+        gate_bound: None,
     };
     let Some(n_experts) = n_experts else {
         return Ok(Some(Ffn::Dense(network)));

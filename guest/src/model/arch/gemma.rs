@@ -3,7 +3,8 @@
 //! the last ones see keys and values of earlier ones. Sources: Gemma Team, 2024 (1 and 2) and 2025 (3 and 3n).
 
 use super::super::plan::{
-    Activation, AttentionSpec, Ffn, Norms, Pairing, Plan, RopeScaling, RouterInput, Values, Window,
+    Activation, AltUpSpec, AttentionSpec, Ffn, Norms, Pairing, Plan, RopeScaling, RouterInput,
+    Values, Window,
 };
 use super::decoder::{check_attention, decoder, windows};
 use super::keys::{Keys, MAX_CONTEXT, MAX_DIM};
@@ -64,6 +65,50 @@ pub(super) fn gemma3(keys: &Keys<'_>) -> Result<Plan> {
     Ok(plan)
 }
 
+/// Gemma 3n: four residual streams, embeddings of layers, a way around attention; the layers from the 21st on see keys and
+/// values of earlier ones, and the first ten have sparse gates. The numbers are those of all of its models.
+pub(super) fn gemma3n(keys: &Keys<'_>) -> Result<Plan> {
+    const STREAMS: AltUpSpec = AltUpSpec { n: 4, active: 0 };
+    const LAUREL_RANK: usize = 64;
+    const LAYERS_WITH_KEYS: usize = 20;
+    const SPARSE_LAYERS: usize = 10;
+    /// The quantile at 95 % of a normal distribution.
+    const GATE_BOUND: f32 = 1.644_853_6;
+
+    let mut plan = scaled(keys)?;
+    plan.head.softcap = keys.positive_or_none("final_logit_softcapping")?;
+    plan.add_norms_after();
+    plan.input.altup = Some(STREAMS);
+    let width = "embedding_length_per_layer_input";
+    plan.input.per_layer = Some(keys.dimension(width, Some(256))?);
+    check_per_layer(keys, &plan)?;
+    let window = keys.number("attention.sliding_window", None, MAX_CONTEXT)?;
+    let key = "attention.sliding_window_pattern";
+    let is_local = keys.pattern(key, 5, false, plan.layers.len())?;
+    let local_base = keys.positive("rope.freq_base_swa", Some(10_000.0))?;
+    plan.for_attention(|l, attention| {
+        attention.scale = 1.0;
+        attention.values = Values::Normalized;
+        if is_local[l] {
+            attention.window = Some(Window::Sliding(window as usize));
+            if let Some(rope) = &mut attention.rope {
+                rope.base = local_base;
+            }
+        }
+    });
+    for (l, layer) in plan.layers.iter_mut().enumerate() {
+        layer.laurel = Some(LAUREL_RANK);
+        for ffn in &mut layer.ffns {
+            if let Ffn::Dense(spec) = ffn {
+                spec.gate_bound = (l < SPARSE_LAYERS).then_some(GATE_BOUND);
+            }
+        }
+    }
+    let n_shared = plan.layers.len().saturating_sub(LAYERS_WITH_KEYS);
+    share_keys_of(keys, &mut plan, &is_local, n_shared)?;
+    Ok(plan)
+}
+
 /// Gemma 4.
 pub(super) fn gemma4(keys: &Keys<'_>) -> Result<Plan> {
     let mut plan = scaled(keys)?;
@@ -71,12 +116,7 @@ pub(super) fn gemma4(keys: &Keys<'_>) -> Result<Plan> {
     plan.head.softcap = keys.positive_or_none("final_logit_softcapping")?;
     plan.add_norms_after();
     plan.input.per_layer = keys.dimension_or_none("embedding_length_per_layer_input")?;
-    let n_layers = plan.layers.len();
-    if plan.input.per_layer.unwrap_or(1) > MAX_DIM as usize / n_layers.max(1) {
-        let key = keys.full("embedding_length_per_layer_input");
-        let expected = "a total width of at most 2^20 over all layers";
-        return Err(invalid_model(key, expected, "a larger one"));
-    }
+    check_per_layer(keys, &plan)?;
     let Some((window, is_local)) = windows(keys, &plan, 6, false)? else {
         let key = keys.full("attention.sliding_window");
         return Err(invalid_model(key, "a number above 0", "none"));
@@ -148,11 +188,34 @@ fn add_experts(keys: &Keys<'_>, plan: &mut Plan) -> Result<()> {
     Ok(())
 }
 
-/// The last layers see the keys and values of the last but one, or with a window the last but two, of those before.
+/// Checks the embeddings of layers, which are in one row.
+fn check_per_layer(keys: &Keys<'_>, plan: &Plan) -> Result<()> {
+    let most = MAX_DIM as usize / plan.layers.len().max(1);
+    match plan.input.per_layer.unwrap_or(1) <= most {
+        true => Ok(()),
+        false => {
+            let key = keys.full("embedding_length_per_layer_input");
+            let expected = "a total width of at most 2^20 over all layers";
+            Err(invalid_model(key, expected, "a larger one"))
+        }
+    }
+}
+
+/// As many of the last layers as the file says see the keys and values of earlier ones.
 fn share_keys(keys: &Keys<'_>, plan: &mut Plan, is_local: &[bool]) -> Result<()> {
-    let n_layers = plan.layers.len();
     let key = "attention.shared_kv_layers";
     let n_shared = keys.number_or_none(key, MAX_DIM)?.unwrap_or(0) as usize;
+    share_keys_of(keys, plan, is_local, n_shared)
+}
+
+/// The last layers see the keys and values of the last but one, or with a window the last but two, of those before.
+fn share_keys_of(
+    keys: &Keys<'_>,
+    plan: &mut Plan,
+    is_local: &[bool],
+    n_shared: usize,
+) -> Result<()> {
+    let (n_layers, key) = (plan.layers.len(), "attention.shared_kv_layers");
     if n_shared == 0 {
         return Ok(());
     }

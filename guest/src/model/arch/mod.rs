@@ -58,6 +58,7 @@ const FAMILIES: &[(&str, MakePlan)] = &[
     ("gemma-embedding", encoder::gemma_embedding),
     ("gemma2", gemma::gemma2),
     ("gemma3", gemma::gemma3),
+    ("gemma3n", gemma::gemma3n),
     ("gemma4", gemma::gemma4),
     ("glm4", experts::glm4),
     ("glm4moe", experts::glm4moe),
@@ -204,8 +205,8 @@ fn check_encoder(keys: &Keys<'_>, plan: &Plan) -> Result<()> {
     let all_see = plan.mixers().all(
         |mixer| matches!(mixer, Mixer::Attention(spec) if !spec.is_causal && spec.shares.is_none()),
     );
-    let per_layer = plan.input.per_layer;
-    if all_see && per_layer.is_none() && shapes().all(|shape| Some(shape) == shapes().next()) {
+    let is_plain = plan.input.per_layer.is_none() && plan.input.altup.is_none();
+    if all_see && is_plain && shapes().all(|shape| Some(shape) == shapes().next()) {
         return Ok(());
     }
     Err(unsupported(

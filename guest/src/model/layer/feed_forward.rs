@@ -2,7 +2,7 @@
 //! Vaswani et al., 2017; Shazeer, 2020.
 
 use super::super::forward::BATCH;
-use super::super::group::{Place, gather_columns, pause};
+use super::super::group::{Group, Place, gather_columns, pause};
 use super::super::plan::{FfnSpec, NormSpec};
 use super::super::weights::{Linear, Loader};
 use super::norm::Norm;
@@ -117,6 +117,11 @@ impl FeedForward {
             ffn_gate.apply(n_tokens, input, gate);
             trace::lap("ffn_gate");
             pause(pass.group)?;
+            if let Some(bound) = self.spec.gate_bound {
+                hidden.resize(n_tokens * n_ff, 0.0);
+                bound_gates(pass.group, n_ff, bound, gate, hidden)?;
+                trace::lap("gate_bound");
+            }
             self.ffn_up.apply(n_tokens, input, up);
             trace::lap("ffn_up");
             self.spec.activation.gated(gate, up);
@@ -150,4 +155,27 @@ impl FeedForward {
         trace::lap("ffn_down");
         Ok(())
     }
+}
+
+/// Subtracts from each token's gates, `[T, own F]`, their mean and `bound` standard deviations; what is below 0 is 0.
+/// `all`, `[T, F]`, is scratch.
+fn bound_gates(
+    group: &dyn Group,
+    n_ff: usize,
+    bound: f32,
+    gate: &mut Vec<f32>,
+    all: &mut Vec<f32>,
+) -> Result<()> {
+    let columns = |place: Place| place.rows(n_ff);
+    let own = columns(Place::of(group));
+    gather_columns(group, gate, n_ff, columns, all)?;
+    gate.clear();
+    for row in all.chunks_exact(n_ff) {
+        let mean = row.iter().map(|x| f64::from(*x)).sum::<f64>() / n_ff as f64;
+        let squares = row.iter().map(|x| (f64::from(*x) - mean).powi(2));
+        let deviation = (squares.sum::<f64>() / (n_ff as f64 - 1.0).max(1.0)).sqrt();
+        let least = mean as f32 + bound * deviation as f32;
+        gate.extend(row[own.clone()].iter().map(|x| (x - least).max(0.0)));
+    }
+    Ok(())
 }

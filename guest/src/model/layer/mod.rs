@@ -2,6 +2,7 @@
 //! What it keeps of a sequence is in [`super::state`].
 
 mod activation;
+mod altup;
 mod attention;
 mod conv;
 mod delta_net;
@@ -22,6 +23,8 @@ use super::weights::Loader;
 use crate::error::Result;
 use crate::trace;
 pub(crate) use activation::softplus;
+pub(crate) use altup::Streams;
+use altup::{AltUp, Laurel};
 use attention::Attention;
 use delta_net::DeltaNet;
 use experts::Experts;
@@ -39,6 +42,7 @@ use ssm::Ssm;
 pub(crate) struct Layer {
     mixers: Vec<Mixer>,
     mixer_norms: SublayerNorms,
+    laurel: Option<Laurel>,
     ffns: Vec<Ffn>,
     ffn_norms: SublayerNorms,
     /// Those of each part, if they have their own.
@@ -47,6 +51,8 @@ pub(crate) struct Layer {
     residual_scale: f32,
     ffn_scale: f32,
     per_layer: Option<PerLayer>,
+    /// What it knows of other residual streams, if there are any.
+    altup: Option<AltUp>,
     /// The factor of the residual stream after the layer.
     output_scale: Option<f32>,
 }
@@ -148,6 +154,14 @@ impl Layer {
             None => None,
             Some(width) => Some(PerLayer::load(loader, n_embd, name, norm, width, l)?),
         };
+        let altup = match plan.input.altup {
+            None => None,
+            Some(spec) => Some(AltUp::load(loader, n_embd, name, norm, spec)?),
+        };
+        let laurel = match spec.laurel {
+            None => None,
+            Some(rank) => Some(Laurel::load(loader, n_embd, name, norm, rank)?),
+        };
         let output_scale = match spec.has_output_scale {
             false => None,
             true => loader.optional_vector(&name("layer_output_scale.weight"), 1)?,
@@ -155,6 +169,7 @@ impl Layer {
         Ok(Self {
             mixers,
             mixer_norms,
+            laurel,
             ffns,
             ffn_part_norms,
             ffn_norms,
@@ -162,6 +177,7 @@ impl Layer {
             residual_scale: spec.residual_scale,
             ffn_scale: spec.ffn_scale,
             per_layer,
+            altup,
             output_scale: output_scale.map(|scale| scale[0]),
         })
     }
@@ -197,6 +213,9 @@ impl Layer {
         if let Some(per_layer) = &self.per_layer {
             per_layer.reserve(scratch)?;
         }
+        if let Some(laurel) = &self.laurel {
+            laurel.reserve(scratch)?;
+        }
         Ok(())
     }
 
@@ -225,6 +244,9 @@ impl Layer {
     /// # Errors
     /// `aborted` if another instance of the group is gone.
     pub(crate) fn forward(&self, pass: &mut Pass<'_, '_>) -> Result<()> {
+        if let Some(altup) = &self.altup {
+            altup.predict(pass);
+        }
         for ffn in &self.ffns {
             if let Ffn::Experts(experts) = ffn
                 && experts.routes_before_layer()
@@ -238,6 +260,9 @@ impl Layer {
         if !self.mixers.is_empty() {
             pass.normalize(self.mixer_norms.before.as_ref());
             trace::lap("attn_norm");
+            if let Some(laurel) = &self.laurel {
+                laurel.forward(pass)?;
+            }
             for (i, mixer) in self.mixers.iter().enumerate() {
                 match mixer {
                     Mixer::Attention(attention) => attention.forward(pass)?,
@@ -252,6 +277,9 @@ impl Layer {
             let after = self.mixer_norms.after.as_ref();
             pass.add_delta(1.0, after, self.residual_scale)?;
             pass.normalize_sum(&self.mixer_norms);
+            if self.laurel.is_some() {
+                Laurel::add(pass);
+            }
         }
         if !self.ffns.is_empty() {
             match self.is_parallel {
@@ -281,8 +309,19 @@ impl Layer {
             }
             pass.normalize_sum(&self.ffn_norms);
         }
+        if let Some(altup) = &self.altup {
+            altup.correct(pass);
+        }
         if let Some(per_layer) = &self.per_layer {
-            per_layer.forward(pass)?;
+            per_layer.forward(pass);
+            // What it adds goes to the other streams.
+            if self.altup.is_some() {
+                pass.scratch.x.fill(0.0);
+            }
+            per_layer.add(pass)?;
+            if self.altup.is_some() {
+                AltUp::add_to_others(pass);
+            }
         }
         if let Some(scale) = self.output_scale {
             pass.scratch.x.iter_mut().for_each(|x| *x *= scale);

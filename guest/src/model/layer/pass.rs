@@ -6,8 +6,8 @@ use super::super::group::{Group, Place, gather_columns};
 use super::super::rope::Ropes;
 use super::super::weights::{Linear, Matrix};
 use super::{
-    Norm, SublayerNorms, attention as attention_layer, experts, feed_forward, mla, per_layer, rwkv,
-    ssm,
+    Norm, SublayerNorms, altup, attention as attention_layer, experts, feed_forward, mla,
+    per_layer, rwkv, ssm,
 };
 use crate::error::{Result, reserve};
 use crate::kernels::{self, Activations, Input};
@@ -48,6 +48,7 @@ pub(crate) struct Scratch {
     pub(super) latent: mla::Buffers,
     pub(super) recurrent: ssm::Buffers,
     pub(super) rwkv: rwkv::Buffers,
+    pub(super) altup: altup::Buffers,
 }
 
 impl Scratch {

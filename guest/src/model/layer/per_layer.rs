@@ -148,8 +148,8 @@ impl PerLayer {
         scratch.activations.reserve(BATCH, self.width)
     }
 
-    /// Adds to the residual stream.
-    pub(super) fn forward(&self, pass: &mut Pass<'_, '_>) -> Result<()> {
+    /// Computes what [`PerLayer::add`] adds.
+    pub(super) fn forward(&self, pass: &mut Pass<'_, '_>) {
         let n_tokens = pass.n_tokens();
         let s = &mut *pass.scratch;
         let Buffers { inputs, gate, .. } = &mut s.per_layer;
@@ -168,6 +168,10 @@ impl PerLayer {
         let input = quantized(gate, &mut s.activations, [&self.proj.weight]);
         self.proj.apply(n_tokens, input, &mut s.own_delta);
         trace::lap("per_layer");
+    }
+
+    /// Adds it to the residual stream.
+    pub(super) fn add(&self, pass: &mut Pass<'_, '_>) -> Result<()> {
         pass.add_delta(1.0, Some(&self.post_norm), 1.0)
     }
 }
