@@ -5,6 +5,7 @@
 //! wins. (llama.cpp searches for the longest marker first; the results differ only if one marker ends with the start of
 //! a longer one, which no known vocabulary has, and left to right needs one pass.)
 
+use super::trie::Trie;
 use super::vocab::{TokenType, Vocab};
 use crate::gguf::Metadata;
 
@@ -12,11 +13,13 @@ use crate::gguf::Metadata;
 #[derive(Debug)]
 pub(super) struct Markers {
     /// The markers that always count.
-    always: Set,
+    always: Trie,
     /// All markers.
-    all: Set,
+    all: Trie,
     /// Phi-3's markers swallow the white space after them, except these.
     swallow: Option<[Option<u32>; 3]>,
+    /// The mask of some embedding models, which swallows the white space before it.
+    swallow_before: Option<u32>,
 }
 
 /// A part of a text.
@@ -26,29 +29,31 @@ pub(super) enum Part<'t> {
     Token(u32),
 }
 
-/// Tokens in the order of their texts.
-#[derive(Debug)]
-struct Set {
-    ids: Vec<u32>,
-    /// Whether any of them starts with this byte.
-    begins: [bool; 256],
-}
-
 impl Markers {
     pub(super) fn new(vocab: &Vocab, metadata: &Metadata) -> Self {
         let set = |types: &[TokenType]| {
-            let wanted = |id: &u32| types.contains(&vocab.token_type(*id));
-            Set::new(vocab, (0..vocab.len()).filter(wanted).collect())
+            let texts = vocab.texts(|id| types.contains(&vocab.token_type(id)));
+            Trie::new(texts)
         };
-        // The file does not say so; llama.cpp also uses the model's name.
-        let name = metadata
-            .str("general.name")
-            .ok()
-            .flatten()
-            .unwrap_or_default();
-        let name = name.to_ascii_lowercase();
-        let swallow = (name.contains("phi-3") || name.contains("phi3"))
-            .then(|| ["<unk>", "<s>", "<|endoftext|>"].map(|text| vocab.find(text.as_bytes())));
+        // The file does not say so; llama.cpp also goes by these names.
+        let named = |key: &str, names: &[&str]| {
+            let name = metadata.str(key).ok().flatten().unwrap_or_default();
+            let name = name.to_ascii_lowercase();
+            names.iter().any(|part| name.contains(part))
+        };
+        let find = |text: &str| vocab.find(text.as_bytes());
+        let (mut swallow, mut swallow_before) = (None, None);
+        if named(
+            "tokenizer.ggml.pre",
+            &["jina-v2-de", "jina-v2-es", "jina-v2-code"],
+        ) || named("general.architecture", &["nomic-bert-moe", "jina-bert-v3"])
+        {
+            swallow_before = find("<mask>");
+        } else if named("general.name", &["phi-3", "phi3"]) {
+            swallow = Some(["<unk>", "<s>", "<|endoftext|>"].map(find));
+        } else if named("general.name", &["modern-bert"]) {
+            swallow_before = find("[MASK]");
+        }
         Self {
             always: set(&[TokenType::UserDefined]),
             all: set(&[
@@ -57,16 +62,12 @@ impl Markers {
                 TokenType::Unknown,
             ]),
             swallow,
+            swallow_before,
         }
     }
 
     /// Splits a text into parts, none of them empty. With `parse_special`, control and unknown tokens count too.
-    pub(super) fn split<'t>(
-        &self,
-        vocab: &Vocab,
-        text: &'t str,
-        parse_special: bool,
-    ) -> Vec<Part<'t>> {
+    pub(super) fn split<'t>(&self, text: &'t str, parse_special: bool) -> Vec<Part<'t>> {
         let set = if parse_special {
             &self.all
         } else {
@@ -74,12 +75,16 @@ impl Markers {
         };
         let (mut parts, mut start, mut at) = (Vec::new(), 0, 0);
         while at < text.len() {
-            let Some((id, len)) = set.longest_at(vocab, &text.as_bytes()[at..]) else {
+            let Some((len, id)) = set.longest(&text.as_bytes()[at..]) else {
                 at += 1;
                 continue;
             };
-            if start < at {
-                parts.push(Part::Text(&text[start..at]));
+            let mut before = &text[start..at];
+            if self.swallow_before == Some(id) {
+                before = before.trim_end_matches(is_space);
+            }
+            if !before.is_empty() {
+                parts.push(Part::Text(before));
             }
             parts.push(Part::Token(id));
             at += len;
@@ -87,8 +92,7 @@ impl Markers {
                 .swallow
                 .is_some_and(|except| !except.contains(&Some(id)))
             {
-                let space = |b: &&u8| matches!(b, b' ' | b'\t'..=b'\r');
-                at += text.as_bytes()[at..].iter().take_while(space).count();
+                at = text.len() - text[at..].trim_start_matches(is_space).len();
             }
             start = at;
         }
@@ -99,37 +103,7 @@ impl Markers {
     }
 }
 
-impl Set {
-    fn new(vocab: &Vocab, mut ids: Vec<u32>) -> Self {
-        ids.sort_unstable_by_key(|id| vocab.text(*id));
-        let mut begins = [false; 256];
-        for first in ids.iter().filter_map(|id| vocab.text(*id)?.bytes().next()) {
-            begins[usize::from(first)] = true;
-        }
-        Self { ids, begins }
-    }
-
-    /// The longest marker that `bytes` starts with, and its length. Narrows the sorted list byte by byte.
-    fn longest_at(&self, vocab: &Vocab, bytes: &[u8]) -> Option<(u32, usize)> {
-        if !self.begins[usize::from(*bytes.first()?)] {
-            return None;
-        }
-        let byte = |id: &u32, at: usize| {
-            vocab
-                .text(*id)
-                .and_then(|text| text.as_bytes().get(at).copied())
-        };
-        let (mut ids, mut longest) = (self.ids.as_slice(), None);
-        for (at, wanted) in bytes.iter().enumerate() {
-            // `None`, the end of a shorter text, sorts before any byte.
-            ids = &ids[ids.partition_point(|id| byte(id, at) < Some(*wanted))..];
-            ids = &ids[..ids.partition_point(|id| byte(id, at) == Some(*wanted))];
-            match ids.first() {
-                None => break,
-                Some(id) if byte(id, at + 1).is_none() => longest = Some((*id, at + 1)),
-                Some(_) => {}
-            }
-        }
-        longest
-    }
+/// C's `isspace`.
+fn is_space(c: char) -> bool {
+    matches!(c, ' ' | '\t'..='\r')
 }

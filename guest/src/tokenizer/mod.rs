@@ -3,7 +3,7 @@
 //! The models that this engine runs have two kinds, and for both the tokens match llama.cpp's: SentencePiece with
 //! scores (`tokenizer.ggml.model` is `llama`) and byte-pair encoding (`gpt2`, of bytes; `gemma4`, of characters). In the order of use: `vocab`
 //! (the checked lists), `special` (the tokens with a special role), `markers` (tokens found by name), then either
-//! `spm`, or `pre` (splitting into words, by `rules` over `classes`) and `bpe`. `merge` and `index` are shared by both.
+//! `spm`, or `pre` (splitting into words, by `rules` over `classes`) and `bpe`. `merge`, `index` and `trie` are shared.
 //! The test models of llama.cpp have a third kind, `chunks`.
 
 mod bpe;
@@ -16,6 +16,7 @@ mod pre;
 mod rules;
 mod special;
 mod spm;
+mod trie;
 mod vocab;
 
 pub use vocab::TokenType;
@@ -153,7 +154,7 @@ impl Tokenizer {
         let (prefix, suffix) = (self.special.prefix, self.special.suffix);
         tokens.extend(prefix.filter(|_| options.add_special));
         let mut first = true;
-        for part in self.markers.split(&self.vocab, text, options.parse_special) {
+        for part in self.markers.split(text, options.parse_special) {
             match (part, &self.model) {
                 (Part::Token(id), _) => tokens.push(id),
                 (Part::Text(text), Model::Bpe(bpe)) => bpe.encode(&self.vocab, text, &mut tokens),

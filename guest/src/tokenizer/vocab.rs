@@ -124,6 +124,12 @@ impl Vocab {
         self.text.get(start..end)
     }
 
+    /// The texts of the tokens that are wanted, each with its token.
+    pub(super) fn texts(&self, wanted: impl Fn(u32) -> bool) -> impl Iterator<Item = (&[u8], u32)> {
+        let ids = (0..self.len()).filter(move |id| wanted(*id));
+        ids.filter_map(|id| Some((self.text(id)?.as_bytes(), id)))
+    }
+
     /// The token with this text.
     pub(super) fn find(&self, text: &[u8]) -> Option<u32> {
         self.index
