@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+const SHARED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data");
+
 /// A file of `tests/data`.
 pub(crate) fn data(path: &str) -> Vec<u8> {
     read(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data"), path)
@@ -10,12 +12,20 @@ pub(crate) fn data(path: &str) -> Vec<u8> {
 /// A file of `../shared/data`, beside the checkout. `None`, after saying so, where that folder is missing; `cargo xtask
 /// test` says in its summary what was not tested.
 pub(crate) fn shared(path: &str) -> Option<Vec<u8>> {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data");
-    if !PathBuf::from(folder).is_dir() {
+    if !PathBuf::from(SHARED).is_dir() {
         eprintln!("skipped: no shared data");
         return None;
     }
-    Some(read(folder, path))
+    Some(read(SHARED, path))
+}
+
+/// Whether `../shared/data` is there and has this file. Says so where it is not.
+pub(crate) fn shared_has(path: &str) -> bool {
+    let has = PathBuf::from(SHARED).join(path).is_file();
+    if !has {
+        eprintln!("skipped: no shared data");
+    }
+    has
 }
 
 fn read(folder: &str, path: &str) -> Vec<u8> {

@@ -159,6 +159,15 @@ impl Array {
         Self::numbers(ValueType::F32, items.into_iter().map(f32::to_le_bytes))
     }
 
+    /// An array of bytes.
+    pub fn bytes(bytes: impl Into<Vec<u8>>) -> Self {
+        Self {
+            element_type: ValueType::U8,
+            bytes: bytes.into(),
+            ends: Vec::new(),
+        }
+    }
+
     /// An array of `i32`.
     pub fn i32s(items: impl IntoIterator<Item = i32>) -> Self {
         Self::numbers(ValueType::I32, items.into_iter().map(i32::to_le_bytes))
@@ -330,6 +339,20 @@ impl Metadata {
             let (chunks, _) = array.bytes.as_chunks();
             chunks.iter().map(|b| i32::from_le_bytes(*b)).collect()
         }))
+    }
+
+    /// An array of bytes, which files also write as `i8`.
+    ///
+    /// # Errors
+    /// `invalid-model` for a wrong type.
+    pub fn bytes(&self, key: &str) -> Result<Option<&[u8]>> {
+        self.typed(key, "an array of bytes", |value| match value {
+            Value::Array(array) => {
+                let is_byte = matches!(array.element_type, ValueType::U8 | ValueType::I8);
+                is_byte.then_some(array.bytes.as_slice())
+            }
+            _ => None,
+        })
     }
 
     fn array(&self, key: &str, element_type: ValueType) -> Result<Option<&Array>> {

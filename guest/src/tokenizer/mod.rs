@@ -1,23 +1,41 @@
 //! The tokenizer: text to tokens and back, as the model's file describes it.
 //!
-//! The models that this engine runs have two kinds, and for both the tokens match llama.cpp's: SentencePiece with
-//! scores (`tokenizer.ggml.model` is `llama`) and byte-pair encoding (`gpt2`, of bytes; `gemma4`, of characters). In the order of use: `vocab`
-//! (the checked lists), `special` (the tokens with a special role), `markers` (tokens found by name), then either
-//! `spm`, or `pre` (splitting into words, by `rules` over `classes`) and `bpe`. `merge`, `index` and `trie` are shared.
-//! The test models of llama.cpp have a third kind, `chunks`.
+//! There are six kinds, and for all of them the tokens match llama.cpp's. `tokenizer.ggml.model` names them:
+//!
+//! | name | module | what it is |
+//! |---|---|---|
+//! | `llama` | `spm` | SentencePiece with scores, joined greedily |
+//! | `gpt2`, `gemma4` | `bpe` | byte-pair encoding, of bytes and of characters |
+//! | `bert` | `wpm` | WordPiece: the longest tokens of each word |
+//! | `t5` | `ugm` | SentencePiece's unigram model: the greatest sum of scores |
+//! | `rwkv` | `rwkv` | the longest token, again and again |
+//! | `plamo2` | `plamo2` | the greatest sum of rounded scores |
+//!
+//! In the order of use: `vocab` (the checked lists), `special` (the tokens with a special role), `markers` (tokens
+//! found by name), then one of the above. `bpe` first splits a text into words with `pre` (by `rules` over `classes`),
+//! and `ugm` normalises it with `charsmap`. Shared are `index` (a token by its text), `trie` (the tokens that a text
+//! starts with) and `merge` (joining neighbours). The test models of llama.cpp have a kind of their own, `chunks`.
+//!
+//! Two things differ from llama.cpp's on purpose: a text does not become a control token by chance, and characters that
+//! are newer than llama.cpp's tables (Unicode 15.1) have their class, case and decomposition.
 
 mod bpe;
+mod charsmap;
 mod chunks;
 mod classes;
 mod index;
 mod markers;
 mod merge;
+mod plamo2;
 mod pre;
 mod rules;
+mod rwkv;
 mod special;
 mod spm;
 mod trie;
+mod ugm;
 mod vocab;
+mod wpm;
 
 pub use vocab::TokenType;
 
@@ -25,10 +43,14 @@ use crate::error::{Result, invalid_argument, unsupported};
 use crate::gguf::Metadata;
 use bpe::Bpe;
 use markers::{Markers, Part};
+use plamo2::Plamo2;
 use pre::{Alphabet, Pre};
-use special::{Defaults, Special};
+use rwkv::Rwkv;
+use special::{Defaults, Special, needed};
 use spm::Spm;
+use ugm::Ugm;
 use vocab::Vocab;
+use wpm::Wpm;
 
 /// The longest allowed text, in bytes: about a million tokens, more than any context holds.
 pub const MAX_TEXT_LEN: usize = 4 << 20;
@@ -78,6 +100,10 @@ pub struct Tokenizer {
 enum Model {
     Spm(Spm),
     Bpe(Bpe),
+    Wpm(Wpm),
+    Ugm(Ugm),
+    Rwkv(Rwkv),
+    Plamo2(Plamo2),
     Chunks,
 }
 
@@ -87,39 +113,11 @@ impl Tokenizer {
     /// # Errors
     /// `invalid-model` for inconsistent lists, `unsupported` for an unknown kind of tokenizer or pre-tokenizer.
     pub fn from_metadata(metadata: &Metadata) -> Result<Self> {
-        let key = "tokenizer.ggml.model";
-        let kind = metadata.str(key)?;
-        if !matches!(kind, Some("llama" | "gpt2" | "gemma4" | "test")) {
-            let found = kind.map_or("none".into(), |kind| format!("`{}`", kind.escape_default()));
-            return Err(unsupported(
-                key,
-                "`llama` (SentencePiece), `gpt2` or `gemma4` (byte-pair encoding)",
-                found,
-            ));
-        }
+        let kind = metadata.str("tokenizer.ggml.model")?;
+        let kind = kind.unwrap_or_default();
+        check_kind(kind)?;
         let mut vocab = Vocab::from_metadata(metadata)?;
-        let (special, model) = if kind == Some("llama") {
-            let special = Special::find(&mut vocab, metadata, Defaults::SPM)?;
-            let spm = Spm::new(&vocab, special.unknown.unwrap_or(0), metadata)?;
-            (special, Model::Spm(spm))
-        } else if kind == Some("test") {
-            let special = Special::find(&mut vocab, metadata, Defaults::bpe(false))?;
-            (special, Model::Chunks)
-        } else {
-            let pre = match kind {
-                Some("gemma4") => kind,
-                _ => metadata.str("tokenizer.ggml.pre")?,
-            };
-            let pre = Pre::named(pre)?;
-            let mut defaults = Defaults::bpe(pre.add_bos);
-            // Some converters wrote `false` into files of Gemma 4.
-            if pre.alphabet == Alphabet::Characters {
-                defaults = defaults.needing_bos();
-            }
-            let special = Special::find(&mut vocab, metadata, defaults)?;
-            let bpe = Bpe::new(&vocab, pre, metadata)?;
-            (special, Model::Bpe(bpe))
-        };
+        let (special, model) = model(kind, &mut vocab, metadata)?;
         let markers = Markers::new(&vocab, metadata);
         let (bytes, ends) = running_text(&vocab, &model);
         Ok(Self {
@@ -140,7 +138,8 @@ impl Tokenizer {
     /// The tokens of a text. An empty text has only the tokens that are added.
     ///
     /// # Errors
-    /// `invalid-argument` for a text longer than [`MAX_TEXT_LEN`].
+    /// `invalid-argument` for a text longer than [`MAX_TEXT_LEN`], or too long after the file's normalisation;
+    /// `invalid-model` and `unsupported` if the text leads to a broken part of the file's `precompiled_charsmap`.
     pub fn encode(&self, text: &str, options: EncodeOptions) -> Result<Vec<u32>> {
         if text.len() > MAX_TEXT_LEN {
             let found = format!("{} bytes", text.len());
@@ -164,6 +163,10 @@ impl Tokenizer {
                 (Part::Text(text), Model::Spm(spm)) => {
                     spm.encode(&self.vocab, (text, first), &mut tokens);
                 }
+                (Part::Text(text), Model::Wpm(wpm)) => wpm.encode(text, &mut tokens),
+                (Part::Text(text), Model::Ugm(ugm)) => ugm.encode(text, &mut tokens)?,
+                (Part::Text(text), Model::Rwkv(rwkv)) => rwkv.encode(text, &mut tokens),
+                (Part::Text(text), Model::Plamo2(plamo2)) => plamo2.encode(text, &mut tokens),
             }
             first = matches!(part, Part::Token(_));
         }
@@ -181,19 +184,14 @@ impl Tokenizer {
             add_special: false,
             parse_special: false,
         };
-        let Special {
-            prefix,
-            suffix,
-            separator,
-            ..
-        } = self.special;
+        let [end, separator] = self.special.between;
         let mut tokens = Vec::new();
-        tokens.extend(prefix);
+        tokens.extend(self.special.prefix);
         tokens.extend(self.encode(query, plain)?);
-        tokens.extend(suffix);
+        tokens.extend(end);
         tokens.extend(separator);
         tokens.extend(self.encode(document, plain)?);
-        tokens.extend(suffix);
+        tokens.extend(end);
         Ok(tokens)
     }
 
@@ -242,7 +240,12 @@ impl Tokenizer {
     /// Whether a text (and the text after a control token) is encoded with an extra space in front, so that decoding
     /// gives one byte more.
     pub fn adds_space(&self) -> bool {
-        matches!(&self.model, Model::Spm(spm) if spm.space_prefix)
+        match &self.model {
+            Model::Spm(spm) => spm.space_prefix,
+            Model::Ugm(ugm) => ugm.adds_space(),
+            Model::Wpm(_) => true,
+            Model::Bpe(_) | Model::Rwkv(_) | Model::Plamo2(_) | Model::Chunks => false,
+        }
     }
 
     /// Whether [`EncodeOptions::add_special`] puts the begin-of-sequence token before a text.
@@ -287,6 +290,77 @@ impl Tokenizer {
     }
 }
 
+/// # Errors
+/// `unsupported` for a kind of tokenizer that is not known.
+fn check_kind(kind: &str) -> Result<()> {
+    if matches!(
+        kind,
+        "llama" | "gpt2" | "gemma4" | "bert" | "t5" | "rwkv" | "plamo2" | "test"
+    ) {
+        return Ok(());
+    }
+    let found = match kind {
+        "" => "none".into(),
+        kind => format!("`{}`", kind.escape_default()),
+    };
+    Err(unsupported(
+        "tokenizer.ggml.model",
+        "`llama` (SentencePiece), `gpt2` or `gemma4` (byte-pair encoding), `bert` (WordPiece), `t5` (unigram), \
+         `rwkv` or `plamo2`",
+        found,
+    ))
+}
+
+/// What is particular to a kind of tokenizer.
+fn model(kind: &str, vocab: &mut Vocab, metadata: &Metadata) -> Result<(Special, Model)> {
+    let unknown_key = "tokenizer.ggml.unknown_token_id";
+    Ok(match kind {
+        "llama" => {
+            let special = Special::find(vocab, metadata, Defaults::SPM)?;
+            let spm = Spm::new(vocab, special.unknown.unwrap_or(0), metadata)?;
+            (special, Model::Spm(spm))
+        }
+        "bert" => {
+            let special = Special::find(vocab, metadata, Defaults::WPM)?;
+            let unknown = needed(unknown_key, special.unknown)?;
+            (special, Model::Wpm(Wpm::new(vocab, unknown, metadata)?))
+        }
+        "t5" => {
+            let special = Special::find(vocab, metadata, Defaults::UGM)?;
+            let unknown = needed(unknown_key, special.unknown)?;
+            (special, Model::Ugm(Ugm::new(vocab, unknown, metadata)?))
+        }
+        "rwkv" => {
+            let special = Special::find(vocab, metadata, Defaults::RWKV)?;
+            let rwkv = Rwkv::new(vocab, special.unknown);
+            (special, Model::Rwkv(rwkv))
+        }
+        "plamo2" => {
+            let special = Special::find(vocab, metadata, Defaults::PLAMO2)?;
+            (special, Model::Plamo2(Plamo2::new(vocab, metadata)?))
+        }
+        "test" => {
+            let special = Special::find(vocab, metadata, Defaults::bpe(false))?;
+            (special, Model::Chunks)
+        }
+        _ => {
+            let pre = match kind {
+                "gemma4" => Some(kind),
+                _ => metadata.str("tokenizer.ggml.pre")?,
+            };
+            let pre = Pre::named(pre)?;
+            let mut defaults = Defaults::bpe(pre.add_bos);
+            // Some converters wrote `false` into files of Gemma 4.
+            if pre.alphabet == Alphabet::Characters {
+                defaults = defaults.needing_bos();
+            }
+            let special = Special::find(vocab, metadata, defaults)?;
+            let bpe = Bpe::new(vocab, pre, metadata)?;
+            (special, Model::Bpe(bpe))
+        }
+    })
+}
+
 fn running_text(vocab: &Vocab, model: &Model) -> (Vec<u8>, Vec<u32>) {
     let (mut bytes, mut ends) = (Vec::new(), Vec::with_capacity(vocab.len() as usize));
     for id in 0..vocab.len() {
@@ -295,9 +369,11 @@ fn running_text(vocab: &Vocab, model: &Model) -> (Vec<u8>, Vec<u32>) {
             Model::Bpe(bpe) if bpe.alphabet() == Alphabet::Bytes => {
                 bpe::append_bytes(text, vocab.token_type(id), &mut bytes)
             }
-            Model::Spm(_) | Model::Bpe(_) => {
+            Model::Spm(_) | Model::Bpe(_) | Model::Wpm(_) | Model::Ugm(_) => {
                 spm::append_bytes(text, vocab.token_type(id), &mut bytes)
             }
+            Model::Rwkv(_) => rwkv::append_bytes(text, vocab.token_type(id), &mut bytes),
+            Model::Plamo2(_) => plamo2::append_bytes(text, vocab.token_type(id), &mut bytes),
             Model::Chunks => chunks::append_bytes(id, &mut bytes),
         }
         // Never longer than the texts, which are shorter than 2^32 bytes.

@@ -62,40 +62,90 @@ const END_KEYS: &[&str] = &[
     "tokenizer.ggml.eom_token_id",
 ];
 
-/// The token numbers to use if the file has none.
+/// What a kind of tokenizer uses if the file does not say.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Defaults {
     bos: Option<u32>,
     eos: Option<u32>,
     unknown: Option<u32>,
+    separator: Option<u32>,
     add_bos: bool,
-    /// Whether a text starts with the begin-of-sequence token whatever the file says.
-    needs_bos: bool,
+    add_eos: bool,
+    around: Around,
+}
+
+/// Which tokens are added around a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Around {
+    /// Begin and end of a sequence, each if the file's flag says so.
+    Flagged,
+    /// As `Flagged`, but begin-of-sequence whatever the file's flag says.
+    NeedsBos,
+    /// Begin-of-sequence and the separator, whatever the file's flags say.
+    BosAndSeparator,
+    /// Nothing, whatever the file's flags say.
+    Nothing,
 }
 
 impl Defaults {
+    const NONE: Self = Self {
+        bos: None,
+        eos: None,
+        unknown: None,
+        separator: None,
+        add_bos: false,
+        add_eos: false,
+        around: Around::Flagged,
+    };
+
     pub(super) const SPM: Self = Self {
         bos: Some(1),
         eos: Some(2),
         unknown: Some(0),
         add_bos: true,
-        needs_bos: false,
+        ..Self::NONE
+    };
+
+    /// `[CLS]`, `[UNK]` and `[SEP]` of BERT's vocabularies.
+    pub(super) const WPM: Self = Self {
+        bos: Some(101),
+        unknown: Some(100),
+        separator: Some(102),
+        around: Around::BosAndSeparator,
+        ..Self::NONE
+    };
+
+    pub(super) const UGM: Self = Self {
+        eos: Some(1),
+        unknown: Some(2),
+        add_eos: true,
+        ..Self::NONE
+    };
+
+    pub(super) const RWKV: Self = Self {
+        around: Around::Nothing,
+        ..Self::NONE
+    };
+
+    pub(super) const PLAMO2: Self = Self {
+        bos: Some(1),
+        eos: Some(2),
+        unknown: Some(0),
+        around: Around::Nothing,
+        ..Self::NONE
     };
 
     pub(super) fn bpe(add_bos: bool) -> Self {
         Self {
-            bos: None,
-            eos: None,
-            unknown: None,
             add_bos,
-            needs_bos: false,
+            ..Self::NONE
         }
     }
 
     /// With the begin-of-sequence token before a text even if the file says otherwise.
     pub(super) fn needing_bos(self) -> Self {
-        let needs_bos = true;
-        Self { needs_bos, ..self }
+        let around = Around::NeedsBos;
+        Self { around, ..self }
     }
 }
 
@@ -109,8 +159,8 @@ pub(super) struct Special {
     pub(super) prefix: Option<u32>,
     /// The token added after a text.
     pub(super) suffix: Option<u32>,
-    /// The token added between two texts.
-    pub(super) separator: Option<u32>,
+    /// The tokens added between two texts; the first of them also comes after the second text.
+    pub(super) between: [Option<u32>; 2],
     /// The tokens that end an answer, in ascending order.
     pub(super) ends: Vec<u32>,
 }
@@ -128,15 +178,29 @@ impl Special {
         let bos = id("tokenizer.ggml.bos_token_id", defaults.bos)?;
         let eos = id("tokenizer.ggml.eos_token_id", defaults.eos)?;
         let unknown = id("tokenizer.ggml.unknown_token_id", defaults.unknown)?;
+        // GGUF's spelling.
+        let separator = id("tokenizer.ggml.seperator_token_id", defaults.separator)?;
         let add_bos = metadata.bool("tokenizer.ggml.add_bos_token")?;
         let add_eos = metadata.bool("tokenizer.ggml.add_eos_token")?;
-        let add_bos = defaults.needs_bos || add_bos.unwrap_or(defaults.add_bos);
-        let prefix = added("bos", add_bos, bos)?;
-        let suffix = added("eos", add_eos.unwrap_or(false), eos)?;
-        // The key is spelled like this.
-        let separator = id("tokenizer.ggml.seperator_token_id", None)?;
+        let add_bos = add_bos.unwrap_or(defaults.add_bos);
+        let add_eos = add_eos.unwrap_or(defaults.add_eos);
         let add_separator = metadata.bool("tokenizer.ggml.add_sep_token")?;
-        let separator = separator.filter(|_| add_separator.unwrap_or(false));
+        let add_separator =
+            add_separator.unwrap_or(matches!(defaults.around, Around::BosAndSeparator));
+        let (prefix, suffix) = match defaults.around {
+            Around::Flagged => (added("bos", add_bos, bos)?, added("eos", add_eos, eos)?),
+            Around::NeedsBos => (added("bos", true, bos)?, added("eos", add_eos, eos)?),
+            Around::BosAndSeparator => (
+                Some(needed("tokenizer.ggml.bos_token_id", bos)?),
+                Some(needed("tokenizer.ggml.seperator_token_id", separator)?),
+            ),
+            Around::Nothing => (None, None),
+        };
+        // As llama.cpp's server does it: without an end of sequence, a separator ends each text of a pair.
+        let between = [
+            eos.or(separator).filter(|_| add_eos),
+            separator.filter(|_| add_separator),
+        ];
         let mut ends = eos.into_iter().collect::<Vec<_>>();
         for key in END_KEYS {
             ends.extend(id(key, None)?);
@@ -163,7 +227,7 @@ impl Special {
             unknown,
             prefix,
             suffix,
-            separator,
+            between,
             ends,
         })
     }
@@ -179,6 +243,17 @@ fn added(name: &str, wanted: bool, id: Option<u32>) -> Result<Option<u32>> {
             "true without such a token",
         )),
     }
+}
+
+/// The token `id`, which this kind of tokenizer cannot do without.
+///
+/// # Errors
+/// `invalid-model` if there is none.
+pub(super) fn needed(key: &str, id: Option<u32>) -> Result<u32> {
+    id.ok_or_else(|| {
+        let found = "none, and the vocabulary is too small for the default";
+        invalid_model(key, "a token within the vocabulary", found)
+    })
 }
 
 /// Makes each token with a known text a control token.

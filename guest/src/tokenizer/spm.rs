@@ -110,7 +110,7 @@ impl Spm {
 }
 
 /// Where the first word ends: before the first space that follows another character.
-fn word_end(text: &str) -> usize {
+pub(super) fn word_end(text: &str) -> usize {
     let spaces = text.len() - text.trim_start_matches(SPACE).len();
     text[spaces..]
         .find(SPACE)

@@ -6,48 +6,74 @@ use super::super::*;
 use crate::error::Error;
 use crate::gguf::{Array, Value};
 
+type Entries = Vec<(String, Value)>;
+
 /// A small valid vocabulary, modified by `change`.
-fn load(kind: &str, change: impl FnOnce(&mut Vec<(String, Value)>)) -> Result<Tokenizer> {
-    let mut entries: Vec<(String, Value)> = Vec::new();
+pub(super) fn load(kind: &str, change: impl FnOnce(&mut Entries)) -> Result<Tokenizer> {
+    let mut entries = Entries::new();
     set(&mut entries, "model", kind.into());
-    if kind == "llama" {
-        let bytes = (0..=255).map(|byte| format!("<0x{byte:02X}>"));
-        let texts = ["<unk>", "<s>", "</s>"]
-            .map(str::to_string)
-            .into_iter()
-            .chain(bytes);
-        let texts = texts.chain(["▁", "a", "b", "▁a", "ab", "▁ab"].map(str::to_string));
-        let texts: Vec<_> = texts.collect();
-        set(
-            &mut entries,
-            "scores",
-            Array::f32s((0..texts.len()).map(|i| -(i as f32))).into(),
-        );
-        let types = (0..texts.len()).map(|i| {
-            [2, 3, 3]
-                .get(i)
-                .copied()
-                .unwrap_or(if i < 259 { 6 } else { 1 })
-        });
-        set(&mut entries, "token_type", Array::i32s(types).into());
-        set(&mut entries, "tokens", Array::strings(texts).into());
-    } else {
-        set(&mut entries, "pre", "gpt-2".into());
-        set(
-            &mut entries,
-            "tokens",
-            Array::strings(["a", "b", "ab", "Ġ", "Ġab", "<|im_end|>"]).into(),
-        );
-        set(
-            &mut entries,
-            "token_type",
-            Array::i32s([1, 1, 1, 1, 1, 3]).into(),
-        );
-        set(
-            &mut entries,
-            "merges",
-            Array::strings(["a b", "Ġ ab"]).into(),
-        );
+    match kind {
+        "llama" => {
+            let bytes = (0..=255).map(|byte| format!("<0x{byte:02X}>"));
+            let texts = ["<unk>", "<s>", "</s>"]
+                .map(str::to_string)
+                .into_iter()
+                .chain(bytes);
+            let texts = texts.chain(["▁", "a", "b", "▁a", "ab", "▁ab"].map(str::to_string));
+            let texts: Vec<_> = texts.collect();
+            let scores = Array::f32s((0..texts.len()).map(|i| -(i as f32)));
+            set(&mut entries, "scores", scores.into());
+            let types = (0..texts.len()).map(|i| {
+                [2, 3, 3]
+                    .get(i)
+                    .copied()
+                    .unwrap_or(if i < 259 { 6 } else { 1 })
+            });
+            set(&mut entries, "token_type", Array::i32s(types).into());
+            set(&mut entries, "tokens", Array::strings(texts).into());
+        }
+        "bert" => {
+            let texts = ["[UNK]", "[CLS]", "[SEP]", "▁a", "b", "▁ab", "▁!", "▁漢"];
+            set(&mut entries, "tokens", Array::strings(texts).into());
+            let types = Array::i32s([3, 3, 3, 1, 1, 1, 1, 1]);
+            set(&mut entries, "token_type", types.into());
+            set(&mut entries, "unknown_token_id", 0.into());
+            set(&mut entries, "bos_token_id", 1.into());
+            set(&mut entries, "seperator_token_id", 2.into());
+        }
+        "t5" => {
+            let texts = ["<pad>", "</s>", "<unk>", "▁", "a", "b", "ab", "▁a"];
+            set(&mut entries, "tokens", Array::strings(texts).into());
+            let scores = [0.0, 0.0, 0.0, -2.0, -2.5, -3.0, -4.0, -3.5];
+            set(&mut entries, "scores", Array::f32s(scores).into());
+            let types = Array::i32s([3, 3, 2, 1, 1, 1, 1, 1]);
+            set(&mut entries, "token_type", types.into());
+        }
+        "rwkv" => {
+            let texts = ["<s>", "a", "b", "ab", r"\n", r"\xc3", r"\xa9", r"\xa9a"];
+            set(&mut entries, "tokens", Array::strings(texts).into());
+            let types = Array::i32s([3, 1, 1, 1, 1, 1, 1, 1]);
+            set(&mut entries, "token_type", types.into());
+        }
+        "plamo2" => {
+            let bytes = (0..=255).map(|byte| format!("<0x{byte:02X}>"));
+            let named = ["<unk>", "<s>", "</s>", "a", "ab"].map(String::from);
+            let texts: Vec<_> = named.into_iter().chain(bytes).collect();
+            let scores = (0..texts.len()).map(|id| if id < 5 { -(id as f32) } else { 0.0 });
+            set(&mut entries, "scores", Array::f32s(scores).into());
+            let types = (0..texts.len()).map(|id| *[2, 3, 3, 1, 1].get(id).unwrap_or(&6));
+            set(&mut entries, "token_type", Array::i32s(types).into());
+            set(&mut entries, "tokens", Array::strings(texts).into());
+        }
+        _ => {
+            set(&mut entries, "pre", "gpt-2".into());
+            let texts = ["a", "b", "ab", "Ġ", "Ġab", "<|im_end|>"];
+            set(&mut entries, "tokens", Array::strings(texts).into());
+            let types = Array::i32s([1, 1, 1, 1, 1, 3]);
+            set(&mut entries, "token_type", types.into());
+            let merges = Array::strings(["a b", "Ġ ab"]);
+            set(&mut entries, "merges", merges.into());
+        }
     }
     change(&mut entries);
     let mut metadata = Metadata::default();
@@ -57,18 +83,18 @@ fn load(kind: &str, change: impl FnOnce(&mut Vec<(String, Value)>)) -> Result<To
     Tokenizer::from_metadata(&metadata)
 }
 
-fn set(entries: &mut Vec<(String, Value)>, key: &str, value: Value) {
+pub(super) fn set(entries: &mut Entries, key: &str, value: Value) {
     let key = format!("tokenizer.ggml.{key}");
     entries.retain(|(other, _)| *other != key);
     entries.push((key, value));
 }
 
-fn remove(entries: &mut Vec<(String, Value)>, key: &str) {
+fn remove(entries: &mut Entries, key: &str) {
     entries.retain(|(other, _)| *other != format!("tokenizer.ggml.{key}"));
 }
 
 #[track_caller]
-fn fails(kind: &str, expected: &str, change: impl FnOnce(&mut Vec<(String, Value)>)) {
+fn fails(kind: &str, expected: &str, change: impl FnOnce(&mut Entries)) {
     let error = load(kind, change).expect_err(expected);
     assert!(
         matches!(error, Error::InvalidModel(_) | Error::Unsupported(_)),
@@ -77,7 +103,7 @@ fn fails(kind: &str, expected: &str, change: impl FnOnce(&mut Vec<(String, Value
     assert_eq!(error.to_string(), expected);
 }
 
-fn ids(tokenizer: &Tokenizer, text: &str) -> Vec<u32> {
+pub(super) fn ids(tokenizer: &Tokenizer, text: &str) -> Vec<u32> {
     let options = EncodeOptions {
         add_special: false,
         parse_special: false,
@@ -96,14 +122,27 @@ fn the_small_vocabularies_work() {
         spm.decode(&[1, 264, 13, 2], SpecialTokens::Hide),
         Ok(b" ab\n".to_vec())
     );
+    let wpm = load("bert", |_| {}).expect("a tokenizer");
+    assert_eq!(ids(&wpm, "Äb!漢aba ac"), [5, 6, 7, 0, 0]);
+    let ugm = load("t5", |_| {}).expect("a tokenizer");
+    assert_eq!(ids(&ugm, "ab aé\u{301}b"), [6, 7, 2, 5]);
+    let rwkv = load("rwkv", |_| {}).expect("a tokenizer");
+    assert_eq!(ids(&rwkv, "aba\néa?"), [3, 1, 4, 5, 7]);
+    let back = rwkv.decode(&[0, 3, 4, 5, 7], SpecialTokens::Hide);
+    assert_eq!(back, Ok("ab\néa".into()));
+    let plamo2 = load("plamo2", |_| {}).expect("a tokenizer");
+    let tokens = [4, 3, 5 + 0xc3, 5 + 0xa9];
+    assert_eq!(ids(&plamo2, "\u{feff}abaé"), tokens);
+    let back = plamo2.decode(&tokens, SpecialTokens::Hide);
+    assert_eq!(back, Ok("abaé".into()));
 }
 
 #[test]
 fn another_kind_of_tokenizer_is_unsupported() {
     let expected = "unsupported: tokenizer.ggml.model: expected `llama` (SentencePiece), `gpt2` or `gemma4` \
-                    (byte-pair encoding), found ";
-    fails("llama", &format!("{expected}`bert`"), |e| {
-        set(e, "model", "bert".into())
+                    (byte-pair encoding), `bert` (WordPiece), `t5` (unigram), `rwkv` or `plamo2`, found ";
+    fails("llama", &format!("{expected}`bart`"), |e| {
+        set(e, "model", "bart".into())
     });
     fails("llama", &format!("{expected}none"), |e| remove(e, "model"));
     fails(
@@ -127,7 +166,7 @@ fn an_unknown_pre_tokenizer_is_unsupported() {
 #[test]
 fn an_empty_vocabulary_is_invalid() {
     let expected = "invalid model: tokenizer.ggml.tokens: expected a vocabulary, found no tokens";
-    for kind in ["llama", "gpt2"] {
+    for kind in ["llama", "gpt2", "bert", "t5", "rwkv", "plamo2"] {
         fails(kind, expected, |e| remove(e, "tokens"));
         fails(kind, expected, |e| {
             set(e, "tokens", Array::strings([""; 0]).into())
@@ -198,6 +237,11 @@ fn scores_must_be_numbers_and_may_be_infinite() {
     for last in [f32::INFINITY, f32::NEG_INFINITY] {
         let tokenizer = load("llama", |e| set(e, "scores", scores(last).into()));
         assert!(!ids(&tokenizer.expect("a tokenizer"), "ab ab").is_empty());
+        let tokenizer = load("t5", |e| {
+            let scores = [0.0, 0.0, 0.0, -1.0, last, f32::MAX, -last, f32::MIN];
+            set(e, "scores", Array::f32s(scores).into());
+        });
+        assert!(!ids(&tokenizer.expect("a tokenizer"), "ab aé b").is_empty());
     }
 }
 
@@ -444,7 +488,7 @@ fn missing_bytes_are_unknown_or_left_out() {
         [0, 1]
     );
     let texts = ["x", "y", "▁", "a", "?"];
-    let few = |e: &mut Vec<(String, Value)>| {
+    let few = |e: &mut Entries| {
         set(e, "tokens", Array::strings(texts).into());
         set(e, "scores", Array::f32s([0.0; 5]).into());
         set(e, "token_type", Array::i32s([1; 5]).into());
@@ -498,4 +542,62 @@ fn many_markers_do_not_make_a_text_slow() {
     let tokenizer = tokenizer.expect("a tokenizer");
     assert!(ids(&tokenizer, &"a".repeat(200_000)).is_empty());
     assert_eq!(ids(&tokenizer, &format!("{}17", "a".repeat(23))), [17]);
+}
+
+#[test]
+fn tokens_that_a_kind_cannot_do_without_must_exist() {
+    for (kind, key) in [
+        ("bert", "unknown"),
+        ("bert", "bos"),
+        ("bert", "seperator"),
+        ("t5", "unknown"),
+    ] {
+        let expected = format!(
+            "invalid model: tokenizer.ggml.{key}_token_id: expected a token within the vocabulary, \
+             found none, and the vocabulary is too small for the default"
+        );
+        fails(kind, &expected, |e| {
+            remove(e, &format!("{key}_token_id"));
+            if kind == "t5" {
+                set(e, "tokens", Array::strings(["a", "b"]).into());
+                remove(e, "scores");
+                remove(e, "token_type");
+            }
+        });
+    }
+}
+
+#[test]
+fn plamo2_needs_a_token_for_each_byte() {
+    let expected = "invalid model: tokenizer.ggml.tokens: expected a token for each byte, found none for <0xFF>";
+    fails("plamo2", expected, |e| {
+        // Its token is text.
+        let types = (0..261).map(|id| *[2, 3, 3, 1, 1].get(id).unwrap_or(&6));
+        let types = types.take(260).chain([1]);
+        set(e, "token_type", Array::i32s(types).into());
+    });
+    // Scores outside any integer are safe.
+    let tokenizer = load("plamo2", |e| {
+        let odd = [f32::MAX, f32::MIN, f32::INFINITY, 1e9, -1e9];
+        let scores = (0..261).map(|id| odd[id % odd.len()]);
+        set(e, "scores", Array::f32s(scores).into());
+    });
+    assert!(!ids(&tokenizer.expect("a tokenizer"), &"aba".repeat(10_000)).is_empty());
+}
+
+/// Tokens that begin alike, each longer than the one before, and a text without an end to them: the time is that of the
+/// text's length times the longest token's.
+#[test]
+fn tokens_within_tokens_do_not_make_a_text_slow() {
+    for kind in ["bert", "t5", "rwkv"] {
+        let tokenizer = load(kind, |e| {
+            let texts = ["<unk>", "<x>", "<y>", "▁a"].map(String::from).into_iter();
+            let texts = texts.chain((1..=500).map(|n| "a".repeat(n)));
+            remove(e, "token_type");
+            remove(e, "scores");
+            set(e, "tokens", Array::strings(texts).into());
+        });
+        let tokens = ids(&tokenizer.expect("a tokenizer"), &"a".repeat(100_000));
+        assert!(tokens.len() <= 201, "{kind}: {}", tokens.len());
+    }
 }

@@ -3,15 +3,20 @@
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use tokenizers::models::bpe::BPE;
+use tokenizers::models::unigram::Unigram;
+use tokenizers::models::wordpiece::WordPiece;
+use tokenizers::normalizers::BertNormalizer;
+use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::{
-    Model as _, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer,
-    SplitDelimiterBehavior,
+    Model as _, NormalizedString, Normalizer, OffsetReferential, OffsetType, PreTokenizedString,
+    PreTokenizer, SplitDelimiterBehavior,
 };
 
 use super::super::pre::{Alphabet, Pre};
 use super::super::*;
+use super::hostile::{ids, load, set};
 use super::reference::metadata;
 use crate::gguf::{Array, Value};
 
@@ -297,6 +302,96 @@ fn trained(pre: &str, merges: usize) -> Metadata {
     set("tokens", Array::strings(tokens).into());
     set("merges", Array::strings(lines).into());
     metadata
+}
+
+/// Texts of a vocabulary, the same in every run: `first`, and 200 that match `text`.
+fn drawn<const N: usize>(first: [&str; N], text: &str) -> Vec<String> {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let mut texts = first.map(String::from).to_vec();
+    while texts.len() < N + 200 {
+        let drawn = text.new_tree(&mut runner).expect("a text").current();
+        if !texts.contains(&drawn) {
+            texts.push(drawn);
+        }
+    }
+    texts
+}
+
+#[test]
+fn words_become_the_tokens_of_the_tokenizers_crate() {
+    let texts = drawn(
+        ["[UNK]", "[CLS]", "[SEP]"],
+        "▁?([a-eià漢°,'\\-]|[a-ei]{2,3})",
+    );
+    let ours = load("bert", |e| {
+        set(e, "token_type", Array::i32s(texts.iter().map(|_| 1)).into());
+        set(e, "tokens", Array::strings(&texts).into());
+    });
+    let ours = ours.expect("a tokenizer");
+    // The crate marks the tokens that do not begin a word instead of those that do.
+    let vocab = (0..)
+        .zip(&texts)
+        .map(|(id, text)| match text.strip_prefix('▁') {
+            Some(text) => (text.to_owned(), id),
+            None if id < 3 => (text.clone(), id),
+            None => (format!("##{text}"), id),
+        });
+    let vocab: tokenizers::models::bpe::Vocab = vocab.collect();
+    let judge = WordPiece::builder()
+        .vocab(vocab)
+        .max_input_chars_per_word(1_000);
+    let judge = judge.build().expect("a model");
+    let normalizer = BertNormalizer::new(true, true, None, true);
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    for _ in 0..5_000 {
+        let text = "([a-eiA-EÀ-Ïàİ漢°,'\\- \t\u{301}\u{ad}\u{fffd}]|[a-e]{2,6}){0,30}";
+        let text = text.new_tree(&mut runner).expect("a text").current();
+        let mut normalized = NormalizedString::from(text.as_str());
+        normalizer.normalize(&mut normalized).expect("a text");
+        let mut words = PreTokenizedString::from(normalized);
+        BertPreTokenizer.pre_tokenize(&mut words).expect("words");
+        let words = words.get_splits(OffsetReferential::Normalized, OffsetType::Byte);
+        let tokens = words
+            .into_iter()
+            .flat_map(|(word, _, _)| judge.tokenize(word).expect("tokens"));
+        let expected: Vec<u32> = tokens.map(|token| token.id).collect();
+        assert_eq!(ids(&ours, &text), expected, "{text:?}");
+    }
+}
+
+#[test]
+fn the_greatest_sum_is_that_of_the_tokenizers_crate() {
+    let texts = drawn(["<pad>", "</s>", "<unk>"], "[ab漢é]{1,6}|▁[ab漢é]{0,6}");
+    let score = |id: usize| match id {
+        0..3 => -1.0,
+        // The multiples of an irrational number are spread evenly.
+        id => -1.0 - 9.0 * (id as f32 * 1.618_034).fract(),
+    };
+    let scores: Vec<_> = (0..texts.len()).map(score).collect();
+    let ours = load("t5", |e| {
+        set(
+            e,
+            "token_type",
+            Array::i32s((0..texts.len()).map(|id| if id == 2 { 2 } else { 1 })).into(),
+        );
+        set(e, "scores", Array::f32s(scores.iter().copied()).into());
+        set(e, "tokens", Array::strings(&texts).into());
+    });
+    let ours = ours.expect("a tokenizer");
+    let vocab = texts
+        .into_iter()
+        .zip(scores.iter().map(|score| f64::from(*score)));
+    let judge = Unigram::from(vocab.collect(), Some(2), false).expect("a model");
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    for _ in 0..5_000 {
+        let text = "[ab漢éx ]{0,60}"
+            .new_tree(&mut runner)
+            .expect("a text")
+            .current();
+        let tokens = judge.tokenize(&text.replace(' ', "▁")).expect("tokens");
+        let expected: Vec<u32> = tokens.into_iter().map(|token| token.id).collect();
+        assert_eq!(ids(&ours, &text), expected, "{text:?}");
+    }
 }
 
 /// Why the engine does not use the crate's pre-tokenizers: they silently stop on a long run of spaces.
