@@ -28,6 +28,71 @@ fn any_number_of_threads_agrees() {
     }
 }
 
+/// Code for fewer instructions than the processor has gives the same logits and the same tokens. An ISA that this
+/// processor lacks is an error that says what it has.
+#[test]
+fn every_isa_agrees() {
+    // Not the tests' usual cache, which holds few entries.
+    let cache = crate::helpers::workspace().join("target/tmp/gust-cache-isa");
+    let with = |isa: &str, args: &[&str]| {
+        let gust = gust(args).args(["--isa", isa]);
+        gust.env("GUST_CACHE_DIR", &cache).run()
+    };
+    let (some, others): (Vec<&str>, Vec<&str>) = isas().iter().partition(|isa| has(isa));
+    for isa in others {
+        let refused = with(isa, &["logits", "--tokens", "1"]);
+        refused.fails(2, &["expected a processor with", "found one with"]);
+    }
+    let models = TYPES.map(|ty| stories(ty).to_string_lossy().into_owned());
+    let models = models.iter().map(|model| vec!["--model", model.as_str()]);
+    for model in models.chain([Vec::new()]) {
+        let story = ["run", "--quiet", "-n", "40", "--seed", "5", "One day"];
+        for command in [&["logits", "--json", "--tokens", TOKENS] as &[&str], &story] {
+            let args = [command, &model].concat();
+            let expected = gust(&args).run().success();
+            for isa in &some {
+                assert_eq!(with(isa, &args).success(), expected, "{isa}, {args:?}");
+            }
+        }
+    }
+    for isa in some {
+        let bench = ["bench", "--json", "-p", "4", "-n", "2", "-r", "1"];
+        let report = with(isa, &bench).json();
+        assert_eq!(report["isa"], isa);
+        assert!(report["processor"].is_string(), "{report}");
+        let features = report["features"].to_string();
+        assert_eq!(features.contains("avx512"), isa == "avx512", "{report}");
+    }
+    with("avx1024", &["bench"]).fails(2, &["avx1024"]);
+}
+
+/// The names on this architecture besides `native`.
+fn isas() -> &'static [&'static str] {
+    match std::env::consts::ARCH {
+        "x86_64" => &["avx512", "avx2"],
+        "aarch64" => &["dotprod", "neon"],
+        _ => &[],
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn has(isa: &str) -> bool {
+    match isa {
+        "avx512" => std::is_x86_feature_detected!("avx512vl"),
+        _ => std::is_x86_feature_detected!("avx2"),
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+fn has(isa: &str) -> bool {
+    isa == "neon" || std::arch::is_aarch64_feature_detected!("dotprod")
+}
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+fn has(_: &str) -> bool {
+    false
+}
+
 /// The engine for hosts without relaxed SIMD gives what the embedded one gives.
 #[test]
 fn relaxed_and_plain_simd_agree() {

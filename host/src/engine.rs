@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::{fmt, fs};
 
 use crate::middleware::{self, Middleware};
-use crate::runtime::{self, Blob, Group, Interruption, Profiling, Program, Surroundings};
-use crate::{Error, LoadOptions, Mapping, Model, Packed, Scope, Source, placement, threads};
+use crate::runtime::{
+    self, Blob, Compilation, Group, Interruption, Profiling, Program, Surroundings,
+};
+use crate::{Error, Isa, LoadOptions, Mapping, Model, Packed, Scope, Source, placement, threads};
 
 /// The engine that is built with this library.
 pub(crate) static EMBEDDED: &[u8] = include_bytes!(env!("GUST_ENGINE"));
@@ -20,7 +22,8 @@ struct Shared {
     component: Cow<'static, [u8]>,
     surroundings: Surroundings,
     cache_dir: Option<PathBuf>,
-    profiling: Profiling,
+    /// How `program` was compiled.
+    compilation: Compilation,
     on_compile: Option<Box<dyn Fn() + Send + Sync>>,
     program: Arc<Program>,
     /// For a component other than the embedded one: the same component, compiled so that it can be interrupted
@@ -57,6 +60,7 @@ impl Engine {
             variables: Vec::new(),
             cache_dir: runtime::default_cache_dir(),
             profiling: Profiling::default(),
+            isa: Isa::default(),
             on_compile: None,
         }
     }
@@ -132,8 +136,10 @@ impl Engine {
         let made = Program::new(
             &self.0.component,
             &self.0.surroundings,
-            Interruption::AtLoops,
-            self.0.profiling,
+            Compilation {
+                interruption: Interruption::AtLoops,
+                ..self.0.compilation
+            },
             self.0.cache_dir.as_deref(),
             || self.0.on_compile.iter().for_each(|listener| listener()),
         )?;
@@ -163,6 +169,7 @@ pub struct EngineBuilder {
     variables: Vec<(String, String)>,
     cache_dir: Option<PathBuf>,
     profiling: Profiling,
+    isa: Isa,
     on_compile: Option<Box<dyn Fn() + Send + Sync>>,
 }
 
@@ -221,6 +228,14 @@ impl EngineBuilder {
         self
     }
 
+    /// Compiles for fewer instructions than the processor has, to measure how fast the engine is on processors that lack
+    /// them. The answers are the same. Default: [`Isa::Native`]. [`build`](Self::build) fails if the processor does not
+    /// have them.
+    pub fn isa(mut self, isa: Isa) -> Self {
+        self.isa = isa;
+        self
+    }
+
     /// Sets a function to call when the component has to be compiled, which may take seconds. It is called at most
     /// twice, and once for the embedded engine: the first load with a time limit per call compiles other components
     /// again, so that they can be interrupted.
@@ -233,7 +248,7 @@ impl EngineBuilder {
     ///
     /// # Errors
     /// [`Error::Component`] if the component cannot be read or compiled, exports no `gust:llm/engine`, or imports
-    /// something that no engine needs.
+    /// something that no engine needs; [`Error::InvalidArgument`] if the processor lacks what [`isa`](Self::isa) asks for.
     pub fn build(self) -> Result<Engine, Error> {
         let EngineBuilder {
             component,
@@ -241,6 +256,7 @@ impl EngineBuilder {
             variables,
             cache_dir,
             profiling,
+            isa,
             on_compile,
         } = self;
         let component = match component {
@@ -257,11 +273,15 @@ impl EngineBuilder {
                 for_middleware: true,
             },
         };
+        let compilation = Compilation {
+            interruption: Interruption::AtImports,
+            profiling,
+            isa,
+        };
         let program = Program::new(
             &component,
             &surroundings,
-            Interruption::AtImports,
-            profiling,
+            compilation,
             cache_dir.as_deref(),
             || {
                 on_compile.iter().for_each(|listener| listener());
@@ -271,7 +291,7 @@ impl EngineBuilder {
             component,
             surroundings,
             cache_dir,
-            profiling,
+            compilation,
             on_compile,
             program: Arc::new(program),
             interruptible: Mutex::new(None),

@@ -53,9 +53,9 @@ pub use packing::Packed;
 pub use session::{Session, Text, Tokens};
 pub use types::{
     CancelHandle, Candidate, ChatMessage, ChatOptions, EmbeddingInfo, Error, Event, FinishReason,
-    GenerationOptions, KvType, Limits, LoadOptions, Mapping, MetadataEntry, Mismatch, ModelInfo,
-    OperatorTime, Pooling, Progress, ProgressFn, Scope, SessionOptions, Source, SpecialTokens,
-    TensorEntry, Token, TokenizeOptions, Usage,
+    GenerationOptions, Isa, KvType, Limits, LoadOptions, Mapping, MetadataEntry, Mismatch,
+    ModelInfo, OperatorTime, Pooling, Progress, ProgressFn, Scope, SessionOptions, Source,
+    SpecialTokens, TensorEntry, Token, TokenizeOptions, Usage,
 };
 pub use utf8::Utf8Stream;
 

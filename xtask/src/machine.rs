@@ -4,6 +4,9 @@ use std::process::Command;
 
 use crate::root;
 
+#[path = "../../host/src/command/bench/processor.rs"]
+mod processor;
+
 /// The commit, and `+` behind it where files differ from it.
 pub(crate) fn gust_version() -> String {
     let git = |args: &[&str]| {
@@ -35,17 +38,14 @@ pub(crate) fn machine() -> String {
         let value = line.and_then(|line| line.split_once(':'));
         value.map_or(String::new(), |(_, value)| value.trim().to_owned())
     };
-    let cpu = read("/proc/cpuinfo");
     let kib: f64 = field(&read("/proc/meminfo"), "MemTotal")
         .trim_end_matches(" kB")
         .parse()
         .unwrap_or(0.0);
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     format!(
-        "{} (family {} model {}), {processors} processors, {:.0} GiB, Linux {}",
-        field(&cpu, "model name"),
-        field(&cpu, "cpu family"),
-        field(&cpu, "model\t"),
+        "{}, {processors} processors, {:.0} GiB, Linux {}",
+        processor::processor(),
         kib / 1_048_576.0,
         read("/proc/sys/kernel/osrelease").trim()
     )

@@ -4,8 +4,9 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum, ValueHint};
-use gust::Mapping;
+use gust::{Isa, Mapping};
 
 use super::units::{
     parse_bytes, parse_factor, parse_penalty, parse_seconds, parse_share, parse_temperature,
@@ -47,6 +48,16 @@ pub(super) struct ModelArgs {
     /// gust bench --profile, then perf report
     #[arg(long, hide_short_help = true)]
     pub(super) profile: bool,
+    /// Compile the engine for fewer instructions than the processor has, to measure how fast it is without them. The
+    /// answers are the same
+    #[arg(long, value_name = "ISA", default_value_t, value_parser = isa_parser(), hide_short_help = true)]
+    pub(super) isa: Isa,
+}
+
+/// Takes the names of what this architecture has.
+fn isa_parser() -> impl TypedValueParser<Value = Isa> {
+    let names = Isa::known().iter().map(|isa| isa.name());
+    PossibleValuesParser::new(names).map(|name| Isa::named(&name).unwrap_or_default())
 }
 
 impl ModelArgs {

@@ -1,5 +1,6 @@
 //! `gust bench`: how fast a model runs on this machine.
 
+mod processor;
 mod serve;
 mod trace;
 
@@ -22,7 +23,8 @@ use trace::Trace;
 ///
 /// Processes a prompt of random tokens and generates tokens after it, several times, and reports medians. One more
 /// round at the start warms up the caches and does not count. With --depth, the prompt follows that many other tokens,
-/// which are processed only once.
+/// which are processed only once. With --isa, the engine does without some of the processor's instructions, as it would
+/// on a processor that lacks them.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -30,6 +32,7 @@ Examples:
   gust bench -m model.gguf --prompt-tokens 512 --repeat 10 --json
   gust bench -m model.gguf --depth 4096 --prompt-tokens 1
   gust bench -m model.gguf --trace
+  gust bench -m model.gguf --isa avx2
   perf record -e cpu-clock -g gust bench -m model.gguf --profile && perf report --no-children --stdio | c++filt")]
 pub(super) struct BenchArgs {
     /// Number of prompt tokens
@@ -73,6 +76,12 @@ struct Report {
     weight_bytes: u64,
     mapped_bytes: u64,
     threads: usize,
+    /// Its name, as the system tells it.
+    processor: String,
+    /// Which of its instructions the engine was compiled for.
+    isa: &'static str,
+    /// What this is of the features that Cranelift knows.
+    features: Vec<&'static str>,
     depth: u32,
     prompt_tokens: u32,
     gen_tokens: u32,
@@ -106,7 +115,12 @@ pub(super) fn bench(args: &BenchArgs) -> Result<(), Failure> {
     };
     let mut session = opened.model.session(&options)?;
     if args.serve {
-        return serve::serve(&mut session, info.vocabulary_size, start.elapsed());
+        return serve::serve(
+            &mut session,
+            info.vocabulary_size,
+            args.model.isa,
+            start.elapsed(),
+        );
     }
     let tokens = random_tokens(args.depth + args.prompt_tokens, info.vocabulary_size);
     let rounds = measure(&mut session, &tokens, args)?;
@@ -132,6 +146,9 @@ pub(super) fn bench(args: &BenchArgs) -> Result<(), Failure> {
         weight_bytes: info.weight_bytes,
         mapped_bytes: info.mapped_bytes,
         threads: opened.model.threads(),
+        processor: processor::processor(),
+        isa: args.model.isa.name(),
+        features: args.model.isa.features(),
         depth: args.depth,
         prompt_tokens: args.prompt_tokens,
         gen_tokens: args.gen_tokens,
@@ -275,6 +292,8 @@ fn listing(report: &Report) -> String {
             format!("{} mapped", bytes(report.mapped_bytes)),
         ),
         row("threads", report.threads.to_string(), String::new()),
+        row("isa", report.isa.to_owned(), report.processor.clone()),
+        row("features", String::new(), report.features.join(" ")),
         row(
             "engine",
             format!("{:.1} ms", report.engine_ms),

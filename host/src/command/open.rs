@@ -50,6 +50,7 @@ fn load(
     let start = Instant::now();
     let reporter = progress.reporter();
     let mut builder = Engine::builder()
+        .isa(args.isa)
         .on_compile(move || reporter.doing("compiling the engine (first run only)"));
     if let Some(path) = &args.component {
         builder = builder.component_file(path);

@@ -35,5 +35,5 @@ pub(crate) use exports::{Exports, Packing, Trace};
 pub(crate) use group::{Answer, Group, Handle};
 pub(crate) use imports::weights;
 pub(crate) use instance::Instance;
-pub(crate) use program::{Interruption, Profiling, Program};
+pub(crate) use program::{Compilation, Interruption, Profiling, Program};
 pub(crate) use state::{State, Surroundings};

@@ -12,7 +12,7 @@ use crate::runtime::cache;
 use crate::runtime::deadline::Ticker;
 use crate::runtime::imports;
 use crate::runtime::state::{State, Surroundings};
-use crate::types::Error;
+use crate::types::{Error, Isa, Mismatch};
 
 /// A component that instances can be made of.
 pub(crate) struct Program {
@@ -25,6 +25,14 @@ pub(crate) struct Program {
     pub(crate) surroundings: Surroundings,
     /// Present if calls can be ended at loops.
     pub(crate) ticker: Option<Ticker>,
+}
+
+/// How a component is compiled.
+#[derive(Clone, Copy)]
+pub(crate) struct Compilation {
+    pub(crate) interruption: Interruption,
+    pub(crate) profiling: Profiling,
+    pub(crate) isa: Isa,
 }
 
 /// Where the calls of a program can be ended (see [`deadline`](crate::runtime::deadline)).
@@ -50,14 +58,14 @@ impl Program {
     pub(crate) fn new(
         component: &[u8],
         surroundings: &Surroundings,
-        interruption: Interruption,
-        profiling: Profiling,
+        compilation: Compilation,
         cache_dir: Option<&Path>,
         on_compile: impl FnOnce(),
     ) -> Result<Program, Error> {
         let unusable = |error: wasmtime::Error| Error::Component(format!("{error:#}"));
         check_kind(component)?;
-        let engine = wasmtime::Engine::new(&config(interruption, profiling)).map_err(unusable)?;
+        check_processor(compilation.isa)?;
+        let engine = wasmtime::Engine::new(&config(compilation)).map_err(unusable)?;
         let compiled =
             cache::compiled(&engine, component, cache_dir, on_compile).map_err(unusable)?;
         let component_type = compiled.component_type();
@@ -68,7 +76,7 @@ impl Program {
             .and_then(|linker| linker.instantiate_pre(&compiled));
         let component = component.map_err(unusable)?;
         let exports = LlmIndices::new(&component).map_err(unusable)?;
-        let ticker = match interruption {
+        let ticker = match compilation.interruption {
             Interruption::AtImports => None,
             Interruption::AtLoops => {
                 let ticker = Ticker::new(&engine);
@@ -97,7 +105,23 @@ fn check_kind(component: &[u8]) -> Result<(), Error> {
     )))
 }
 
-fn config(interruption: Interruption, profiling: Profiling) -> Config {
+/// Rejects an ISA that this processor does not have.
+fn check_processor(isa: Isa) -> Result<(), Error> {
+    isa.check().map_err(|lacking| {
+        Error::InvalidArgument(Mismatch {
+            subject: format!("isa {isa}"),
+            expected: lacking.expected,
+            found: lacking.found,
+        })
+    })
+}
+
+fn config(compilation: Compilation) -> Config {
+    let Compilation {
+        interruption,
+        profiling,
+        isa,
+    } = compilation;
     let mut config = Config::new();
     config
         .cranelift_opt_level(OptLevel::Speed)
@@ -115,5 +139,54 @@ fn config(interruption: Interruption, profiling: Profiling) -> Config {
         .with_host_memory(Arc::new(crate::runtime::memory::Creator))
         // Wasmtime's copy-on-write initialisation needs Wasmtime's own memories.
         .memory_init_cow(false);
+    restrict(&mut config, isa);
     config
+}
+
+/// Leaves the code no more instructions than `isa` has. The cache keeps such code apart: Cranelift's flags are a part of
+/// Wasmtime's compatibility hash.
+#[expect(unsafe_code, reason = "Cranelift's flags are set by name")]
+fn restrict(config: &mut Config, isa: Isa) {
+    for flag in isa.flags_off() {
+        // SAFETY: `cranelift_flag_set` is unsafe because flags can change what compiled code relies on. These say which
+        // instructions the processor has, and they are only switched off: what Cranelift emits without an instruction
+        // runs on processors with it, too. An unknown flag is an error of `Engine::new`.
+        unsafe { config.cranelift_flag_set(flag, "false") };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An instruction that each ISA of x86-64 and of arm64 has its own way for, if any: 8-bit products, added in 32 bits.
+    const DOT: &str = r#"(component (core module
+        (func (export "dot") (param v128 v128 v128) (result v128)
+            (i32x4.relaxed_dot_i8x16_i7x16_add_s (local.get 0) (local.get 1) (local.get 2)))))"#;
+
+    /// The names of the cache's entries show that Wasmtime's hash covers the flags.
+    #[test]
+    fn code_of_another_isa_is_another_entry_of_the_cache() {
+        let component = wat::parse_str(DOT).expect("valid text");
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut sets: Vec<Vec<&str>> = Vec::new();
+        for &isa in Isa::known() {
+            let compilation = Compilation {
+                interruption: Interruption::AtImports,
+                profiling: Profiling::Off,
+                isa,
+            };
+            if check_processor(isa).is_err() {
+                continue;
+            }
+            let engine = wasmtime::Engine::new(&config(compilation)).expect("known flags");
+            for _ in 0..2 {
+                cache::compiled(&engine, &component, Some(dir.path()), || ()).expect("it compiles");
+            }
+            sets.push(isa.features());
+        }
+        sets.dedup();
+        let entries = std::fs::read_dir(dir.path()).expect("readable").count();
+        assert_eq!(entries, sets.len(), "{sets:?}");
+    }
 }

@@ -7,6 +7,7 @@ mod embedding;
 mod error;
 mod event;
 mod info;
+mod isa;
 mod options;
 mod source;
 
@@ -15,6 +16,7 @@ pub use embedding::{EmbeddingInfo, Pooling};
 pub use error::{Error, Mismatch};
 pub use event::{Candidate, Event, FinishReason, Token};
 pub use info::{MetadataEntry, ModelInfo, OperatorTime, TensorEntry, Usage};
+pub use isa::Isa;
 pub use options::{
     ChatMessage, ChatOptions, GenerationOptions, KvType, Limits, LoadOptions, Mapping, Progress,
     ProgressFn, Scope, SessionOptions, SpecialTokens, TokenizeOptions,

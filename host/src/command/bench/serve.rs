@@ -2,7 +2,7 @@
 //!
 //! The caller (such as `cargo xtask bench`) writes requests, and this program answers each with a line of JSON:
 //!
-//!     (start)           {"ready":true,"version":"0.1.0","load_ms":21.5}
+//!     (start)           {"ready":true,"version":"0.1.0","isa":"avx2","features":["avx2",...],"load_ms":21.5}
 //!     prefill 128       {"seconds":1.52}      128 tokens into an empty context
 //!     decode 64 512     {"seconds":4.71}      64 tokens, one at a time, after 512 others
 //!
@@ -11,7 +11,7 @@
 use std::io::{BufRead, stdin};
 use std::time::{Duration, Instant};
 
-use gust::Session;
+use gust::{Isa, Session};
 use serde_json::json;
 
 use super::super::failure::Failure;
@@ -19,16 +19,20 @@ use super::super::output::Output;
 use super::super::units::milliseconds;
 use super::{begin_answer, generate, random_tokens};
 
-/// Announces that `session` is ready, after a loading time of `load`, and measures until stdin ends.
+/// Announces that `session` is ready, in an engine for `isa` and after a loading time of `load`, and measures until stdin
+/// ends.
 pub(super) fn serve(
     session: &mut Session,
     vocabulary_size: u32,
+    isa: Isa,
     load: Duration,
 ) -> Result<(), Failure> {
     let mut output = Output::new();
     output.json(&json!({
         "ready": true,
         "version": env!("CARGO_PKG_VERSION"),
+        "isa": isa.name(),
+        "features": isa.features(),
         "load_ms": milliseconds(load),
     }))?;
     output.flush()?;
