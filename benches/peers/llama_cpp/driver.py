@@ -1,7 +1,8 @@
 """Measures llama.cpp through its C interface: python driver.py MODEL THREADS CONTEXT. See ../README.md.
 
-The settings are llama.cpp's own defaults; only threads and the context's length are set. With `first-token` as a fourth
-argument, it instead says how long it takes from here to the first token of a short prompt.
+The settings are llama.cpp's own defaults; only threads and the context's length are set. With `no-repack` behind these, it
+does not repack weights while it loads, as if built with GGML_CPU_REPACK=OFF. With `first-token`, it instead says how long it
+takes from here to the first token of a short prompt.
 """
 
 import ctypes
@@ -31,8 +32,9 @@ def say(**answer):
 class Session:
     """A loaded model and one sequence of tokens."""
 
-    def __init__(self, path, threads, context):
+    def __init__(self, path, threads, context, options):
         model_params = ll.llama_model_default_params()
+        model_params.use_extra_bufts = "no-repack" not in options
         self.model = ll.llama_model_load_from_file(path.encode(), model_params)
         if not self.model:
             raise RuntimeError(f"llama.cpp does not load {path}")
@@ -98,8 +100,9 @@ def main():
     path, threads, context = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     ll.llama_log_set(quiet, ctypes.c_void_p(0))
     ll.llama_backend_init()
-    session = Session(path, threads, context)
-    if sys.argv[4:] == ["first-token"]:
+    options = sys.argv[4:]
+    session = Session(path, threads, context, options)
+    if "first-token" in options:
         prompt = b"Once upon a time"
         tokens = (ll.llama_token * 32)()
         count = ll.llama_tokenize(session.vocab, prompt, len(prompt), tokens, 32, True, False)
@@ -109,7 +112,8 @@ def main():
         return
     load_ms = 1000 * (time.perf_counter() - START)
     features = [name.split(" = ")[0] for name in ll.llama_print_system_info().decode().strip(" |").split(" | ")]
-    version = f"llama.cpp of llama-cpp-python {ll.__version__} ({', '.join(features)})"
+    repacking = ", without repacking" if "no-repack" in options else ""
+    version = f"llama.cpp of llama-cpp-python {ll.__version__} ({', '.join(features)}){repacking}"
     say(ready=True, version=version, load_ms=load_ms, before_bytes=BEFORE)
     for line in sys.stdin:
         match line.split():

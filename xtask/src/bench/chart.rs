@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use crate::order::PEERS;
+use crate::order::{NO_REPACK, PEERS};
 use crate::plan::{MODELS, TYPES};
 use crate::results::{MEASURES, Row};
 
@@ -207,7 +207,8 @@ fn short(ratio: f64) -> String {
 
 fn title(peer: &str) -> String {
     match peer {
-        "llama.cpp" => "against llama.cpp, native (AVX2)".to_owned(),
+        "llama.cpp" => "against llama.cpp, native".to_owned(),
+        NO_REPACK => "against llama.cpp, native, without repacking".to_owned(),
         "wllama" => "against wllama (llama.cpp in WebAssembly, Chromium)".to_owned(),
         "candle" => "against candle, native (AVX2)".to_owned(),
         "gust-1" => "gust with more threads against gust with one".to_owned(),

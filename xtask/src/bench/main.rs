@@ -7,6 +7,8 @@
 mod chart;
 mod clock;
 mod driver;
+#[path = "../isa.rs"]
+mod isa;
 #[path = "../machine.rs"]
 mod machine;
 #[path = "../models.rs"]
@@ -56,11 +58,11 @@ fn carry_out(order: &Order) -> Result<()> {
         return Ok(());
     }
     // What a quick run finds is no result.
-    let folder = match (order.quick, &order.into) {
-        (true, _) => cache().join("quick"),
-        (false, None) => root().join("benches"),
-        (false, Some(name)) => root().join("benches").join(name),
+    let folder = match order.quick {
+        true => cache().join("quick"),
+        false => root().join("benches"),
     };
+    let folder = folder.join(order.folder());
     let mut results = Results::read(&folder.join("results.json"))?;
     if !order.report_only {
         let peers = peers::set_up(order)?;

@@ -4,18 +4,22 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
+use crate::isa::Isa;
 use crate::plan::{self, Group};
 
 pub(crate) const HELP: &str = "\
 Measures gust against its peers, in turns, and writes benches/results.json, RESULTS.md and chart.svg.
 
 Usage: cargo xtask bench [OPTIONS]
-       cargo xtask bench --kernels [--only TEXT] [--quick] [--json]
+       cargo xtask bench --kernels [--only TEXT] [--isa ISA] [--quick] [--json] [--save]
 
 What is measured:
   --only TEXT        what has this text in its name MODEL/TYPE/THREADS/MEASURE, such as tinyllama, /q4_0/1/ or decode64@0;
                      given several times, what has all of them
-  --peers LIST       llama.cpp, wllama, candle, gust-1 (gust with one thread, against more); default: all
+  --peers LIST       llama.cpp, llama.cpp-no-repack (without its repacking of weights), wllama, candle, gust-1 (gust with
+                     one thread, against more); default: all
+  --isa ISA          gust compiled for fewer instructions than the processor has: avx2 or avx512 on x86-64, neon or dotprod
+                     on arm64. Beside avx2, llama.cpp has AVX2 only. The results are kept apart, in benches/ISA
   --list             says what there is to measure, and measures nothing
   --missing          leaves out what benches/results.json has already, of the same commit
   --kernels          the engine's kernels alone, against the machine's bandwidth and integer peak
@@ -25,8 +29,9 @@ How:
   --quick            one round of fewer tokens, kept apart from real results: benches/ is not written
   --report           measures nothing: writes RESULTS.md and chart.svg from results.json
   --real FOLDER      also the GGUF files in this folder, as MODEL/file
-  --into NAME        keep the results apart, in benches/NAME: those of another machine
-  --python FILE      a Python with llama-cpp-python, instead of building one (10 minutes); also GUST_BENCH_PYTHON
+  --into NAME        keep the results apart, in benches/NAME (with --isa, benches/NAME-ISA): those of another machine
+  --python FILE      a Python with llama-cpp-python, instead of building one (10 minutes); also GUST_BENCH_PYTHON. Without
+                     --isa avx2, it must have been built for this processor (CMAKE_ARGS=-DGGML_NATIVE=ON)
 
 Peers are set up in target/bench from PyPI, npm and crates.io. wllama needs node, npm and Chromium (CHROMIUM names it;
 Debian: apt-get install nodejs npm chromium). What cannot be had is reported as missing. Models are made in
@@ -45,11 +50,15 @@ pub(crate) struct Order {
     pub(crate) python: Option<PathBuf>,
     pub(crate) real: Option<PathBuf>,
     /// A folder in `benches`.
-    pub(crate) into: Option<String>,
+    into: Option<String>,
+    /// What gust is compiled for.
+    pub(crate) isa: Isa,
 }
 
 /// Names of peers, in the order of results.
-pub(crate) const PEERS: [&str; 4] = ["llama.cpp", "wllama", "candle", "gust-1"];
+pub(crate) const PEERS: [&str; 5] = ["llama.cpp", NO_REPACK, "wllama", "candle", "gust-1"];
+/// llama.cpp, told not to repack weights while it loads.
+pub(crate) const NO_REPACK: &str = "llama.cpp-no-repack";
 
 impl Order {
     /// What there is to measure of what was asked for.
@@ -59,6 +68,14 @@ impl Order {
             Some(folder) => plan::real_models(folder)?,
         };
         Ok(plan::groups(&self.only, &real, self.quick))
+    }
+
+    /// The folder of the results, in that of all results.
+    pub(crate) fn folder(&self) -> String {
+        let isa = (self.isa != Isa::Native).then(|| self.isa.name());
+        let parts = [self.into.as_deref(), isa];
+        let parts: Vec<&str> = parts.into_iter().flatten().collect();
+        parts.join("-")
     }
 
     pub(crate) fn parse(args: &[String]) -> Result<Self> {
@@ -73,6 +90,7 @@ impl Order {
             python: std::env::var_os("GUST_BENCH_PYTHON").map(PathBuf::from),
             real: None,
             into: None,
+            isa: Isa::Native,
         };
         let mut args = args.iter();
         while let Some(arg) = args.next() {
@@ -85,6 +103,13 @@ impl Order {
                 "--peers" => order.peers = value()?.split(',').map(str::to_owned).collect(),
                 "--real" => order.real = Some(value()?.into()),
                 "--into" => order.into = Some(value()?.clone()),
+                "--isa" => {
+                    let name = value()?;
+                    let names: Vec<&str> = Isa::known().iter().map(|isa| isa.name()).collect();
+                    order.isa = Isa::named(name).with_context(|| {
+                        format!("`--isa`: expected {}, found `{name}`", names.join(", "))
+                    })?;
+                }
                 "--python" => order.python = Some(value()?.into()),
                 "--rounds" => {
                     order.rounds = value()?.parse().context("`--rounds` needs a number")?;
@@ -101,6 +126,14 @@ impl Order {
         }
         if order.rounds == 0 {
             bail!("`--rounds`: expected at least 1, found 0");
+        }
+        if let Err(lacking) = order.isa.check() {
+            bail!(
+                "`--isa {}`: expected {}, found {}",
+                order.isa,
+                lacking.expected,
+                lacking.found
+            );
         }
         let is_name = |c: char| c.is_ascii_alphanumeric() || c == '-';
         if let Some(into) = &order.into
@@ -134,14 +167,33 @@ mod tests {
         assert_eq!(order.only, ["q4_0", "decode"]);
         assert_eq!(order.peers, ["wllama", "candle"]);
         assert_eq!(order.rounds, 7);
+        assert_eq!(order.folder(), "");
+        assert_eq!(parse("--into zen4 --isa native").unwrap().folder(), "zen4");
         for line in [
             "--into ../x",
             "--peers ollama",
+            "--isa avx1024",
             "--rounds 0",
             "--rounds",
             "model.gguf",
         ] {
             assert!(parse(line).is_err(), "{line}");
+        }
+    }
+
+    /// What this processor has is measured apart; what it lacks is an error.
+    #[test]
+    fn every_isa_has_a_folder_of_its_own() {
+        for isa in Isa::known().iter().filter(|isa| **isa != Isa::Native) {
+            let order = parse(&format!("--isa {isa}"));
+            match isa.check() {
+                Ok(()) => {
+                    assert_eq!(order.unwrap().folder(), isa.name());
+                    let other = parse(&format!("--into zen4 --isa {isa}")).unwrap();
+                    assert_eq!(other.folder(), format!("zen4-{isa}"));
+                }
+                Err(_) => assert!(order.is_err()),
+            }
         }
     }
 }

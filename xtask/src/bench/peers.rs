@@ -8,15 +8,19 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
 use crate::driver::Driver;
-use crate::order::Order;
+use crate::isa::Isa;
+use crate::order::{NO_REPACK, Order};
 use crate::plan::{PACKED, REAL, USUAL_CONTEXT};
 use crate::{cache, root};
 
-/// How llama.cpp is built: natively with AVX2, as the issue of the peer has it, whatever this processor has beyond.
-const LLAMA_CMAKE: &str =
+/// How llama.cpp is built: for this processor, with all that it has.
+const NATIVE_CMAKE: &str = "-DGGML_NATIVE=ON";
+
+/// The same beside gust with no more than AVX2.
+const AVX2_CMAKE: &str =
     "-DGGML_NATIVE=OFF -DGGML_AVX=ON -DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON -DGGML_BMI2=ON";
 
-/// The same instructions for candle.
+/// The instructions for candle.
 const CANDLE_RUSTFLAGS: &str = "-Ctarget-feature=+avx2,+fma,+f16c,+bmi2";
 
 /// One of those who are measured, set up.
@@ -33,9 +37,12 @@ enum Kind {
         threads: Option<usize>,
         /// Whether it knows `--threads`.
         has_threads: bool,
+        isa: Isa,
     },
     LlamaCpp {
         python: PathBuf,
+        /// What its driver is told beyond the model.
+        options: &'static [&'static str],
     },
     Wllama,
     Candle {
@@ -58,7 +65,10 @@ pub(crate) fn set_up(order: &Order) -> Result<Peers> {
     let gust = |threads| Kind::Gust {
         threads,
         has_threads,
+        isa: order.isa,
     };
+    let llama_cpp =
+        |name, options| llama_cpp(order).map(|python| (name, Kind::LlamaCpp { python, options }));
     let mut peers = Peers {
         gust: Peer {
             name: "gust",
@@ -69,7 +79,8 @@ pub(crate) fn set_up(order: &Order) -> Result<Peers> {
     };
     for name in &order.peers {
         let kind = match name.as_str() {
-            "llama.cpp" => llama_cpp(order).map(|python| ("llama.cpp", Kind::LlamaCpp { python })),
+            "llama.cpp" => llama_cpp("llama.cpp", &[]),
+            NO_REPACK => llama_cpp(NO_REPACK, &["no-repack"]),
             "wllama" => wllama().map(|()| ("wllama", Kind::Wllama)),
             "candle" => candle().map(|program| ("candle", Kind::Candle { program })),
             _ => Ok(("gust-1", gust(Some(1)))),
@@ -100,12 +111,13 @@ impl Peer {
                 self.gust_args(&mut command, model, threads);
                 command
             }
-            Kind::LlamaCpp { python } => {
+            Kind::LlamaCpp { python, options } => {
                 let mut command = pinned(cores, python)?;
                 command.arg(root().join("benches/peers/llama_cpp/driver.py"));
                 command
                     .arg(model)
-                    .args([threads.to_string(), context.to_string()]);
+                    .args([threads.to_string(), context.to_string()])
+                    .args(*options);
                 command
             }
             // The browser's own processes need a little time, too: they are not pinned.
@@ -146,7 +158,7 @@ impl Peer {
                 Ok(Some(start.elapsed().as_secs_f64()))
             }
             // From behind its imports on, so that Python's own start does not count.
-            Kind::LlamaCpp { python } => {
+            Kind::LlamaCpp { python, options } => {
                 #[derive(Deserialize)]
                 struct Answer {
                     seconds: f64,
@@ -155,6 +167,7 @@ impl Peer {
                 command.arg(root().join("benches/peers/llama_cpp/driver.py"));
                 command.arg(model).arg(threads.to_string());
                 command.args([&USUAL_CONTEXT.to_string(), "first-token"]);
+                command.args(*options);
                 let Answer { seconds } = serde_json::from_str(&output(&mut command)?)?;
                 Ok(Some(seconds))
             }
@@ -199,11 +212,17 @@ impl Peer {
 
     fn gust_args(&self, command: &mut Command, model: &Path, threads: usize) {
         command.arg("--model").arg(model);
-        if let Kind::Gust {
-            has_threads: true, ..
+        let Kind::Gust {
+            has_threads, isa, ..
         } = self.kind
-        {
+        else {
+            return;
+        };
+        if has_threads {
             command.args(["--threads", &self.threads(threads).to_string()]);
+        }
+        if isa != Isa::Native {
+            command.args(["--isa", isa.name()]);
         }
     }
 }
@@ -241,31 +260,70 @@ pub(crate) fn gust_program() -> PathBuf {
 /// A Python with llama-cpp-python: the one that was named, or one of our own, which is built when first asked for.
 fn llama_cpp(order: &Order) -> Result<PathBuf> {
     if let Some(python) = &order.python {
-        let mut import = Command::new(python);
-        output(import.args(["-c", "import llama_cpp, numpy"]))?;
+        let features = llama_cpp_features(python)?;
+        check_features(&features, order.isa)?;
         return Ok(python.clone());
     }
-    let venv = cache().join("llama-cpp");
+    let (folder, cmake) = match order.isa {
+        Isa::Avx2 => ("llama-cpp-avx2", AVX2_CMAKE),
+        _ => ("llama-cpp-native", NATIVE_CMAKE),
+    };
+    let venv = cache().join(folder);
     let python = venv.join("bin/python");
-    let mut import = Command::new(&python);
-    if output(import.args(["-c", "import llama_cpp, numpy"])).is_err() {
+    if llama_cpp_features(&python).is_err() {
         eprintln!(
-            "building llama.cpp: pip install llama-cpp-python (about 10 minutes on two cores)"
+            "building llama.cpp with {cmake}: pip install llama-cpp-python (about 10 minutes on two cores)"
         );
         run(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
+        // pip's cache knows nothing of CMake's options: it would give one build for another.
         run(Command::new(&python)
             .args([
                 "-m",
                 "pip",
                 "install",
                 "--quiet",
+                "--no-cache-dir",
                 "--no-binary",
                 "llama-cpp-python",
             ])
             .args(["llama-cpp-python", "numpy"])
-            .env("CMAKE_ARGS", LLAMA_CMAKE))?;
+            .env("CMAKE_ARGS", cmake))?;
     }
+    let features = llama_cpp_features(&python)?;
+    check_features(&features, order.isa)
+        .with_context(|| format!("{} is of another build: remove it", venv.display()))?;
     Ok(python)
+}
+
+/// What llama.cpp says that it was built with: `CPU : SSE3 = 1 | AVX2 = 1 | ...`.
+fn llama_cpp_features(python: &Path) -> Result<String> {
+    const SAY: &str =
+        "import llama_cpp, numpy; print(llama_cpp.llama_print_system_info().decode())";
+    output(Command::new(python).args(["-c", SAY]))
+}
+
+/// Rejects a llama.cpp that was not built for this processor, unless gust does without the same instructions.
+fn check_features(features: &str, isa: Isa) -> Result<()> {
+    let has = |name: &str| {
+        let mut parts = features.split('|');
+        parts.any(|part| {
+            part.rsplit(':')
+                .next()
+                .is_some_and(|it| it.trim() == format!("{name} = 1"))
+        })
+    };
+    // The largest step of each architecture: with it, the others have been switched on, too.
+    let wanted = [("avx512f", "AVX512"), ("dotprod", "DOTPROD")];
+    for (ours, theirs) in wanted {
+        if isa.features().contains(&ours) && !has(theirs) {
+            bail!(
+                "expected a llama.cpp with {theirs}, which this processor has, found one with {}\n\
+                 hint: leave --python out to build one, or measure with `--isa avx2`",
+                features.trim()
+            );
+        }
+    }
+    Ok(())
 }
 
 fn wllama_folder() -> PathBuf {
@@ -366,12 +424,27 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::processors;
+    use super::*;
 
     #[test]
     fn lists_of_processors_have_numbers_and_ranges() {
         assert_eq!(processors("\t0-2,5\n"), [0, 1, 2, 5]);
         assert_eq!(processors("7"), [7]);
         assert!(processors("").is_empty());
+    }
+
+    /// Only beside an ISA without AVX-512 may a peer lack it.
+    #[test]
+    fn a_peer_is_built_for_the_processor() {
+        let avx2 = "CPU : SSE3 = 1 | AVX2 = 1 | F16C = 1 | REPACK = 1 |\n";
+        let avx512 = "CPU : SSE3 = 1 | AVX2 = 1 | AVX512 = 1 | AVX512_VNNI = 1 |\n";
+        for &isa in Isa::known() {
+            let needs = isa.features().contains(&"avx512f");
+            assert_eq!(check_features(avx2, isa).is_err(), needs, "{isa}");
+        }
+        if cfg!(target_arch = "x86_64") {
+            assert!(check_features(avx512, Isa::Native).is_ok());
+            assert!(check_features(avx2, Isa::Avx2).is_ok());
+        }
     }
 }

@@ -29,8 +29,17 @@ pub(crate) struct Row {
     pub(crate) gust_version: String,
     pub(crate) other_version: String,
     pub(crate) machine: String,
+    /// What gust was compiled for, and what this is of the processor's features. Early rows do not say it: all.
+    #[serde(default = "native")]
+    pub(crate) isa: String,
+    #[serde(default)]
+    pub(crate) features: String,
     /// The day, in UTC.
     pub(crate) date: String,
+}
+
+fn native() -> String {
+    "native".to_owned()
 }
 
 /// How much better gust is.
@@ -186,6 +195,8 @@ pub(crate) mod tests {
             gust_version: "abc".into(),
             other_version: "1".into(),
             machine: "a machine".into(),
+            isa: native(),
+            features: "avx2 fma".into(),
             date: "2026-11-23".into(),
         }
     }
@@ -240,6 +251,13 @@ pub(crate) mod tests {
         results.merge(vec![row("tinyllama-1.1b/q4_0/1/load", "candle", 1.5, 2.5)]);
         results.write().unwrap();
         assert_eq!(Results::read(&path).unwrap().rows, results.rows);
+        // Rows from before there were ISAs.
+        let early = fs::read_to_string(&path).unwrap();
+        let early = early.replace("\"isa\":\"native\",\"features\":\"avx2 fma\",", "");
+        fs::write(&path, &early).unwrap();
+        let read = Results::read(&path).unwrap().rows.remove(0);
+        assert!(!early.contains("isa"), "{early}");
+        assert_eq!((&*read.isa, &*read.features), ("native", ""));
         fs::remove_dir_all(folder).unwrap();
     }
 }

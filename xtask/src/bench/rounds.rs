@@ -217,6 +217,8 @@ impl Run<'_> {
                 gust_version: self.gust_version.clone(),
                 other_version: other.version.clone(),
                 machine: self.machine.clone(),
+                isa: self.order.isa.name().to_owned(),
+                features: self.order.isa.features().join(" "),
                 date: self.date.clone(),
             })
             .collect()
