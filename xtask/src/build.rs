@@ -194,7 +194,7 @@ pub(crate) fn wasm_flags(features: &str) -> String {
 /// Builds the engine's package with these features of cargo's, as `file` in `target/engine`.
 ///
 /// The dependencies are built once, for the baseline; only the engine itself gets the flavor's features.
-fn engine(flavor: &Flavor, features: &str, file: &str) -> Result<PathBuf> {
+pub(crate) fn engine(flavor: &Flavor, features: &str, file: &str) -> Result<PathBuf> {
     let mut command = wasm_cargo(&["rustc", "--package", "gust-engine"]);
     command
         .args(["--features", features, "--lib", "--"])

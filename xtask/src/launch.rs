@@ -54,6 +54,15 @@ pub(crate) fn disasm(mut args: Vec<OsString>) -> Result<ExitCode> {
     kernels("disasm", args)
 }
 
+/// Builds the engine and counts the instructions of its kernels.
+pub(crate) fn counts(mut args: Vec<OsString>) -> Result<ExitCode> {
+    setup::check()?;
+    let [relaxed, ..] = &FLAVORS;
+    build::engine(relaxed, "", relaxed.file)?;
+    args.push(target().join("engine").join(relaxed.file).into());
+    kernels("counts", args)
+}
+
 /// Builds and runs what looks into the kernels.
 fn kernels(command: &str, args: Vec<OsString>) -> Result<ExitCode> {
     let selection = [&["build"], &WORKSPACE[..], &["--bin", "kernels"]].concat();

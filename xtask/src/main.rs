@@ -33,6 +33,7 @@ Commands:
   setup           adds the Rust target wasm32-wasip2 if it is missing, and looks for a C compiler
   bench [ARGS]    measures gust and its peers; with --kernels, only the kernels; see `cargo xtask bench --help`
   disasm NAME     prints the machine code of the engine's functions; see `cargo xtask disasm --help`
+  counts [ARGS]   counts the instructions of the kernels' loops; see `cargo xtask counts --help`
   synth [ARGS]    writes a random-weight GGUF with the dimensions of a real model; see `cargo xtask synth --help`
   web [test|demo] builds the npm package in web/; tests it, or serves its demo page (needs Node)
   help            prints this help
@@ -58,7 +59,16 @@ fn main() -> ExitCode {
     let takes_args = matches!(
         command.to_str(),
         Some(
-            "run" | "gust" | "synth" | "bench" | "disasm" | "compose" | "web" | "hosts" | "parity"
+            "run"
+                | "gust"
+                | "synth"
+                | "bench"
+                | "disasm"
+                | "counts"
+                | "compose"
+                | "web"
+                | "hosts"
+                | "parity"
         )
     );
     if !takes_args && let Some(arg) = args.first() {
@@ -77,6 +87,7 @@ fn main() -> ExitCode {
         Some("synth") => launch::synth(args),
         Some("bench") => launch::bench(args),
         Some("disasm") => launch::disasm(args),
+        Some("counts") => launch::counts(args),
         Some("compose") => launch::compose(args),
         Some("web") => web::web(&args),
         Some("hosts") => launch::hosts(args),

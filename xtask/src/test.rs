@@ -1,5 +1,6 @@
-//! Every test: natively, in WebAssembly with both engines' instructions, end to end, and the examples of the
-//! documentation. A step that fails does not keep the next from running; the last line sums up.
+//! Every test: natively, in WebAssembly with both engines' instructions and those of smaller processors, the length of the
+//! kernels' loops, end to end, and the examples of the documentation. A step that fails does not keep the next from running;
+//! the last line sums up.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, ExitCode, Stdio};
@@ -9,7 +10,7 @@ use anyhow::{Context, Result};
 
 use crate::build::{self, FLAVORS, wasm_flags};
 use crate::debug_info;
-use crate::process::{WHOLE, WORKSPACE, binary, cargo, root, timed};
+use crate::process::{WHOLE, WORKSPACE, binary, cargo, root, target, timed};
 use crate::setup::WASM;
 
 /// Sets up, builds, tests. Gives success if every test passed.
@@ -17,7 +18,7 @@ pub(crate) fn all() -> Result<ExitCode> {
     let mut times = Times::default();
     times.step("build: components", build::components)?;
     times.step("build: programs", || {
-        build::host(&["--bin", "wasm-test-runner"])
+        build::host(&["--bin", "wasm-test-runner", "--bin", "kernels"])
     })?;
     times.step("build: tests", || {
         // A test that does not compile fails its step below, and the others run.
@@ -32,6 +33,15 @@ pub(crate) fn all() -> Result<ExitCode> {
         let title = format!("unit tests of the engine, {WASM} {}", flavor.features);
         times.step(&title, || sum.add(&title, &mut wasm(flavor.features)))?;
     }
+    for isa in isas() {
+        let [relaxed, ..] = &FLAVORS;
+        let title = format!("unit tests of the kernels, {WASM} for {isa}");
+        let mut tests = wasm(relaxed.features);
+        tests.env("GUST_ISA", isa).args(["--", "kernels::"]);
+        times.step(&title, || sum.add(&title, &mut tests))?;
+    }
+    let title = "instructions of the kernels";
+    times.step(title, || sum.add(title, &mut instructions()))?;
     let title = "end to end";
     times.step(title, || sum.add(title, &mut native(&["--test", "*"])))?;
     // `--doc` passes over `doctest = false`: one crate shares a module of the host, whose example is the host's.
@@ -74,6 +84,25 @@ fn wasm(features: &str) -> Command {
             "CARGO_TARGET_WASM32_WASIP2_RUNNER",
             binary("wasm-test-runner"),
         );
+    command
+}
+
+/// What the kernels are also tested with: they give the same bits whatever Cranelift makes of them. A processor that lacks
+/// one of these passes over it.
+fn isas() -> &'static [&'static str] {
+    match std::env::consts::ARCH {
+        "x86_64" => &["avx512", "avx2"],
+        "aarch64" => &["dotprod", "neon"],
+        _ => &[],
+    }
+}
+
+/// Compares the kernels' loops with `benches/instructions.json`.
+fn instructions() -> Command {
+    let [relaxed, ..] = &FLAVORS;
+    let mut command = Command::new(binary("kernels"));
+    command.args(["counts", "--check"]);
+    command.arg(target().join("engine").join(relaxed.file));
     command
 }
 

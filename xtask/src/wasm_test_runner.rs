@@ -3,6 +3,11 @@
 //! The first argument is the test component, the rest goes to its harness. A panic ends a WebAssembly program, so each
 //! test has an instance of its own, and several run at a time. The tests see the folder that holds the checkout, under
 //! its own path and for reading only: there lie the test data. The last line is like that of Rust's own harness.
+//!
+//! `GUST_ISA` names the instructions that the tests are compiled for, as in `gust bench --isa`. Where the processor lacks
+//! them, no test runs.
+
+mod isa;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -16,6 +21,8 @@ use wasmtime::{Config, Engine, Result, Store, bail};
 use wasmtime_wasi::p2::bindings::sync::CommandPre;
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
 use wasmtime_wasi::{FsPerms, I32Exit, WasiCtx, WasiCtxView, WasiView};
+
+use isa::{Isa, restrict};
 
 /// Bytes of output kept of one test.
 const OUTPUT: usize = 1 << 20;
@@ -36,7 +43,15 @@ fn run_all(args: &[String]) -> Result<ExitCode> {
         bail!("expected the path of a test component, found no argument");
     };
     let start = Instant::now();
-    let harness = Harness::compile(path)?;
+    let isa = isa()?;
+    if let Err(lacking) = isa.check() {
+        println!(
+            "skipped: {isa} needs {}, and this is {}",
+            lacking.expected, lacking.found
+        );
+        return Ok(ExitCode::SUCCESS);
+    }
+    let harness = Harness::compile(path, isa)?;
     let names = harness.list(args)?;
     println!("\nrunning {} tests in WebAssembly", names.len());
 
@@ -75,6 +90,17 @@ fn run_all(args: &[String]) -> Result<ExitCode> {
     })
 }
 
+/// What `GUST_ISA` names.
+fn isa() -> Result<Isa> {
+    match std::env::var("GUST_ISA") {
+        Err(_) => Ok(Isa::Native),
+        Ok(name) => match Isa::named(&name) {
+            Some(isa) => Ok(isa),
+            None => bail!("GUST_ISA: expected a name of `gust bench --isa`, found `{name}`"),
+        },
+    }
+}
+
 /// A test component, compiled.
 struct Harness {
     engine: Engine,
@@ -89,10 +115,11 @@ struct Outcome {
 }
 
 impl Harness {
-    fn compile(path: &str) -> Result<Self> {
+    fn compile(path: &str, isa: Isa) -> Result<Self> {
         let mut config = Config::new();
         // A panic says where it was; the addresses of the trap behind it say nothing more.
         config.wasm_backtrace_max_frames(None);
+        restrict(&mut config, isa);
         let engine = Engine::new(&config)?;
         let component = Component::from_file(&engine, path)?;
         let mut linker = Linker::new(&engine);

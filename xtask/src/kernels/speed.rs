@@ -4,7 +4,6 @@
 //! type, the component and its clock, the table. Measured on one core.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::time::Instant;
 
 use serde::Serialize;
@@ -15,15 +14,21 @@ use wasmtime::error::Context;
 use wasmtime::{Config, Engine, Error, Result, Store, bail};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
+use crate::isa::{Isa, restrict};
+use crate::processor::processor;
+use crate::root;
+
 pub(crate) const HELP: &str = "\
 Measures the engine's kernels in WebAssembly, on one core.
 
-Usage: cargo xtask bench --kernels [--only TEXT] [--quick] [--json] [--save]
+Usage: cargo xtask bench --kernels [--only TEXT] [--isa ISA] [--quick] [--json] [--save]
 
   --only TEXT  the types whose names hold this text
+  --isa ISA    compiled for fewer instructions than the processor has: avx2 or avx512 on x86-64, neon or dotprod on arm64
   --quick      shorter measurements
   --json       one JSON object on stdout instead of a table
-  --save       writes benches/kernels.txt, too, which becomes a part of RESULTS.md (`cargo xtask bench --report`)
+  --save       writes benches/kernels.txt, too, which becomes a part of RESULTS.md (`cargo xtask bench --report`); with
+               --isa, benches/ISA/kernels.txt
 ";
 
 /// Columns of every matrix: the width of TinyLlama-1.1B and Llama-3.2-1B.
@@ -47,6 +52,7 @@ pub(crate) fn measure(args: &[String]) -> Result<()> {
 struct Order {
     file: String,
     only: String,
+    isa: Isa,
     json: bool,
     save: bool,
     pace: Pace,
@@ -64,6 +70,10 @@ struct Pace {
 /// What is printed with `--json`. Speeds are in 10^9 per second.
 #[derive(Serialize)]
 struct Report {
+    processor: String,
+    /// What the kernels were compiled for, and what this is of the processor's features.
+    isa: &'static str,
+    features: Vec<&'static str>,
     ceilings: Ceilings,
     /// By name of the type.
     types: BTreeMap<String, Speeds>,
@@ -98,6 +108,7 @@ impl Order {
         let mut order = Self {
             file: String::new(),
             only: String::new(),
+            isa: Isa::Native,
             json: false,
             save: false,
             pace: Pace {
@@ -109,6 +120,13 @@ impl Order {
         while let Some(arg) = args.next() {
             match arg.as_str() {
                 "--only" => order.only = args.next().context("`--only` needs a text")?.clone(),
+                "--isa" => {
+                    let name = args.next().context("`--isa` needs a name")?;
+                    let names: Vec<&str> = Isa::known().iter().map(|isa| isa.name()).collect();
+                    order.isa = Isa::named(name).with_context(|| {
+                        format!("`--isa`: expected {}, found `{name}`", names.join(", "))
+                    })?;
+                }
                 "--json" => order.json = true,
                 "--save" => order.save = true,
                 "--quick" => {
@@ -125,7 +143,7 @@ impl Order {
     }
 
     fn carry_out(&self) -> Result<()> {
-        let mut kernels = Kernels::load(&self.file, self.pace)?;
+        let mut kernels = Kernels::load(&self.file, self.isa, self.pace)?;
         let names: Vec<String> = kernels.call("types", ())?;
         let wanted = |name: &&String| name.to_lowercase().contains(&self.only.to_lowercase());
         let names: Vec<&String> = names.iter().filter(wanted).collect();
@@ -140,6 +158,12 @@ impl Order {
             }
             text += &part;
         };
+        let (processor, features) = (processor(), self.isa.features());
+        say(format!(
+            "{processor}, {}: {}\n",
+            self.isa,
+            features.join(" ")
+        ));
         say(ceilings.text());
         let mut types = BTreeMap::new();
         for name in names {
@@ -148,15 +172,25 @@ impl Order {
             types.insert(name.clone(), speeds);
         }
         if self.save {
-            let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
-            let file = xtask.parent().unwrap_or(xtask).join("benches/kernels.txt");
-            std::fs::write(&file, text)
+            let folder = match self.isa {
+                Isa::Native => root().join("benches"),
+                isa => root().join("benches").join(isa.name()),
+            };
+            let file = folder.join("kernels.txt");
+            std::fs::create_dir_all(&folder)
+                .and_then(|()| std::fs::write(&file, text))
                 .with_context(|| format!("cannot write {}", file.display()))?;
         }
         if self.json {
             println!(
                 "{}",
-                serde_json::to_string_pretty(&Report { ceilings, types })?
+                serde_json::to_string_pretty(&Report {
+                    processor,
+                    isa: self.isa.name(),
+                    features,
+                    ceilings,
+                    types
+                })?
             );
         }
         Ok(())
@@ -172,8 +206,17 @@ struct Kernels {
 
 impl Kernels {
     /// Compiles as gust's host does: its settings are the defaults where they touch code.
-    fn load(file: &str, pace: Pace) -> Result<Self> {
-        let engine = Engine::new(&Config::new())?;
+    fn load(file: &str, isa: Isa, pace: Pace) -> Result<Self> {
+        if let Err(lacking) = isa.check() {
+            bail!(
+                "`--isa {isa}`: expected {}, found {}",
+                lacking.expected,
+                lacking.found
+            );
+        }
+        let mut config = Config::new();
+        restrict(&mut config, isa);
+        let engine = Engine::new(&config)?;
         let component = Component::from_file(&engine, file)?;
         let mut linker = Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_sync(&mut linker)?;
