@@ -12,8 +12,9 @@ use anyhow::{Context, Result, bail};
 /// compiled again for each set of features.
 pub(crate) const WORKSPACE: [&str; 4] = ["--release", "--workspace", "--features", "xtask/tools"];
 
-/// What [`WORKSPACE`] leaves out, because a first story does not need it: the host's middleware.
-pub(crate) const WHOLE: [&str; 2] = ["--features", "gust/middleware"];
+/// What [`WORKSPACE`] leaves out, because a first story does not need it: the host's middleware, and the tool that holds the
+/// host.
+pub(crate) const WHOLE: [&str; 2] = ["--features", "gust/middleware,xtask/parity"];
 
 /// The workspace's root.
 pub(crate) fn root() -> &'static Path {

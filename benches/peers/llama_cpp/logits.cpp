@@ -1,14 +1,19 @@
-// What llama.cpp computes, in F32 with keys and values in F32: a peer of `cargo xtask parity`.
+// What llama.cpp computes, with keys and values in F32: a peer of `cargo xtask parity`.
 //
-//     logits MODEL OUT TOKEN...    writes the logits after each token to OUT, in f32
+//     logits MODEL OUT N TOKEN...  writes the logits after each token, and after each of the N tokens that follow them
+//                                  greedily, to OUT, in f32; prints those N tokens
 //     logits MODEL --embed OUT TOKEN...
-//                                  writes the embedding of the tokens to OUT, in f32, pooled as the file says, or the
-//                                  outputs of its classifier
+//                                  writes the vector of the tokens to OUT, in f32, pooled as the file says, or the outputs of
+//                                  its classifier
 //     logits MODEL --quantize TYPE OUT EXACT
 //                                  writes MODEL, whose weights are in F32, with its matrices in TYPE to OUT, and with the
 //                                  numbers that these stand for in F32 to EXACT
 //     logits MODEL --nll TEXT N    prints, for windows of N tokens of TEXT, the number of scored tokens and their mean
-//                                  negative log-likelihood: all tokens that have one before them in their window
+//                                  negative log-likelihood: all tokens that have one before them in their window;
+//                                  then the tokens of TEXT
+//     logits MODEL --greedy N TEXT...
+//                                  prints three lines for each TEXT: its tokens, as a prompt; the N tokens that follow them
+//                                  greedily; for each of these, how far its logit is above the second best
 
 #include "gguf.h"
 #include "llama.h"
@@ -19,93 +24,146 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <functional>
 #include <sstream>
 #include <string>
+#include <thread>
 #include <vector>
 
-static std::vector<float> decode(llama_model * model, const std::vector<llama_token> & tokens) {
-    const int n = (int) tokens.size();
-    auto params            = llama_context_default_params();
-    params.n_ctx           = n;
-    params.n_batch         = n;
-    params.n_ubatch        = n;
-    params.type_k          = GGML_TYPE_F32;
-    params.type_v          = GGML_TYPE_F32;
-    params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_DISABLED;
-    llama_context * context = llama_init_from_model(model, params);
-    if (!context) {
-        exit(2);
+typedef std::vector<llama_token> tokens_t;
+
+// A sequence of tokens, of which each batch is given when the ones before it have been computed.
+struct sequence {
+    llama_context * context;
+    size_t          n_vocab;
+    bool            embeds;
+    int             n_tokens = 0;
+
+    sequence(llama_model * model, size_t capacity, bool embeds = false) : embeds(embeds) {
+        auto params            = llama_context_default_params();
+        params.n_ctx           = capacity;
+        params.n_batch         = capacity;
+        params.n_ubatch        = capacity;
+        params.n_threads       = std::thread::hardware_concurrency();
+        params.n_threads_batch = params.n_threads;
+        params.embeddings      = embeds;
+        params.type_k          = GGML_TYPE_F32;
+        params.type_v          = GGML_TYPE_F32;
+        params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_DISABLED;
+        context = llama_init_from_model(model, params);
+        n_vocab = llama_vocab_n_tokens(llama_model_get_vocab(model));
+        if (!context) {
+            exit(2);
+        }
     }
-    llama_batch batch = llama_batch_init(n, 0, 1);
-    batch.n_tokens    = n;
-    for (int i = 0; i < n; i++) {
-        batch.token[i]     = tokens[i];
-        batch.pos[i]       = i;
-        batch.n_seq_id[i]  = 1;
-        batch.seq_id[i][0] = 0;
-        batch.logits[i]    = 1;
+
+    sequence(const sequence &) = delete;
+
+    ~sequence() {
+        llama_free(context);
     }
-    if (llama_decode(context, batch) != 0) {
-        exit(3);
+
+    // The logits after each of the tokens that are appended, one row after the other; none if they are embedded.
+    std::vector<float> append(const tokens_t & tokens) {
+        const int   n     = (int) tokens.size();
+        llama_batch batch = llama_batch_init(n, 0, 1);
+        batch.n_tokens    = n;
+        for (int i = 0; i < n; i++) {
+            batch.token[i]     = tokens[i];
+            batch.pos[i]       = n_tokens + i;
+            batch.n_seq_id[i]  = 1;
+            batch.seq_id[i][0] = 0;
+            batch.logits[i]    = 1;
+        }
+        if (llama_decode(context, batch) != 0) {
+            exit(3);
+        }
+        n_tokens += n;
+        std::vector<float> rows;
+        for (int i = 0; i < n && !embeds; i++) {
+            const float * row = llama_get_logits_ith(context, i);
+            rows.insert(rows.end(), row, row + n_vocab);
+        }
+        llama_batch_free(batch);
+        return rows;
     }
-    const int n_vocab = llama_vocab_n_tokens(llama_model_get_vocab(model));
-    std::vector<float> out;
-    for (int i = 0; i < n; i++) {
-        const float * row = llama_get_logits_ith(context, i);
-        out.insert(out.end(), row, row + n_vocab);
+};
+
+// The vector of a text, or what a classifier makes of it.
+static std::vector<float> embed(llama_model * model, const tokens_t & tokens) {
+    sequence sequence(model, tokens.size(), true);
+    sequence.append(tokens);
+    const bool    is_rank = llama_pooling_type(sequence.context) == LLAMA_POOLING_TYPE_RANK;
+    const int     width   = is_rank ? llama_model_n_cls_out(model) : llama_model_n_embd_out(model);
+    const float * vector  = llama_get_embeddings_seq(sequence.context, 0);
+    if (!vector) {
+        exit(6);
     }
-    llama_batch_free(batch);
-    llama_free(context);
-    return out;
+    return std::vector<float>(vector, vector + width);
 }
 
-static std::vector<float> embed(llama_model * model, const std::vector<llama_token> & tokens) {
-    const int n = (int) tokens.size();
-    auto params            = llama_context_default_params();
-    params.n_ctx           = n;
-    params.n_batch         = n;
-    params.n_ubatch        = n;
-    params.embeddings      = true;
-    params.type_k          = GGML_TYPE_F32;
-    params.type_v          = GGML_TYPE_F32;
-    params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_DISABLED;
-    llama_context * context = llama_init_from_model(model, params);
-    if (!context) {
-        exit(2);
+static int write(const char * path, const std::vector<float> & numbers) {
+    FILE * out = fopen(path, "wb");
+    if (!out || fwrite(numbers.data(), sizeof(float), numbers.size(), out) != numbers.size()) {
+        return 4;
     }
-    llama_batch batch = llama_batch_init(n, 0, 1);
-    batch.n_tokens    = n;
-    for (int i = 0; i < n; i++) {
-        batch.token[i]     = tokens[i];
-        batch.pos[i]       = i;
-        batch.n_seq_id[i]  = 1;
-        batch.seq_id[i][0] = 0;
-        batch.logits[i]    = 1;
-    }
-    if (llama_decode(context, batch) != 0) {
-        exit(3);
-    }
-    const bool is_rank = llama_pooling_type(context) == LLAMA_POOLING_TYPE_RANK;
-    const int  width   = is_rank ? llama_model_n_cls_out(model) : llama_model_n_embd_out(model);
-    const float *      row = llama_get_embeddings_seq(context, 0);
-    std::vector<float> out;
-    if (row) {
-        out.assign(row, row + width);
-    }
-    llama_batch_free(batch);
-    llama_free(context);
-    return out;
+    return fclose(out);
 }
 
-static void nll(llama_model * model, const char * path, size_t window) {
+// The tokens of a prompt and the greedy ones after them, and the logits after all of these.
+struct continuation {
+    tokens_t           greedy;
+    std::vector<float> rows;
+
+    continuation(llama_model * model, const tokens_t & prompt, int n) {
+        sequence sequence(model, prompt.size() + n);
+        rows = sequence.append(prompt);
+        while (n-- > 0) {
+            const auto last = rows.end() - sequence.n_vocab;
+            greedy.push_back(std::max_element(last, rows.end()) - last);
+            const std::vector<float> row = sequence.append({ greedy.back() });
+            rows.insert(rows.end(), row.begin(), row.end());
+        }
+    }
+};
+
+static tokens_t tokenize(llama_model * model, const char * path, bool as_prompt) {
     std::ifstream      file(path);
     std::stringstream  stream;
     stream << file.rdbuf();
-    const std::string  text  = stream.str();
+    const std::string text = stream.str();
+    tokens_t tokens(text.size() + 8);
     const llama_vocab * vocab = llama_model_get_vocab(model);
-    std::vector<llama_token> tokens(text.size() + 8);
-    const int n = llama_tokenize(vocab, text.data(), text.size(), tokens.data(), tokens.size(), false, false);
-    tokens.resize(n);
+    tokens.resize(llama_tokenize(vocab, text.data(), text.size(), tokens.data(), tokens.size(), as_prompt, false));
+    return tokens;
+}
+
+static void print(const tokens_t & tokens) {
+    for (size_t i = 0; i < tokens.size(); i++) {
+        printf(i == 0 ? "%d" : " %d", tokens[i]);
+    }
+    printf("\n");
+}
+
+static void greedy(llama_model * model, const char * path, int n) {
+    const tokens_t     prompt = tokenize(model, path, true);
+    const continuation answer(model, prompt, n);
+    print(prompt);
+    print(answer.greedy);
+    const size_t n_vocab = llama_vocab_n_tokens(llama_model_get_vocab(model));
+    for (int i = 0; i < n; i++) {
+        const auto row = answer.rows.begin() + (prompt.size() - 1 + i) * n_vocab;
+        std::vector<float> best(2);
+        std::partial_sort_copy(row, row + n_vocab, best.begin(), best.end(), std::greater<float>());
+        printf(i == 0 ? "%.6f" : " %.6f", best[0] - best[1]);
+    }
+    printf("\n");
+    fflush(stdout);
+}
+
+static void nll(llama_model * model, const char * path, size_t window) {
+    const llama_vocab * vocab  = llama_model_get_vocab(model);
+    const tokens_t      tokens = tokenize(model, path, false);
     // As `gust perplexity` does it.
     const bool   has_bos = llama_vocab_get_add_bos(vocab);
     const size_t room    = window - has_bos;
@@ -113,13 +171,13 @@ static void nll(llama_model * model, const char * path, size_t window) {
     double sum    = 0;
     size_t scored = 0;
     for (size_t start = 0; start < tokens.size(); start += room) {
-        std::vector<llama_token> part;
+        tokens_t part;
         if (has_bos) {
             part.push_back(llama_vocab_bos(vocab));
         }
         const size_t end = std::min(start + room, tokens.size());
         part.insert(part.end(), tokens.begin() + start, tokens.begin() + end);
-        const std::vector<float> logits = decode(model, part);
+        const std::vector<float> logits = sequence(model, part.size()).append(part);
         for (size_t i = 0; i + 1 < part.size(); i++) {
             const float * row     = &logits[i * n_vocab];
             const float   largest = *std::max_element(row, row + n_vocab);
@@ -132,6 +190,7 @@ static void nll(llama_model * model, const char * path, size_t window) {
         }
     }
     printf("%zu %.9f\n", scored, sum / scored);
+    print(tokens);
 }
 
 static int quantize(const char * path, const char * type_name, const char * out, const char * exact) {
@@ -203,16 +262,21 @@ int main(int argc, char ** argv) {
         nll(model, argv[3], atoi(argv[4]));
         return 0;
     }
-    const bool is_embedding = strcmp(argv[2], "--embed") == 0;
-    const int  first        = is_embedding ? 3 : 2;
-    std::vector<llama_token> tokens;
-    for (int i = first + 1; i < argc; i++) {
-        tokens.push_back(atoi(argv[i]));
+    if (argc > 4 && strcmp(argv[2], "--greedy") == 0) {
+        for (int i = 4; i < argc; i++) {
+            greedy(model, argv[i], atoi(argv[3]));
+        }
+        return 0;
     }
-    const std::vector<float> numbers = is_embedding ? embed(model, tokens) : decode(model, tokens);
-    FILE * out = fopen(argv[first], "wb");
-    if (!out || fwrite(numbers.data(), sizeof(float), numbers.size(), out) != numbers.size()) {
-        return 4;
+    const bool is_embedding = argc > 4 && strcmp(argv[2], "--embed") == 0;
+    tokens_t prompt;
+    for (int i = 4; i < argc; i++) {
+        prompt.push_back(atoi(argv[i]));
     }
-    return fclose(out);
+    if (is_embedding) {
+        return write(argv[3], embed(model, prompt));
+    }
+    const continuation answer(model, prompt, atoi(argv[3]));
+    print(answer.greedy);
+    return write(argv[2], answer.rows);
 }

@@ -1,7 +1,8 @@
-//! llama.cpp: built from its sources, with its writer of test models and a program that writes logits.
+//! llama.cpp: built from its sources, with its writer of test models and our program around its library.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
 
@@ -13,7 +14,7 @@ pub(crate) const PACKAGE: &str = "llama-cpp-python==0.3.36";
 pub(crate) struct Oracle {
     /// Writes test models: `-o FOLDER -s SEED`.
     writer: PathBuf,
-    /// Writes logits.
+    /// `benches/peers/llama_cpp/logits.cpp`.
     logits: PathBuf,
 }
 
@@ -55,21 +56,22 @@ impl Oracle {
         run(writer.stdout(Stdio::null()).stderr(Stdio::null()))
     }
 
-    /// The logits after each of the tokens; an error is llama.cpp's last words.
-    pub(crate) fn logits(&self, model: &Path, tokens: &[u32]) -> Result<Vec<f32>> {
+    /// The logits after each of the tokens, and after each of `n_greedy` tokens that follow; an error is llama.cpp's last
+    /// words.
+    pub(crate) fn logits(&self, model: &Path, tokens: &[u32], n_greedy: usize) -> Result<Logits> {
         let out = folder()?.join("logits.f32");
         let mut program = Command::new(&self.logits);
-        program.arg(model).arg(&out);
+        program.arg(model).arg(&out).arg(n_greedy.to_string());
         program.args(tokens.iter().map(u32::to_string));
-        let output = program.stdin(Stdio::null()).output()?;
-        if !output.status.success() {
-            let words = String::from_utf8_lossy(&output.stderr);
-            let words = words.lines().find(|line| line.contains("error"));
-            bail!("{} ({})", words.unwrap_or("no words"), output.status);
-        }
+        let greedy = numbers(&answer(&mut program)?)?;
         let raw = std::fs::read(&out)?;
-        let numbers = raw.as_chunks().0.iter();
-        Ok(numbers.map(|raw| f32::from_le_bytes(*raw)).collect())
+        let rows = raw.as_chunks().0.iter();
+        let rows: Vec<f32> = rows.map(|raw| f32::from_le_bytes(*raw)).collect();
+        Ok(Logits {
+            n_vocab: rows.len() / (tokens.len() + n_greedy),
+            rows,
+            greedy,
+        })
     }
 
     /// Writes a model in F32 with its matrices in `ty`, by ggml's name, and with the numbers that these stand for in F32.
@@ -79,16 +81,89 @@ impl Oracle {
         run(program.arg(out).arg(exact))
     }
 
-    /// The number of scored tokens of a text, and their mean negative log-likelihood.
-    pub(crate) fn nll(&self, model: &Path, text: &Path, window: u32) -> Result<(u64, f64)> {
+    /// How a text scores in windows of so many tokens.
+    pub(crate) fn nll(&self, model: &Path, text: &Path, window: u32) -> Result<Score> {
         let mut program = Command::new(&self.logits);
         program.arg(model).arg("--nll").arg(text);
-        let output = program.arg(window.to_string()).output()?;
-        let words = String::from_utf8_lossy(&output.stdout);
-        let mut words = words.split_whitespace();
-        let mut word = || words.next().context("llama.cpp gave no answer");
-        Ok((word()?.parse()?, word()?.parse()?))
+        let answer = answer(program.arg(window.to_string()))?;
+        let (score, tokens) = answer.split_once('\n').context("an answer of one line")?;
+        let (scored, nll) = score.split_once(' ').context("an answer of one word")?;
+        Ok(Score {
+            scored: scored.parse()?,
+            nll: nll.parse()?,
+            tokens: numbers(tokens)?,
+        })
     }
+
+    /// The greedy answer of `n` tokens to each of the prompts, which are files.
+    pub(crate) fn greedy(
+        &self,
+        model: &Path,
+        n: usize,
+        prompts: &[PathBuf],
+    ) -> Result<Vec<Greedy>> {
+        let mut program = Command::new(&self.logits);
+        program.arg(model).arg("--greedy").arg(n.to_string());
+        let answer = answer(program.args(prompts))?;
+        let lines: Vec<&str> = answer.lines().collect();
+        let answers = lines.chunks_exact(3).map(|lines| {
+            Ok(Greedy {
+                prompt: numbers(lines[0])?,
+                tokens: numbers(lines[1])?,
+                margins: numbers(lines[2])?,
+            })
+        });
+        answers.collect()
+    }
+}
+
+/// Logits of a prompt and of the tokens that follow it.
+pub(crate) struct Logits {
+    rows: Vec<f32>,
+    n_vocab: usize,
+    /// The tokens that follow.
+    pub(crate) greedy: Vec<u32>,
+}
+
+impl Logits {
+    /// The logits after the first `n` tokens.
+    pub(crate) fn after(&self, n: usize) -> &[f32] {
+        &self.rows[(n - 1) * self.n_vocab..][..self.n_vocab]
+    }
+}
+
+/// A text's tokens, how many of them were scored, and their mean negative log-likelihood.
+pub(crate) struct Score {
+    pub(crate) tokens: Vec<u32>,
+    pub(crate) scored: u64,
+    pub(crate) nll: f64,
+}
+
+/// A prompt's tokens, those that follow it greedily, and how far the logit of each is above the second best.
+pub(crate) struct Greedy {
+    pub(crate) prompt: Vec<u32>,
+    pub(crate) tokens: Vec<u32>,
+    pub(crate) margins: Vec<f64>,
+}
+
+/// What a program prints; the error is its last words.
+fn answer(program: &mut Command) -> Result<String> {
+    let output = program.stdin(Stdio::null()).output()?;
+    if !output.status.success() {
+        let words = String::from_utf8_lossy(&output.stderr);
+        let words = words.lines().find(|line| line.contains("error"));
+        bail!("{} ({})", words.unwrap_or("no words"), output.status);
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// The numbers of a line.
+fn numbers<T: FromStr>(line: &str) -> Result<Vec<T>>
+where
+    T::Err: std::error::Error + Send + Sync + 'static,
+{
+    let numbers = line.split_whitespace().map(|word| Ok(word.parse()?));
+    numbers.collect()
 }
 
 /// Downloads the sources and builds them, if that is not done yet.

@@ -5,24 +5,25 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 
 pub(crate) const HELP: &str = "\
-Compares what gust computes with what llama.cpp computes, and writes docs/PARITY.md.
+Compares what gust computes with what llama.cpp computes, and writes docs/PARITY.md, which says how.
 
 Usage: cargo xtask parity [OPTIONS]
 
-The models have random weights: those of llama.cpp's own test-llama-archs, about 130 files of 120 architectures. Both
-compute in F32 with keys and values in F32; gust runs as a component. llama.cpp is built in target/parity from the
-source package of llama-cpp-python on PyPI (10 minutes on two cores; needs python3, a C++ compiler and a network).
+The models have random weights: those of llama.cpp's own test-llama-archs, about 130 files of 120 architectures. gust
+runs as a component. llama.cpp is built in target/parity from the source package of llama-cpp-python on PyPI (10 minutes
+on two cores; needs python3, a C++ compiler and a network).
 
 Options:
   --seed N           of the weights and of the prompt [default: 20261127]
-  --only TEXT        only files with this text in their name; nothing is written
-  --update           also writes tests/data/architectures/llama-cpp.json: what llama.cpp computes of gust's own tiny models
-  --real FOLDER      instead, perplexity of the GGUF files in FOLDER over a text, against llama.cpp; nothing is written
+  --only TEXT        only files with this text in their name; without --real, nothing is written
+  --real FOLDER      instead, perplexity of the GGUF files in FOLDER over a text, and greedy answers to prompts, printed
   --text FILE        that text [default: the documents of this repository, one after the other]
+  --update           also writes tests/data/architectures/llama-cpp.json: what llama.cpp computes of gust's own tiny models;
+                     with --real, only the section of docs/PARITY.md about real models
   --llama-cpp FOLDER llama.cpp's source tree with a finished build in build/, in place of one of our own
   -h, --help         prints this help
 
-Exit status: 1 if anything failed or a file that gust runs differs by more than 5e-3; 2 for invalid usage.
+Exit status: 1 if anything failed or a file that gust runs does not agree; 2 for invalid usage.
 ";
 
 pub(crate) struct Order {
