@@ -76,11 +76,16 @@ fn carry_out(order: &Order) -> Result<bool> {
     };
     if let Some(models) = &order.real {
         let text = order.text.as_deref();
-        let (section, agree) = real::real_models(&oracle, &engine, models, only, text)?;
-        print!("{section}");
-        if order.update {
-            write(table::with_real(&read()?, &section))?;
-        }
+        let mut printed = String::new();
+        let agree = real::real_models(&oracle, &engine, models, only, text, |section| {
+            printed = section.to_owned();
+            // After each file: a run may take an hour.
+            match order.update {
+                true => write(table::with_real(&read()?, section)),
+                false => Ok(()),
+            }
+        })?;
+        print!("{printed}");
         return Ok(agree);
     }
     if order.update {

@@ -19,14 +19,16 @@ const ENOUGH: usize = 20_000;
 /// The prompts, with a line of four dashes between them.
 const PROMPTS: &str = include_str!("prompts.txt");
 
-/// All files of a folder that have `only` in their name. Gives the section of the page, and whether all agree.
+/// All files of a folder that have `only` in their name. `report` receives the section of the page after each file, with
+/// those before it. Gives whether all agree.
 pub(crate) fn real_models(
     oracle: &Oracle,
     engine: &Engine,
     models: &Path,
     only: Option<&str>,
     text: Option<&Path>,
-) -> Result<(String, bool)> {
+    mut report: impl FnMut(&str) -> Result<()>,
+) -> Result<bool> {
     let prompts: Vec<&str> = PROMPTS.split("\n----\n").map(str::trim_end).collect();
     let mut rows = Vec::new();
     for model in models::files(models)? {
@@ -38,9 +40,9 @@ pub(crate) fn real_models(
         eprintln!("{name}: perplexity {row}");
         row.answers = answers(oracle, engine, &model, &prompts)?;
         rows.push(row);
+        report(&table::real(&rows, &prompts, text.is_none()))?;
     }
-    let agree = rows.iter().all(Real::agrees);
-    Ok((table::real(&rows, &prompts, text.is_none()), agree))
+    Ok(rows.iter().all(Real::agrees))
 }
 
 /// The row of a file, yet without answers.
