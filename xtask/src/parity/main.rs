@@ -1,7 +1,7 @@
 //! `parity`: what gust computes against what llama.cpp computes.
 //!
 //! In the order of use: [`order`] (the command line), [`oracle`] (llama.cpp), [`mod@gust`] (the library), [`longer`] (a file
-//! with a longer context), [`mod@compare`] with [`mixed`] (one model), [`types`] with [`exact`] (types of weights), [`real`]
+//! with a longer context), [`mod@compare`] with [`mixed`] (one model), [`mod@vectors`] (models that embed), [`types`] with [`exact`] (types of weights), [`real`]
 //! (real models), [`table`] (the page).
 
 mod compare;
@@ -18,6 +18,7 @@ mod order;
 mod real;
 mod table;
 mod types;
+mod vectors;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -25,7 +26,7 @@ use std::time::Instant;
 
 use ::gust::Engine;
 use anyhow::{Context, Result};
-use gust_engine::tiny_models::{Matrices, named};
+use gust_engine::tiny_models::{Matrices, encoders, named};
 
 use compare::compare;
 use oracle::Oracle;
@@ -117,9 +118,14 @@ fn carry_out(order: &Order) -> Result<bool> {
     }
     if only.is_none() {
         let own = own_models(&oracle, &engine, &rows, order.seed)?;
+        let vectors = vectors::vectors(&oracle, &engine, order.seed)?;
         let types = types::types(&oracle, &engine, &models, order.seed)?;
-        write(table::page(&rows, &own, &types, order.seed, &read()?))?;
+        let page = table::page(&rows, &own, &vectors, &types, order.seed, &read()?);
+        write(page)?;
         rows.extend(own);
+        if vectors.iter().any(|vector| !vector.agrees()) {
+            return Ok(false);
+        }
     }
     Ok(!rows.iter().any(|row| row.outcome.is_wrong()))
 }
@@ -156,15 +162,24 @@ fn update(oracle: &Oracle) -> Result<()> {
             }
         }
     }
+    let mut vectors = Vec::new();
+    for (name, case) in encoders() {
+        std::fs::write(&model, case.file(Matrices::F32))?;
+        let vector = serde_json::to_string(&oracle.embed(&model, &tokens)?)?;
+        vectors.push(format!("\"{name}\": {vector}"));
+    }
     let page = format!(
-        "{{\n\"llama.cpp\": \"of {}, in F32 with keys and values in F32\",\n\"tokens\": {},\n\"logits\": {{\n{}\n}}\n}}\n",
+        "{{\n\"llama.cpp\": \"of {}, in F32 with keys and values in F32\",\n\"tokens\": {},\n\"logits\": {{\n{}\n}},\n\
+         \"embeddings\": {{\n{}\n}}\n}}\n",
         oracle::PACKAGE,
         serde_json::to_string(&tokens)?,
-        lines.join(",\n")
+        lines.join(",\n"),
+        vectors.join(",\n")
     );
     let path = root().join("tests/data/architectures/llama-cpp.json");
     std::fs::write(&path, page)?;
-    eprintln!("written: {} ({} models)", path.display(), lines.len());
+    let n = lines.len() + vectors.len();
+    eprintln!("written: {} ({n} models)", path.display());
     Ok(())
 }
 

@@ -74,6 +74,17 @@ impl Oracle {
         })
     }
 
+    /// The vector of a text, or the outputs of a classifier, as the file says.
+    pub(crate) fn embed(&self, model: &Path, tokens: &[u32]) -> Result<Vec<f32>> {
+        let out = folder()?.join("vector.f32");
+        let mut program = Command::new(&self.logits);
+        program.arg(model).arg("--embed").arg(&out);
+        answer(program.args(tokens.iter().map(u32::to_string)))?;
+        let raw = std::fs::read(&out)?;
+        let numbers = raw.as_chunks().0.iter();
+        Ok(numbers.map(|raw| f32::from_le_bytes(*raw)).collect())
+    }
+
     /// Writes a model in F32 with its matrices in `ty`, by ggml's name, and with the numbers that these stand for in F32.
     pub(crate) fn quantize(&self, model: &Path, ty: &str, out: &Path, exact: &Path) -> Result<()> {
         let mut program = Command::new(&self.logits);

@@ -6,6 +6,7 @@ use crate::compare::GREEDY;
 use crate::machine;
 use crate::oracle::PACKAGE;
 use crate::real::ANSWER;
+use crate::vectors::Vector;
 use crate::{LENGTHS, LONG};
 
 /// Relative errors up to this are agreement.
@@ -112,6 +113,12 @@ impl Columns {
         errors.iter().all(|error| *error < LIMIT)
             && runs.iter().all(|run| matches!(run, Same::Bits))
             && parts < LIMIT
+    }
+}
+
+impl Vector {
+    pub(crate) fn agrees(&self) -> bool {
+        self.error < LIMIT && matches!(self.grouped, Same::Bits)
     }
 }
 
@@ -256,7 +263,14 @@ pub(crate) fn margin(logits: &[f32]) -> f64 {
 const REAL: &str = "\n## Real models\n";
 
 /// The page, with the section of real models that the old page has.
-pub(crate) fn page(rows: &[Row], own: &[Row], types: &[Distance], seed: u64, old: &str) -> String {
+pub(crate) fn page(
+    rows: &[Row],
+    own: &[Row],
+    vectors: &[Vector],
+    types: &[Distance],
+    seed: u64,
+    old: &str,
+) -> String {
     let agree = rows.iter().filter(|row| row.outcome.agrees()).count();
     let short: Vec<String> = LENGTHS.iter().map(usize::to_string).collect();
     let short = short[..short.len() - 1].join(", ");
@@ -300,6 +314,23 @@ pub(crate) fn page(rows: &[Row], own: &[Row], types: &[Distance], seed: u64, old
     page += "\n## Other architectures\n\n\
              Those that `test-llama-archs` does not write, in the same way: with gust's own tiny models.\n\n";
     page += &table(own);
+    page += "\n## Vectors of texts\n\n\
+             Models that embed or rank, which `test-llama-archs` does not write either: the vector of 300 random tokens, \
+             pooled as the file says, or a classifier's outputs, with gust's own tiny models. The relative error, and \
+             whether two instances give the same bits.\n\n\
+             | model | error | two instances |\n|---|---|---|\n";
+    for vector in vectors {
+        let mark = match vector.agrees() {
+            true => "",
+            false => " **differs**",
+        };
+        let Vector {
+            name,
+            error,
+            grouped,
+        } = vector;
+        page += &format!("| {name}{mark} | {error:.1e} | {grouped} |\n");
+    }
     page += &format!(
         "\n## Types of weights\n\n\
          How far both are from the exact answer when matrices have a type: the file `qwen3-dense`, after {short} and \
@@ -497,7 +528,7 @@ mod tests {
             llama_cpp: 4e-3,
         }];
         let old = "# Old\n\n## Real models\n\nmeasured before\n";
-        let page = page(&rows, &rows[..1], &types, 7, old);
+        let page = page(&rows, &rows[..1], &[], &types, 7, old);
         for line in [
             "**1 of 3 files agree.**",
             "| a | 1.0e-6 | 2.0e-6 | 64 | 3.0e-6 | same | same | same |",
