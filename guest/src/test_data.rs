@@ -19,15 +19,6 @@ pub(crate) fn shared(path: &str) -> Option<Vec<u8>> {
     Some(read(SHARED, path))
 }
 
-/// Whether `../shared/data` is there and has this file. Says so where it is not.
-pub(crate) fn shared_has(path: &str) -> bool {
-    let has = PathBuf::from(SHARED).join(path).is_file();
-    if !has {
-        eprintln!("skipped: no shared data");
-    }
-    has
-}
-
 fn read(folder: &str, path: &str) -> Vec<u8> {
     let file = PathBuf::from(folder).join(path);
     std::fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))

@@ -62,7 +62,7 @@ impl Bpe {
         }
         let (mut merger, mut name) = (Merger::default(), String::new());
         self.pre.split(text, |word| {
-            if self.pre.ignore_merges {
+            if self.pre.keeps_whole(word) {
                 name.clear();
                 name.extend(word.bytes().map(char_of));
                 if let Some(id) = vocab.find(name.as_bytes()).filter(|id| vocab.is_text(*id)) {
@@ -94,8 +94,9 @@ impl Bpe {
         };
         let mut merger = Merger::default();
         self.pre.split(&text, |word| {
-            // Runs of newlines are tokens, but not all of them are merges.
-            if let Some(id) = find(word).filter(|_| word.starts_with('\n')) {
+            if self.pre.keeps_whole(word)
+                && let Some(id) = find(word)
+            {
                 tokens.push(id);
                 return;
             }

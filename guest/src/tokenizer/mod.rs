@@ -12,7 +12,7 @@
 //! | `plamo2` | `plamo2` | the greatest sum of rounded scores |
 //!
 //! In the order of use: `vocab` (the checked lists), `special` (the tokens with a special role), `markers` (tokens
-//! found by name), then one of the above. `bpe` first splits a text into words with `pre` (by `rules` over `classes`),
+//! found by name), then one of the above. `bpe` first splits a text into words with `pre` (by `rules` over `classes`; `families` for files that do not say which),
 //! and `ugm` normalises it with `charsmap`. Shared are `index` (a token by its text), `trie` (the tokens that a text
 //! starts with) and `merge` (joining neighbours). The test models of llama.cpp have a kind of their own, `chunks`.
 //!
@@ -23,6 +23,7 @@ mod bpe;
 mod charsmap;
 mod chunks;
 mod classes;
+mod families;
 mod index;
 mod markers;
 mod merge;
@@ -44,7 +45,7 @@ use crate::gguf::Metadata;
 use bpe::Bpe;
 use markers::{Markers, Part};
 use plamo2::Plamo2;
-use pre::{Alphabet, Pre};
+use pre::{AddBos, Alphabet, Pre};
 use rwkv::Rwkv;
 use special::{Defaults, Special, needed};
 use spm::Spm;
@@ -90,6 +91,7 @@ pub struct Tokenizer {
     model: Model,
     special: Special,
     markers: Markers,
+    assumption: Option<&'static str>,
     /// The bytes that each token stands for in running text, concatenated.
     bytes: Vec<u8>,
     /// Where each token ends in `bytes`.
@@ -117,7 +119,7 @@ impl Tokenizer {
         let kind = kind.unwrap_or_default();
         check_kind(kind)?;
         let mut vocab = Vocab::from_metadata(metadata)?;
-        let (special, model) = model(kind, &mut vocab, metadata)?;
+        let (special, model, assumption) = model(kind, &mut vocab, metadata)?;
         let markers = Markers::new(&vocab, metadata);
         let (bytes, ends) = running_text(&vocab, &model);
         Ok(Self {
@@ -125,9 +127,16 @@ impl Tokenizer {
             model,
             special,
             markers,
+            assumption,
             bytes,
             ends,
         })
+    }
+
+    /// The name of the pre-tokenizer that was assumed, if the file does not name one: that of a family of models which
+    /// the vocabulary belongs to, or else `default`, which may give other tokens than the model was trained with.
+    pub fn assumption(&self) -> Option<&str> {
+        self.assumption
     }
 
     /// The number of tokens.
@@ -312,9 +321,14 @@ fn check_kind(kind: &str) -> Result<()> {
 }
 
 /// What is particular to a kind of tokenizer.
-fn model(kind: &str, vocab: &mut Vocab, metadata: &Metadata) -> Result<(Special, Model)> {
+fn model(
+    kind: &str,
+    vocab: &mut Vocab,
+    metadata: &Metadata,
+) -> Result<(Special, Model, Option<&'static str>)> {
+    let mut assumption = None;
     let unknown_key = "tokenizer.ggml.unknown_token_id";
-    Ok(match kind {
+    let (special, model) = match kind {
         "llama" => {
             let special = Special::find(vocab, metadata, Defaults::SPM)?;
             let spm = Spm::new(vocab, special.unknown.unwrap_or(0), metadata)?;
@@ -344,21 +358,26 @@ fn model(kind: &str, vocab: &mut Vocab, metadata: &Metadata) -> Result<(Special,
             (special, Model::Chunks)
         }
         _ => {
-            let pre = match kind {
+            let name = match kind {
                 "gemma4" => Some(kind),
                 _ => metadata.str("tokenizer.ggml.pre")?,
             };
-            let pre = Pre::named(pre)?;
-            let mut defaults = Defaults::bpe(pre.add_bos);
+            let pre = Pre::named(name.unwrap_or_else(|| {
+                let name = families::assumed(vocab);
+                assumption = Some(name);
+                name
+            }))?;
+            let mut defaults = Defaults::bpe(pre.add_bos != AddBos::IfSaid);
             // Some converters wrote `false` into files of Gemma 4.
-            if pre.alphabet == Alphabet::Characters {
+            if pre.add_bos == AddBos::Always {
                 defaults = defaults.needing_bos();
             }
             let special = Special::find(vocab, metadata, defaults)?;
             let bpe = Bpe::new(vocab, pre, metadata)?;
             (special, Model::Bpe(bpe))
         }
-    })
+    };
+    Ok((special, model, assumption))
 }
 
 fn running_text(vocab: &Vocab, model: &Model) -> (Vec<u8>, Vec<u32>) {

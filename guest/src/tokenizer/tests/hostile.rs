@@ -164,6 +164,41 @@ fn an_unknown_pre_tokenizer_is_unsupported() {
 }
 
 #[test]
+fn a_missing_pre_tokenizer_is_assumed() {
+    let assumed = |tokens: &[(usize, &str)]| {
+        let last = tokens.iter().map(|(id, _)| *id).max().unwrap_or(0);
+        let mut texts: Vec<_> = (0..=last).map(|id| format!("t{id}")).collect();
+        for (id, text) in tokens {
+            texts[*id] = (*text).to_owned();
+        }
+        let tokenizer = load("gpt2", |e| {
+            remove(e, "pre");
+            remove(e, "token_type");
+            set(e, "bos_token_id", Value::U32(0));
+            set(e, "tokens", Array::strings(texts).into());
+        });
+        let tokenizer = tokenizer.expect("a tokenizer");
+        (
+            tokenizer.assumption().map(str::to_owned),
+            tokenizer.adds_bos(),
+        )
+    };
+    let llama = [(128000, "<|begin_of_text|>"), (128001, "<|end_of_text|>")];
+    assert_eq!(assumed(&llama), (Some("llama-bpe".into()), true));
+    let deepseek = [(0, "<｜begin▁of▁sentence｜>"), (1, "<｜end▁of▁sentence｜>")];
+    assert_eq!(assumed(&deepseek), (Some("deepseek-v3".into()), false));
+    let smollm = [(0, "<|endoftext|>"), (1, "<|im_start|>")];
+    assert_eq!(assumed(&smollm), (Some("smollm".into()), false));
+    // Elsewhere the tokens say nothing.
+    let moved = [(128001, "<|begin_of_text|>"), (128002, "<|end_of_text|>")];
+    assert_eq!(assumed(&moved), (Some("default".into()), false));
+    let named = load("gpt2", |_| {}).expect("a tokenizer");
+    assert_eq!(named.assumption(), None);
+    let spm = load("llama", |_| {}).expect("a tokenizer");
+    assert_eq!(spm.assumption(), None);
+}
+
+#[test]
 fn an_empty_vocabulary_is_invalid() {
     let expected = "invalid model: tokenizer.ggml.tokens: expected a vocabulary, found no tokens";
     for kind in ["llama", "gpt2", "bert", "t5", "rwkv", "plamo2"] {

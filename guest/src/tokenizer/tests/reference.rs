@@ -5,7 +5,7 @@ use proptest::strategy::ValueTree;
 
 use super::super::*;
 use crate::gguf::{Gguf, Metadata};
-use crate::test_data::{data, shared, shared_has};
+use crate::test_data::{data, shared};
 
 pub(super) fn metadata(path: &str) -> Option<Metadata> {
     let bytes = shared(path)?;
@@ -17,11 +17,22 @@ fn vocabulary(name: &str) -> Option<Tokenizer> {
     Some(Tokenizer::from_metadata(&metadata).expect("a tokenizer"))
 }
 
+/// A file of llama.cpp's folder `models`. `None`, after saying so, where `GUST_LLAMA_CPP` does not name its source tree.
+fn of_llama_cpp(name: &str) -> Option<Vec<u8>> {
+    let Some(tree) = std::env::var_os("GUST_LLAMA_CPP") else {
+        eprintln!("skipped: GUST_LLAMA_CPP does not name llama.cpp's source tree");
+        return None;
+    };
+    let path = std::path::Path::new(&tree).join("models").join(name);
+    Some(std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())))
+}
+
 fn stories() -> Tokenizer {
     let model = Gguf::read(&data("models/stories260K-f32.gguf")).expect("a sound file");
     Tokenizer::from_metadata(&model.metadata).expect("a tokenizer")
 }
 
+const PRE: &str = "tokenizer.ggml.pre";
 const PLAIN: EncodeOptions = EncodeOptions {
     add_special: false,
     parse_special: false,
@@ -35,32 +46,104 @@ const NAMES: [&str; 6] = [
     "llama-spm",
 ];
 
+/// The others that llama.cpp has texts for.
+const MORE_NAMES: [&str; 9] = [
+    "bert-bge",
+    "command-r",
+    "deepseek-coder",
+    "deepseek-llm",
+    "gemma-4",
+    "mpt",
+    "qwen35",
+    "refact",
+    "starcoder",
+];
+
 #[test]
 fn all_texts_of_llama_cpp_give_its_tokens() {
-    // The shared data had no vocabulary of this kind at first.
-    let has_bert = shared_has("vocab/ggml-vocab-bert-bge.gguf");
-    for name in NAMES.into_iter().chain(has_bert.then_some("bert-bge")) {
-        let Some(tokenizer) = vocabulary(name) else {
-            return;
-        };
-        let text = |suffix| {
-            let bytes = shared(&format!("vocab/ggml-vocab-{name}.gguf.{suffix}"));
-            String::from_utf8(bytes.expect("the file beside")).expect("UTF-8")
-        };
-        let (input, output) = (text("inp"), text("out"));
-        let texts: Vec<_> = input.split("\n__ggml_vocab_test__\n").collect();
-        let lines: Vec<_> = output.lines().collect();
-        // Nothing follows the last separator.
-        assert_eq!(texts.len(), lines.len() + 1, "{name}");
-        assert!(lines.len() > 40, "{name}");
-        for (text, line) in texts.iter().zip(lines) {
-            let expected: Vec<u32> = line
-                .split_whitespace()
-                .map(|id| id.parse().expect("a number"))
-                .collect();
-            let found = tokenizer.encode(text, PLAIN).expect("tokens");
-            assert_eq!(found, expected, "{name}: {text:?}");
-        }
+    for name in NAMES {
+        compare_with_texts(name, |file| shared(&format!("vocab/{file}")));
+    }
+}
+
+#[test]
+fn all_texts_of_its_other_vocabularies_give_its_tokens() {
+    for name in MORE_NAMES {
+        compare_with_texts(name, of_llama_cpp);
+    }
+}
+
+fn compare_with_texts(name: &str, read: impl Fn(&str) -> Option<Vec<u8>>) {
+    let file = format!("ggml-vocab-{name}.gguf");
+    let Some(bytes) = read(&file) else {
+        return;
+    };
+    let metadata = Gguf::read(&bytes).expect("a sound file").metadata;
+    let tokenizer = Tokenizer::from_metadata(&metadata).expect("a tokenizer");
+    let text = |suffix| {
+        let bytes = read(&format!("{file}.{suffix}")).expect("the file beside");
+        String::from_utf8(bytes).expect("UTF-8")
+    };
+    let (input, output) = (text("inp"), text("out"));
+    // Most files have a separator at the end too.
+    let separator = "\n__ggml_vocab_test__\n";
+    let texts = input.strip_suffix(separator).unwrap_or(&input);
+    let texts: Vec<_> = texts.split(separator).collect();
+    let lines: Vec<_> = output.lines().collect();
+    assert_eq!(texts.len(), lines.len(), "{name}");
+    assert!(lines.len() > 40, "{name}");
+    for (text, line) in texts.iter().zip(lines) {
+        let expected: Vec<u32> = line
+            .split_whitespace()
+            .map(|id| id.parse().expect("a number"))
+            .collect();
+        let found = tokenizer.encode(text, PLAIN).expect("tokens");
+        assert_eq!(found, expected, "{name}: {text:?}");
+    }
+}
+
+/// The vocabularies that say how they were made, without saying so.
+#[test]
+fn families_are_told_by_their_tokens() {
+    let shared_ones = ["gpt-2", "qwen2", "falcon", "llama-bpe"].map(|name| (name, name));
+    for (name, family) in shared_ones {
+        compare_assumption(name, family, |file| shared(&format!("vocab/{file}")));
+    }
+    let others = [
+        ("command-r", "command-r"),
+        ("deepseek-coder", "deepseek-coder"),
+        ("deepseek-llm", "deepseek-llm"),
+        ("mpt", "mpt"),
+        ("gpt-neox", "mpt"),
+        ("refact", "starcoder"),
+        ("starcoder", "starcoder"),
+        ("aquila", "default"),
+    ];
+    for (name, family) in others {
+        compare_assumption(name, family, of_llama_cpp);
+    }
+}
+
+fn compare_assumption(name: &str, family: &str, read: impl Fn(&str) -> Option<Vec<u8>>) {
+    let Some(bytes) = read(&format!("ggml-vocab-{name}.gguf")) else {
+        return;
+    };
+    let named = Gguf::read(&bytes).expect("a sound file").metadata;
+    let mut unnamed = Metadata::default();
+    for (key, value) in named.iter() {
+        assert!(key == PRE || unnamed.insert(key.to_owned(), value.clone()));
+    }
+    let has_name = named.str(PRE).expect("a name").is_some();
+    let named = Tokenizer::from_metadata(&named).expect("a tokenizer");
+    let unnamed = Tokenizer::from_metadata(&unnamed).expect("a tokenizer");
+    assert_eq!(unnamed.assumption(), Some(family), "{name}");
+    assert_eq!(named.assumption().is_none(), has_name, "{name}");
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    for _ in 0..500 {
+        let text = any_text().new_tree(&mut runner).expect("a text").current();
+        let options = EncodeOptions::default();
+        let expected = named.encode(&text, options);
+        assert_eq!(unnamed.encode(&text, options), expected, "{name}: {text:?}");
     }
 }
 
