@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use gust_engine::gguf::{Gguf, Writer};
+use gust_engine::gguf::{Array, Gguf, Writer};
 
 use crate::helpers::{Parrot, data, gust, shared};
 
@@ -80,6 +80,34 @@ fn a_file_cut_short_at_any_length_is_refused() {
     }
     write(file.path(), &bytes);
     gust(["inspect"]).model(file.path()).run().success();
+}
+
+#[test]
+fn a_pre_tokenizer_that_the_file_does_not_name_is_a_warning() {
+    let mut writer = Writer::default();
+    writer
+        .metadata("general.architecture", "llama")
+        .metadata("tokenizer.ggml.model", "gpt2")
+        .metadata("tokenizer.ggml.tokens", Array::strings(["a", "b", "ab"]))
+        .metadata("tokenizer.ggml.merges", Array::strings(["a b"]));
+    let file = tempfile::NamedTempFile::new().unwrap_or_else(|error| panic!("{error}"));
+    let tokenize = || gust(["tokenize", "ab"]).model(file.path()).run();
+    write(file.path(), &writer.header());
+    let ended = tokenize();
+    let mut warnings = ended
+        .stderr
+        .lines()
+        .filter(|line| line.starts_with("warning: "));
+    let warning = warnings.next().unwrap_or_else(|| panic!("{ended:#?}"));
+    assert!(warning.contains("`tokenizer.ggml.pre`"), "{warning}");
+    assert!(warning.contains("`default`"), "{warning}");
+    assert_eq!(warnings.next(), None);
+    assert!(ended.success().contains('2'));
+    writer.metadata("tokenizer.ggml.pre", "gpt-2");
+    write(file.path(), &writer.header());
+    let ended = tokenize();
+    assert!(!ended.stderr.contains("warning"), "{ended:#?}");
+    ended.success();
 }
 
 #[test]

@@ -85,7 +85,7 @@ impl GuestModel for ModelHandle {
     }
 
     fn metadata(&self) -> Vec<wit::MetadataEntry> {
-        convert::metadata(&self.0.gguf().metadata)
+        convert::metadata(&self.0)
     }
 
     fn tensors(&self) -> Vec<wit::TensorEntry> {

@@ -92,7 +92,7 @@ impl Model {
         &self.0.info
     }
 
-    /// All metadata, in the order of the file.
+    /// All metadata, in the order of the file, and then what the engine assumed (see [`MetadataEntry::is_assumed`]).
     ///
     /// # Errors
     /// Only those that end the model, such as [`Error::Trap`].

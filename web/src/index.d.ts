@@ -57,7 +57,10 @@ export interface Model {
   readonly threads: number;
   /** Which build of the engine runs. */
   readonly build: "relaxed" | "baseline";
-  /** All metadata, in file order. */
+  /**
+   * All metadata, in file order. It is followed by what the engine had to assume because the file does not say it: such
+   * an entry has the type `assumed`.
+   */
   metadata(): Promise<MetadataEntry[]>;
   /** All tensors, in file order. */
   tensors(): Promise<TensorEntry[]>;

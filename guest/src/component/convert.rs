@@ -5,7 +5,7 @@ use super::bindings::exports::gust::llm::embedding as wit_embedding;
 use super::wit;
 use crate::chat::Message;
 use crate::error::{Error, Mismatch, invalid_argument};
-use crate::gguf::{Metadata, TensorInfo, Value};
+use crate::gguf::{TensorInfo, Value};
 use crate::loaded::Model;
 use crate::model::KvType;
 #[cfg(all(target_arch = "wasm32", feature = "component"))]
@@ -14,6 +14,7 @@ use crate::sampler::SamplerOptions;
 use crate::session::{
     Event, FinishReason, GenerationOptions, SessionOptions, SpeculationOptions, Usage,
 };
+use crate::tokenizer::Tokenizer;
 
 /// Longer metadata strings are truncated to this many bytes.
 const MAX_VALUE: usize = 65_536;
@@ -211,7 +212,8 @@ pub(super) fn info(model: &Model) -> wit::ModelInfo {
     }
 }
 
-pub(super) fn metadata(metadata: &Metadata) -> Vec<wit::MetadataEntry> {
+/// All metadata, and what the tokenizer assumed because the file does not say it.
+pub(super) fn metadata(model: &Model) -> Vec<wit::MetadataEntry> {
     let entry = |(key, value): (&str, &Value)| {
         let (value_type, length) = match value {
             Value::Array(array) => {
@@ -227,7 +229,15 @@ pub(super) fn metadata(metadata: &Metadata) -> Vec<wit::MetadataEntry> {
             value: value_text(value),
         }
     };
-    metadata.iter().map(entry).collect()
+    let assumption = model.tokenizer().ok().and_then(Tokenizer::assumption);
+    let assumed = assumption.map(|name| wit::MetadataEntry {
+        key: "tokenizer.ggml.pre".to_owned(),
+        value_type: "assumed".to_owned(),
+        length: 1,
+        value: name.to_owned(),
+    });
+    let of_file = model.gguf().metadata.iter().map(entry);
+    of_file.chain(assumed).collect()
 }
 
 fn value_text(value: &Value) -> String {

@@ -8,7 +8,7 @@ use gust::{Engine, Limits, LoadOptions, Mapping, Model, Scope};
 
 use super::args::ModelArgs;
 use super::failure::Failure;
-use super::output::note;
+use super::output::{note, printable};
 use super::progress::Progress;
 
 /// A loaded model, and how long loading took.
@@ -89,11 +89,27 @@ fn load(
         Some(path) => engine.load(path, &options)?,
         None => engine.load(gust::SHIPPED_MODEL, &options)?,
     };
+    let load_time = start.elapsed() - engine_time;
+    drop(progress);
+    if scope != Scope::Metadata {
+        warn_of_assumptions(&model)?;
+    }
     Ok(Opened {
         model,
         engine_time,
-        load_time: start.elapsed() - engine_time,
+        load_time,
     })
+}
+
+fn warn_of_assumptions(model: &Model) -> Result<(), Failure> {
+    for entry in model.metadata()?.iter().filter(|entry| entry.is_assumed()) {
+        note(&format!(
+            "warning: the file does not say `{}`, and `{}` is assumed; if that is wrong, so are the tokens",
+            printable(&entry.key),
+            printable(&entry.value)
+        ));
+    }
+    Ok(())
 }
 
 /// The settings of the middleware: variables from this program's environment, and the list of phrases.

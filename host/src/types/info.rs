@@ -47,6 +47,13 @@ pub struct MetadataEntry {
     pub value: String,
 }
 
+impl MetadataEntry {
+    /// Whether the file does not say this, and the engine assumed it to go on.
+    pub fn is_assumed(&self) -> bool {
+        self.value_type == "assumed"
+    }
+}
+
 /// One row of a file's table of tensors.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TensorEntry {
