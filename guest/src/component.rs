@@ -51,6 +51,12 @@ use crate::model::{Group, Mapping};
 use crate::session::Session;
 use crate::tokenizer::{EncodeOptions, SpecialTokens};
 
+/// Lets the host end a call that takes too long. Whether it was cancelled is asked again where that can be an answer.
+pub(crate) fn beat() {
+    #[cfg(all(target_arch = "wasm32", feature = "component"))]
+    let _ = bindings::gust::llm::collective::checkpoint();
+}
+
 struct ModelHandle(Rc<Model>);
 
 impl ModelHandle {

@@ -20,6 +20,7 @@ mod trace;
 pub mod chat;
 mod limits;
 pub mod loaded;
+mod pulse;
 pub mod sampler;
 pub mod session;
 mod stop;

@@ -16,6 +16,7 @@ use minijinja::value::{Value, ValueKind};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, State};
 
 use super::{clock, json, methods};
+use crate::pulse::work;
 
 /// The most steps of a template; each also pays for 64 bytes. A conversation of a thousand turns needs about ten
 /// thousand.
@@ -99,6 +100,8 @@ enum Namespaces {
 
 /// Returns the value itself, or a list of the items that it iterates over, so that lazy iterators never stack up.
 fn check(state: &State, value: Value, namespaces: Namespaces) -> Result<Value, Error> {
+    // Each instruction between two checks takes about as long as this many steps elsewhere.
+    work(64);
     let Some(object) = value.as_object() else {
         return Ok(value);
     };

@@ -3,8 +3,11 @@
 use super::bindings::gust::llm::collective;
 use super::bindings::gust::llm::weights::{self, WeightsError};
 use crate::blob::Blob;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, reserve};
 use crate::model::Group;
+
+/// The most that is read at a time, in bytes: a provider may refuse more.
+const PIECE: usize = 32 << 20;
 
 /// A blob of the weights provider.
 pub(super) struct Weights(weights::Blob);
@@ -12,6 +15,18 @@ pub(super) struct Weights(weights::Blob);
 impl Weights {
     pub(super) fn open(name: &str) -> Result<Self> {
         weights::open(name).map(Self).map_err(error)
+    }
+
+    fn piece(&self, offset: u64, length: usize) -> Result<Vec<u8>> {
+        let bytes = self.0.read(offset, length as u32).map_err(error)?;
+        if bytes.len() != length {
+            let found = format!(
+                "expected {length} bytes from the provider, found {}",
+                bytes.len()
+            );
+            return Err(Error::Io(found));
+        }
+        Ok(bytes)
     }
 }
 
@@ -21,13 +36,14 @@ impl Blob for Weights {
     }
 
     fn read(&self, offset: u64, length: usize) -> Result<Vec<u8>> {
-        let bytes = self.0.read(offset, length as u32).map_err(error)?;
-        if bytes.len() != length {
-            let found = format!(
-                "expected {length} bytes from the provider, found {}",
-                bytes.len()
-            );
-            return Err(Error::Io(found));
+        if length <= PIECE {
+            return self.piece(offset, length);
+        }
+        let mut bytes = Vec::new();
+        reserve(&mut bytes, length)?;
+        while bytes.len() < length {
+            let wanted = PIECE.min(length - bytes.len());
+            bytes.extend(self.piece(offset + bytes.len() as u64, wanted)?);
         }
         Ok(bytes)
     }

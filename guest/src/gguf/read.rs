@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::types::TensorType;
 use super::value::{Array, Metadata, Value, ValueType};
 use crate::blob::Blob;
-use crate::error::{Result, invalid_model, unsupported};
+use crate::error::{Error, Result, invalid_model, unsupported};
 
 const MAGIC: [u8; 4] = *b"GGUF";
 const DEFAULT_ALIGNMENT: u32 = 32;
@@ -335,10 +335,16 @@ impl<'a> Reader<'a> {
             self.start += self.at as u64;
             self.buffer.drain(..self.at);
             self.at = 0;
-            let missing = length - self.buffer.len();
-            let from = self.start + self.buffer.len() as u64;
-            let fetch = CHUNK.max(missing as u64).min(self.size - from);
-            self.buffer.extend(self.blob.read(from, fetch as usize)?);
+            while self.buffer.len() < length {
+                let from = self.start + self.buffer.len() as u64;
+                let fetch = CHUNK.min(self.size - from) as usize;
+                let bytes = self.blob.read(from, fetch)?;
+                if bytes.len() != fetch {
+                    let found = format!("expected to read {fetch} bytes, found {}", bytes.len());
+                    return Err(Error::Io(found));
+                }
+                self.buffer.extend(bytes);
+            }
         }
         let bytes = &self.buffer[self.at..self.at + length];
         self.at += length;

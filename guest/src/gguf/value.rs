@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use crate::error::{Result, invalid_model};
+use crate::pulse::work;
 
 /// The type of a metadata value, with GGUF's number for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -204,10 +205,16 @@ impl Array {
 
     /// The bytes of each string; empty if the elements are not strings.
     pub fn iter_strings(&self) -> impl ExactSizeIterator<Item = &[u8]> {
-        (0..self.ends.len()).map(|i| {
-            let start = if i == 0 { 0 } else { self.ends[i - 1] };
-            &self.bytes[start as usize..self.ends[i] as usize]
-        })
+        (0..self.ends.len()).map(|i| self.string(i).unwrap_or_default())
+    }
+
+    /// The bytes of the string at `index`, without a walk over those before it.
+    fn string(&self, index: usize) -> Option<&[u8]> {
+        work(1);
+        let end = *self.ends.get(index)? as usize;
+        let before = index.checked_sub(1);
+        let start = before.map_or(0, |before| self.ends[before] as usize);
+        self.bytes.get(start..end)
     }
 
     /// The element at `index`, if there is one.
@@ -228,7 +235,7 @@ impl Array {
             ValueType::U64 => Value::U64(u64::from_le_bytes(at(bytes, index)?)),
             ValueType::I64 => Value::I64(i64::from_le_bytes(at(bytes, index)?)),
             ValueType::F64 => Value::F64(f64::from_le_bytes(at(bytes, index)?)),
-            ValueType::String => Value::String(self.iter_strings().nth(index)?.to_vec()),
+            ValueType::String => Value::String(self.string(index)?.to_vec()),
             ValueType::Array => return None,
         })
     }
@@ -414,5 +421,26 @@ impl From<bool> for Value {
 impl From<Array> for Value {
     fn from(array: Array) -> Self {
         Self::Array(array)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pulse::tests::counted;
+
+    #[test]
+    fn an_element_is_found_without_those_before_it() {
+        for n in [1_000, 2_000] {
+            let texts: Vec<_> = (0..n).map(|i| i.to_string()).collect();
+            let array = Array::strings(&texts);
+            let (last, steps) = counted(|| array.get(n - 1));
+            assert_eq!(last, Some(Value::from(texts[n - 1].as_str())));
+            assert_eq!(steps, 1, "of {n} strings");
+            assert_eq!(array.get(n), None);
+            let (all, steps) = counted(|| array.iter_strings().map(<[u8]>::len).sum::<usize>());
+            assert_eq!(all, texts.iter().map(String::len).sum::<usize>());
+            assert_eq!(steps, n as u64);
+        }
     }
 }

@@ -8,6 +8,7 @@ use super::plan::Plan;
 use super::weights::Weights;
 use crate::error::{Result, invalid_argument, unsupported};
 use crate::gguf::Gguf;
+use crate::pulse::work;
 
 /// The size of the address space, in bytes.
 const ADDRESSABLE: u64 = 1 << (if usize::BITS < 64 { usize::BITS } else { 47 });
@@ -27,6 +28,7 @@ pub(super) fn check(gguf: &Gguf, plan: &Plan, rank: usize, size: usize) -> Resul
 
 fn check_in(gguf: &Gguf, plan: &Plan, rank: usize, size: usize, room: u64) -> Result<()> {
     let fits = |rank: usize, size: usize| {
+        work(gguf.tensors.len());
         let weight = Weights::weigh(gguf, plan, Place { rank, size })?;
         // Rust limits one allocation to less than half of the address space.
         Ok(weight.bytes <= room && weight.largest <= room / 2)
@@ -34,19 +36,31 @@ fn check_in(gguf: &Gguf, plan: &Plan, rank: usize, size: usize, room: u64) -> Re
     if fits(rank, size)? {
         return Ok(());
     }
-    for more in size + 1..=MAX_SIZE {
-        let mut all_fit = true;
-        for rank in 0..more {
-            all_fit = all_fit && fits(rank, more)?;
+    // The last rank first: it has the larger share of whatever cannot be divided evenly.
+    let all_fit = |size: usize| -> Result<bool> {
+        for rank in (0..size).rev() {
+            if !fits(rank, size)? {
+                return Ok(false);
+            }
         }
-        if all_fit {
-            let expected = format!(
-                "at least {more}, because the weights take {:.2} GiB and each instance can hold {:.2} GiB",
-                gib(gguf.tensors.iter().map(|tensor| tensor.size).sum()),
-                gib(room)
-            );
-            return Err(invalid_argument("instances", expected, size));
+        Ok(true)
+    };
+    if size < MAX_SIZE && all_fit(MAX_SIZE)? {
+        // Shares get smaller with every instance more, so the smallest number that is enough is found by halving.
+        let (mut too_few, mut more) = (size, MAX_SIZE);
+        while more - too_few > 1 {
+            let middle = too_few.midpoint(more);
+            match all_fit(middle)? {
+                true => more = middle,
+                false => too_few = middle,
+            }
         }
+        let expected = format!(
+            "at least {more}, because the weights take {:.2} GiB and each instance can hold {:.2} GiB",
+            gib(gguf.tensors.iter().map(|tensor| tensor.size).sum()),
+            gib(room)
+        );
+        return Err(invalid_argument("instances", expected, size));
     }
     let expected = format!("at most {:.2} GiB in each instance", gib(room));
     let found = "more, with any number of instances";
@@ -61,6 +75,7 @@ fn gib(bytes: u64) -> f64 {
 mod tests {
     use super::*;
     use crate::error::Error;
+    use crate::pulse::tests::counted;
     use crate::test_model::{self, Shape};
 
     /// The number of instances that the error asks for; `None` if the weights fit.
@@ -106,5 +121,23 @@ mod tests {
             assert!(heaviest(&file, 1) > heaviest(&file, 2));
             assert_eq!(needed(&file, 1, 0), Some(0), "nothing helps");
         }
+    }
+
+    /// Whatever the room, a model is weighed for a few sizes, and not for each of them with all ranks (32,640 times).
+    #[test]
+    fn the_number_is_found_with_few_weighings() {
+        let file = test_model::model(&Shape {
+            head_dim: 16 << 10,
+            ..Shape::default()
+        });
+        let tensors = Gguf::read(&file).unwrap().tensors.len() as u64;
+        let most = heaviest(&file, 1);
+        let mut largest = 0;
+        for share in 0..64 {
+            let (_, steps) = counted(|| needed(&file, 1, most * share / 64));
+            largest = largest.max(steps / tensors);
+        }
+        // Eight halvings, in each of which every rank may be weighed.
+        assert!(largest <= 9 * MAX_SIZE as u64, "{largest} weighings");
     }
 }

@@ -7,6 +7,8 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use crate::pulse::work;
+
 /// A piece of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Symbol {
@@ -62,9 +64,11 @@ impl Merger {
             *last = NONE;
         }
         for right in 1..n {
+            work(1);
             self.consider(right - 1, right, &mut join);
         }
         while let Some(Reverse(best)) = self.heap.pop() {
+            work(1);
             let right = self.symbols[best.right as usize];
             let left = &mut self.symbols[best.left as usize];
             if left.len == 0 || right.len == 0 || left.len + right.len != best.len {

@@ -120,7 +120,7 @@ impl Tokenizer {
         check_kind(kind)?;
         let mut vocab = Vocab::from_metadata(metadata)?;
         let (special, model, assumption) = model(kind, &mut vocab, metadata)?;
-        let markers = Markers::new(&vocab, metadata);
+        let markers = Markers::new(&vocab, metadata)?;
         let (bytes, ends) = running_text(&vocab, &model);
         Ok(Self {
             vocab,
@@ -162,7 +162,7 @@ impl Tokenizer {
         let (prefix, suffix) = (self.special.prefix, self.special.suffix);
         tokens.extend(prefix.filter(|_| options.add_special));
         let mut first = true;
-        for part in self.markers.split(text, options.parse_special) {
+        for part in self.markers.split(&self.vocab, text, options.parse_special) {
             match (part, &self.model) {
                 (Part::Token(id), _) => tokens.push(id),
                 (Part::Text(text), Model::Bpe(bpe)) => bpe.encode(&self.vocab, text, &mut tokens),

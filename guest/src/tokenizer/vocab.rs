@@ -6,6 +6,7 @@
 use super::index::Index;
 use crate::error::{Result, invalid_model, unsupported};
 use crate::gguf::{Array, Metadata};
+use crate::pulse::work;
 
 /// The most tokens allowed. The largest vocabularies have 262,144.
 pub(super) const MAX_TOKENS: usize = 1 << 20;
@@ -87,6 +88,7 @@ impl Vocab {
         let key = "tokenizer.ggml.tokens";
         let mut index = Index::with_capacity(self.ends.len());
         for id in 0..self.len() {
+            work(1);
             let text = self.text(id).unwrap_or_default();
             if text.len() > MAX_TOKEN_LEN {
                 let found = format!("token {id} of {} bytes", text.len());

@@ -329,7 +329,8 @@ fn typed_getters_refuse_other_types() {
     assert_eq!(m.bool("flag").unwrap(), Some(true));
 }
 
-/// A blob that checks each request: nothing past the end of the file may be read, and so allocated.
+/// A blob that checks each request: nothing past the end of the file may be read, and so allocated, and never much at a
+/// time, of which the host would hold a copy.
 #[test]
 fn reads_no_more_than_the_file() {
     struct Counting(Vec<u8>);
@@ -342,6 +343,7 @@ fn reads_no_more_than_the_file() {
                 offset + length as u64 <= self.size(),
                 "{length} bytes at {offset}"
             );
+            assert!(length as u64 <= CHUNK, "{length} bytes at a time");
             self.0.read(offset, length)
         }
     }
@@ -352,6 +354,11 @@ fn reads_no_more_than_the_file() {
     ] {
         let _ = Gguf::read(&Counting(file));
     }
+    let long = "long ".repeat(1_000_000);
+    let mut writer = Writer::default();
+    writer.metadata("a.text", long.as_str());
+    let file = Gguf::read(&Counting(writer.header())).unwrap();
+    assert_eq!(file.metadata.str("a.text").unwrap(), Some(long.as_str()));
 }
 
 proptest! {

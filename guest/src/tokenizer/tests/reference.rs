@@ -402,7 +402,7 @@ fn cached(name: &'static str) -> Option<&'static Tokenizer> {
 
 impl Tokenizer {
     fn markers_at_start(&self, text: &str) -> Option<u32> {
-        match self.markers.split(text, false).first() {
+        match self.markers.split(&self.vocab, text, false).first() {
             Some(Part::Token(id)) => Some(*id),
             _ => None,
         }
