@@ -252,6 +252,29 @@ fn middleware_stands_around_the_engine() {
         .fails(2, &["/none"]);
 }
 
+/// The log has a line for everything that lets tokens in or knowledge of them out, and for what was refused.
+#[test]
+fn the_log_leaves_nothing_out() {
+    let cases: [(&[&str], &str, &str); 3] = [
+        (&["perplexity", "--tokens", "1,2,3,4"], "score", " fed=4"),
+        (&["logits", "--tokens", "1,2,3"], "logits", " count="),
+        (
+            &["run", "--context", "16000000", "Once"],
+            "session",
+            "error=invalid-argument",
+        ),
+    ];
+    for (command, event, words) in cases {
+        let ended = gust(command).args(["--with", "log"]).run();
+        let is_it = |line: &str| {
+            line.starts_with("gust-audit ")
+                && line.contains(&format!(" event={event} "))
+                && line.contains(words)
+        };
+        assert!(ended.stderr.lines().any(is_it), "{command:?}: {ended:?}");
+    }
+}
+
 /// The mock engine needs no model and knows none; its sentence is in `examples/plugin/mock`.
 #[test]
 fn engine_and_middleware_can_be_swapped() {

@@ -30,20 +30,52 @@ pub enum Action {
 /// How letters are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Case {
-    /// `A` equals `a`, in every script that has both.
+    /// `A` equals `a`, in every script that has both; and so do other forms that look the same.
     Ignore,
     /// Exactly as written.
     Exact,
 }
 
 impl Case {
-    /// The form of `c` for comparisons.
-    pub(crate) fn fold(self, c: char) -> char {
+    /// The form of a text for comparisons: characters, each with the place of the one that it comes from.
+    ///
+    /// Unless the comparison is exact, forms that look the same are the same: characters without a width do not count,
+    /// wide forms of ASCII are ASCII, and any white space is one space. Composed and decomposed letters (`é` in one
+    /// character or two) are still different: telling that they are the same takes tables of Unicode.
+    pub(crate) fn normal(self, text: impl Iterator<Item = char>) -> Vec<(usize, char)> {
+        let places = text.enumerate();
         match self {
-            Case::Exact => c,
-            Case::Ignore => c.to_lowercase().next().unwrap_or(c),
+            Case::Exact => places.collect(),
+            Case::Ignore => {
+                let mut normal: Vec<(usize, char)> = Vec::new();
+                for (place, c) in places {
+                    let c = match c {
+                        _ if has_no_width(c) => continue,
+                        '\u{ff01}'..='\u{ff5e}' => narrow(c),
+                        c if c.is_whitespace() => ' ',
+                        c => c,
+                    };
+                    let again = c == ' ' && normal.last().is_some_and(|(_, last)| *last == ' ');
+                    if !again {
+                        normal.push((place, c.to_lowercase().next().unwrap_or(c)));
+                    }
+                }
+                normal
+            }
         }
     }
+}
+
+/// Joiners, marks of direction, soft hyphens, and selectors of variants: nothing is shown for them.
+fn has_no_width(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{e0000}'..='\u{e01ef}')
+}
+
+/// The ASCII character of a wide form.
+fn narrow(c: char) -> char {
+    char::from_u32(u32::from(c) - 0xff01 + u32::from('!')).unwrap_or(c)
 }
 
 /// An invalid setting.
@@ -87,9 +119,12 @@ impl Settings {
             ["stop", "mask"],
             [Action::Stop, Action::Mask],
         )?;
-        let fold = |line: &str| line.chars().map(|c| case.fold(c)).collect::<Vec<_>>();
-        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-        let phrases: Vec<_> = lines.map(fold).collect();
+        let normal = |line: &str| -> Vec<char> {
+            let normal = case.normal(line.chars()).into_iter();
+            normal.map(|(_, c)| c).collect()
+        };
+        let phrases = text.lines().map(|line| normal(line.trim()));
+        let phrases: Vec<_> = phrases.filter(|phrase| !phrase.is_empty()).collect();
         if phrases.is_empty() {
             return Err(Wrong {
                 subject: PHRASES,

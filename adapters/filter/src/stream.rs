@@ -8,6 +8,9 @@ use crate::settings::{Action, Settings};
 /// The replacement of a masked phrase.
 pub const MASK: &str = "[...]";
 
+/// The most characters that are held back: characters that do not count can be repeated without end.
+const MOST_HELD: usize = 4096;
+
 /// Text on its way through.
 #[derive(Debug, Clone, Default)]
 pub struct Stream {
@@ -68,11 +71,12 @@ impl Stream {
 
     fn character(&mut self, settings: &Settings, c: char, passed: &mut Passed) {
         self.held.push(c);
-        let folded: Vec<char> = self.held.iter().map(|&c| settings.case.fold(c)).collect();
+        let normal = settings.case.normal(self.held.iter().copied());
+        let text: Vec<char> = normal.iter().map(|(_, c)| *c).collect();
         let phrases = &settings.phrases;
-        let found = phrases.iter().filter(|phrase| folded.ends_with(phrase));
+        let found = phrases.iter().filter(|phrase| text.ends_with(phrase));
         if let Some(phrase) = found.max_by_key(|phrase| phrase.len()) {
-            let before = self.held.len() - phrase.len();
+            let (before, _) = normal[text.len() - phrase.len()];
             passed.bytes.extend(self.release(before));
             self.held.clear();
             passed.touched = true;
@@ -82,12 +86,15 @@ impl Stream {
             }
             return;
         }
-        let begins = |from: &usize| {
-            let end = &folded[*from..];
+        let begins = |(from, _): &(usize, &(usize, char))| {
+            let end = &text[*from..];
             phrases.iter().any(|phrase| phrase.starts_with(end))
         };
-        let first = (0..folded.len()).find(begins).unwrap_or(folded.len());
-        passed.bytes.extend(self.release(first));
+        let first = normal.iter().enumerate().find(begins);
+        let first = first.map_or(self.held.len(), |(_, (place, _))| *place);
+        // A phrase with this much between its characters is none.
+        let excess = self.held.len().saturating_sub(MOST_HELD);
+        passed.bytes.extend(self.release(first.max(excess)));
     }
 
     /// Removes and returns the first `count` characters held back.
@@ -178,6 +185,44 @@ mod tests {
         assert_eq!(through(&list, &[text]), expected.as_bytes());
         let exact = settings("Straße", "mask", "exact");
         assert_eq!(through(&exact, &[text]), text);
+    }
+
+    #[test]
+    fn forms_that_look_the_same_are_the_same() {
+        let list = settings("top  secret", "mask", "ignore");
+        for text in [
+            "top secret",
+            "TOP \u{a0} Secret",
+            "top\n\tsecret",
+            "t\u{200b}o\u{ad}p sec\u{feff}ret",
+            "\u{ff54}\u{ff4f}\u{ff50}\u{3000}\u{ff33}ecret",
+        ] {
+            for cut in 0..=text.len() {
+                let (start, end) = text.as_bytes().split_at(cut);
+                let shown = through(&list, &[b"<", start, end, b">"]);
+                assert_eq!(shown, format!("<{MASK}>").as_bytes(), "{text:?} {cut}");
+            }
+        }
+        // What is no phrase comes out as it went in.
+        for text in [
+            "top  \u{200b} secreT\u{ad}".replace('T', "d"),
+            "\u{ff54}op".to_owned(),
+        ] {
+            assert_eq!(through(&list, &[text.as_bytes()]), text.as_bytes());
+        }
+        let exact = settings("top secret", "mask", "exact");
+        assert_eq!(through(&exact, &[b"top  secret"]), b"top  secret");
+    }
+
+    #[test]
+    fn what_does_not_count_is_not_held_for_ever() {
+        let list = settings("secret", "mask", "ignore");
+        let endless = format!("s{}", "\u{200b}".repeat(2 * MOST_HELD));
+        let mut stream = Stream::default();
+        let passed = stream.push(&list, endless.as_bytes());
+        assert!(stream.held.len() <= MOST_HELD);
+        let all = [passed.bytes, stream.finish()].concat();
+        assert_eq!(all, endless.as_bytes());
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Middleware that writes a line to stderr for each model, session, answer and error.
+//! Middleware that writes a line to stderr for each model, session, answer and error, and for whatever else lets tokens
+//! in or knowledge of them out: scores, logits, and states that are saved and restored.
 //!
 //! A line is `gust-audit` followed by `key=value` words. It has only numbers and reasons, and no text or token of a
 //! prompt or an answer, unless the environment variable `GUST_LOG_TEXT=1` enables both.
@@ -100,6 +101,21 @@ impl Log {
         line("answer", &words);
     }
 
+    /// Writes the line for a call that is not a part of an answer, and returns its outcome.
+    fn note<T>(
+        &self,
+        event: &str,
+        outcome: Result<T, Error>,
+        count: impl FnOnce(&T) -> String,
+    ) -> Result<T, Error> {
+        let words = match &outcome {
+            Ok(done) => count(done),
+            Err(error) => format!("error={}", case(error)),
+        };
+        line(event, &format!("session={} {words}", self.session));
+        outcome
+    }
+
     fn fail(&mut self, error: &Error) {
         self.answer();
         self.end(case(error));
@@ -131,6 +147,10 @@ impl Middleware for Log {
     fn new(_: &Model, _: SessionOptions, _: &Session) -> Result<Self, Error> {
         let with_text = std::env::var("GUST_LOG_TEXT").is_ok_and(|value| value == "1");
         Ok(Self::next(with_text, "model"))
+    }
+
+    fn refused(error: &Error) {
+        line("session", &format!("error={}", case(error)));
     }
 
     fn fork(&self, _: &Session, _: &Session) -> Result<Self, Error> {
@@ -179,6 +199,34 @@ impl Middleware for Log {
             }
         }
         Ok(event)
+    }
+
+    fn score(&mut self, inner: &Session, tokens: &[u32]) -> Result<Vec<f32>, Error> {
+        let scores = inner.score(tokens);
+        self.note("score", scores, |scores| {
+            let taken = tokens.get(..scores.len()).unwrap_or(tokens);
+            match self.with_text {
+                true => format!("fed={} prompt={taken:?}", scores.len()),
+                false => format!("fed={}", scores.len()),
+            }
+        })
+    }
+
+    fn logits(&mut self, inner: &Session) -> Result<Vec<f32>, Error> {
+        let logits = inner.logits();
+        self.note("logits", logits, |logits| format!("count={}", logits.len()))
+    }
+
+    fn save(&mut self, inner: &Session) -> Result<Vec<u8>, Error> {
+        self.note("save", inner.save(), |state| {
+            format!("bytes={}", state.len())
+        })
+    }
+
+    fn restore(&mut self, inner: &Session, state: &[u8]) -> Result<(), Error> {
+        self.end("left");
+        let restored = inner.restore(state);
+        self.note("restore", restored, |()| format!("bytes={}", state.len()))
     }
 }
 

@@ -58,7 +58,7 @@ impl<M: Middleware> exported::GuestModel for Model<M> {
     }
 
     fn new_session(&self, options: SessionOptions) -> Result<exported::Session, Error> {
-        let inner = self.0.new_session(options)?;
+        let inner = self.0.new_session(options).inspect_err(M::refused)?;
         let middleware = M::new(&self.0, options, &inner)?;
         Ok(session(inner, middleware))
     }
@@ -111,7 +111,7 @@ impl<M: Middleware> exported::GuestSession for Session<M> {
     }
 
     fn fork(&self) -> Result<exported::Session, Error> {
-        let copy = self.inner.fork()?;
+        let copy = self.inner.fork().inspect_err(M::refused)?;
         let middleware = self.middleware.borrow().fork(&self.inner, &copy)?;
         Ok(session(copy, middleware))
     }

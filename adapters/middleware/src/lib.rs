@@ -47,6 +47,9 @@ pub trait Middleware: Sized + 'static {
     /// Creates the state for `inner`, a new session of `model`.
     fn new(model: &Model, options: SessionOptions, inner: &Session) -> Result<Self, Error>;
 
+    /// The wrapped engine has refused a session.
+    fn refused(_: &Error) {}
+
     /// Creates the state for `copy`, a fork of `inner`.
     fn fork(&self, inner: &Session, copy: &Session) -> Result<Self, Error>;
 
