@@ -57,6 +57,25 @@ fn without_a_place_for_the_cache_it_runs_all_the_same() {
     run(&parrot, Path::new(""));
 }
 
+/// Anybody could have put code into such a folder. The program says what to do, once, and compiles.
+#[cfg(unix)]
+#[test]
+fn a_cache_that_others_can_write_to_is_not_used() {
+    use std::os::unix::fs::PermissionsExt;
+    let (parrot, cache) = (parrot(), folder());
+    run(&parrot, cache.path());
+    let open = std::fs::Permissions::from_mode(0o777);
+    std::fs::set_permissions(cache.path(), open).unwrap_or_else(|error| panic!("{error}"));
+    let ended = gust(["run", "-t", "0", "-n", "3", "--no-echo", "x"])
+        .model(&parrot)
+        .env("GUST_CACHE_DIR", cache.path())
+        .run();
+    let warnings = ended.stderr.matches("warning: the cache folder").count();
+    assert_eq!(warnings, 1, "{}", ended.stderr);
+    assert!(ended.stderr.contains("GUST_CACHE_DIR"), "{}", ended.stderr);
+    assert_eq!(ended.success(), "abc\n");
+}
+
 fn run(parrot: &ParrotFile, cache: &Path) {
     let gust: Gust = gust(["run", "-t", "0", "-n", "3", "--no-echo", "x"]).model(parrot);
     assert_eq!(gust.env("GUST_CACHE_DIR", cache).run().success(), "abc\n");

@@ -124,6 +124,50 @@ fn it_goes_on_where_it_was_interrupted() {
     assert_eq!(again(&too_long), Some(whole.len() as u64));
 }
 
+/// The partial file is where anybody can guess it. What is there must be one's own, and is not followed elsewhere.
+#[cfg(unix)]
+#[test]
+fn a_partial_file_that_somebody_has_planted_is_refused() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let (folder, output) = place();
+    let model = shipped("gust-stories-q8_0.gguf");
+    let part = output.with_extension("gguf.part");
+    let victim = folder.path().join("victim");
+    fs::write(&victim, "precious").expect("can be written");
+
+    symlink(&victim, &part).expect("a link");
+    pack(&model, &output).fails(1, &["symbolic link", "--output"]);
+    fs::remove_file(&part).expect("it is still there");
+    fs::hard_link(&victim, &part).expect("a second name");
+    pack(&model, &output).fails(1, &["hard links", "--output"]);
+    assert_eq!(fs::read(&victim).expect("still there"), b"precious");
+
+    fs::remove_file(&part).expect("it is still there");
+    let made = std::process::Command::new("mkfifo").arg(&part).status();
+    assert!(made.expect("mkfifo").success());
+    pack(&model, &output).fails(1, &["not a regular file"]);
+    fs::remove_file(&part).expect("it is still there");
+    fs::write(&part, "planted").expect("can be written");
+    fs::set_permissions(&part, fs::Permissions::from_mode(0o666)).expect("it is ours");
+    pack(&model, &output).fails(1, &["written to by others"]);
+    fs::remove_file(&part).expect("it is still there");
+    pack(&model, &output).success();
+}
+
+#[test]
+fn packing_has_limits() {
+    let (_folder, output) = place();
+    let model = shipped("gust-stories-q8_0.gguf");
+    let limited = |flags: [&str; 2]| {
+        let run = gust(["pack", "-o"]).args([&output]).args(flags);
+        run.model(&model).run()
+    };
+    limited(["--call-timeout", "0.0000001"]).fails(4, &["time limit"]);
+    limited(["--max-memory", "1MiB"]).fails(4, &["memory"]);
+    assert!(!output.exists());
+    limited(["--call-timeout", "600"]).success();
+}
+
 #[test]
 fn nothing_is_replaced_unasked() {
     let (_folder, output) = place();

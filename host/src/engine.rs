@@ -1,15 +1,21 @@
 //! The engine: a component that loads models.
 
 use std::borrow::Cow;
-use std::path::PathBuf;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::{fmt, fs};
+use std::thread::Builder;
+use std::time::Duration;
 
 use crate::middleware::{self, Middleware};
 use crate::runtime::{
-    self, Blob, Compilation, Group, Interruption, Profiling, Program, Surroundings,
+    self, Blob, Compilation, Group, Interruption, Listeners, Profiling, Program, Surroundings,
+    files,
 };
-use crate::{Error, Isa, LoadOptions, Mapping, Model, Packed, Scope, Source, placement, threads};
+use crate::{
+    Error, Isa, Limits, LoadOptions, Mapping, Model, Packed, Scope, Source, placement, threads,
+};
 
 /// The engine that is built with this library.
 pub(crate) static EMBEDDED: &[u8] = include_bytes!(env!("GUST_ENGINE"));
@@ -20,11 +26,7 @@ pub struct Engine(Arc<Shared>);
 
 struct Shared {
     component: Cow<'static, [u8]>,
-    surroundings: Surroundings,
-    cache_dir: Option<PathBuf>,
-    /// How `program` was compiled.
-    compilation: Compilation,
-    on_compile: Option<Box<dyn Fn() + Send + Sync>>,
+    compiler: Compiler,
     program: Arc<Program>,
     /// For a component other than the embedded one: the same component, compiled so that it can be interrupted
     /// anywhere. Compiled when a model is first loaded with a time limit per call.
@@ -58,10 +60,15 @@ impl Engine {
             component: Component::Bytes(Cow::Borrowed(EMBEDDED)),
             middleware: Vec::new(),
             variables: Vec::new(),
-            cache_dir: runtime::default_cache_dir(),
-            profiling: Profiling::default(),
-            isa: Isa::default(),
-            on_compile: None,
+            compiler: Compiler {
+                surroundings: Surroundings::default(),
+                cache_dir: runtime::default_cache_dir(),
+                profiling: Profiling::default(),
+                isa: Isa::default(),
+                on_compile: None,
+                on_warning: None,
+            },
+            build_time: None,
         }
     }
 
@@ -85,11 +92,11 @@ impl Engine {
     /// ```
     pub fn load(&self, source: impl Into<Source>, options: &LoadOptions) -> Result<Model, Error> {
         let program = match options.limits.call_time {
-            Some(_) if !self.0.is_embedded() => self.interruptible()?,
+            Some(limit) if !self.0.is_embedded() => self.interruptible(limit)?,
             _ => self.0.program.clone(),
         };
         let blob = Blob::open(source.into())?;
-        let threads = threads::choose(options.threads, blob.total_size(), program.is_collective)?;
+        let threads = threads::choose(options.threads, blob.total_filled(), program.is_collective)?;
         let size = if options.scope == Scope::Full {
             threads
         } else {
@@ -121,10 +128,24 @@ impl Engine {
     /// # Ok::<(), gust::Error>(())
     /// ```
     pub fn pack(&self, source: impl Into<Source>) -> Result<Packed, Error> {
-        Packed::open(&self.0.program, Blob::open(source.into())?)
+        self.pack_within(source, Limits::default())
     }
 
-    fn interruptible(&self) -> Result<Arc<Program>, Error> {
+    /// Repacks like [`pack`](Self::pack), within limits: on the memory of the instance that does it, and on the time of
+    /// opening the file and of each [read](Packed::read).
+    ///
+    /// # Errors
+    /// As [`pack`](Self::pack), and those for the limits.
+    pub fn pack_within(&self, source: impl Into<Source>, limits: Limits) -> Result<Packed, Error> {
+        let program = match limits.call_time {
+            Some(limit) if !self.0.is_embedded() => self.interruptible(limit)?,
+            _ => self.0.program.clone(),
+        };
+        Packed::open(&program, Blob::open(source.into())?, limits)
+    }
+
+    /// The program that can be interrupted anywhere, compiled within `limit` if it is not there yet.
+    fn interruptible(&self, limit: Duration) -> Result<Arc<Program>, Error> {
         let mut program = self
             .0
             .interruptible
@@ -133,16 +154,10 @@ impl Engine {
         if let Some(program) = &*program {
             return Ok(program.clone());
         }
-        let made = Program::new(
-            &self.0.component,
-            &self.0.surroundings,
-            Compilation {
-                interruption: Interruption::AtLoops,
-                ..self.0.compilation
-            },
-            self.0.cache_dir.as_deref(),
-            || self.0.on_compile.iter().for_each(|listener| listener()),
-        )?;
+        let (component, compiler) = (self.0.component.clone(), self.0.compiler.clone());
+        let made = within(limit, move || {
+            compiler.program(&component, Interruption::AtLoops)
+        })?;
         Ok(program.insert(Arc::new(made)).clone())
     }
 }
@@ -151,12 +166,12 @@ impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Shared {
             component,
-            cache_dir,
+            compiler,
             ..
         } = &*self.0;
         f.debug_struct("Engine")
             .field("component_bytes", &component.len())
-            .field("cache_dir", cache_dir)
+            .field("cache_dir", &compiler.cache_dir)
             .finish_non_exhaustive()
     }
 }
@@ -167,10 +182,44 @@ pub struct EngineBuilder {
     component: Component,
     middleware: Vec<Middleware>,
     variables: Vec<(String, String)>,
+    compiler: Compiler,
+    build_time: Option<Duration>,
+}
+
+/// What is needed to make a component ready to run, besides the component.
+#[derive(Clone)]
+struct Compiler {
+    surroundings: Surroundings,
     cache_dir: Option<PathBuf>,
     profiling: Profiling,
     isa: Isa,
-    on_compile: Option<Box<dyn Fn() + Send + Sync>>,
+    on_compile: Option<Arc<dyn Fn() + Send + Sync>>,
+    on_warning: Option<Arc<dyn Fn(&str) + Send + Sync>>,
+}
+
+impl Compiler {
+    fn program(&self, component: &[u8], interruption: Interruption) -> Result<Program, Error> {
+        Program::new(
+            component,
+            &self.surroundings,
+            Compilation {
+                interruption,
+                profiling: self.profiling,
+                isa: self.isa,
+            },
+            self.cache_dir.as_deref(),
+            &Listeners {
+                on_compile: &|| self.on_compile.iter().for_each(|listener| listener()),
+                // The second program is compiled by the same rules: there is nothing new to say.
+                on_distrust: &|text| match interruption {
+                    Interruption::AtImports => {
+                        self.on_warning.iter().for_each(|listener| listener(text));
+                    }
+                    Interruption::AtLoops => {}
+                },
+            },
+        )
+    }
 }
 
 enum Component {
@@ -214,17 +263,18 @@ impl EngineBuilder {
         self
     }
 
-    /// Sets where compiled engines are kept; `None` compiles each time. A folder that other users can write to is not
-    /// used. Default: the folder in the environment variable `GUST_CACHE_DIR`, otherwise the user's cache directory.
+    /// Sets where compiled engines are kept; `None` compiles each time. A folder that does not belong to the user that
+    /// the program runs as, or that others can write to, is not used ([`on_warning`](Self::on_warning) says so).
+    /// Default: the folder in the environment variable `GUST_CACHE_DIR`, otherwise the user's cache directory.
     pub fn cache_dir(mut self, dir: Option<PathBuf>) -> Self {
-        self.cache_dir = dir;
+        self.compiler.cache_dir = dir;
         self
     }
 
     /// Writes `/tmp/perf-PID.map`, from which Linux's `perf` learns the names of the engine's functions. On systems
     /// without it, [`build`](Self::build) fails.
     pub fn perf_map(mut self) -> Self {
-        self.profiling = Profiling::PerfMap;
+        self.compiler.profiling = Profiling::PerfMap;
         self
     }
 
@@ -232,7 +282,7 @@ impl EngineBuilder {
     /// them. The answers are the same. Default: [`Isa::Native`]. [`build`](Self::build) fails if the processor does not
     /// have them.
     pub fn isa(mut self, isa: Isa) -> Self {
-        self.isa = isa;
+        self.compiler.isa = isa;
         self
     }
 
@@ -240,7 +290,22 @@ impl EngineBuilder {
     /// twice, and once for the embedded engine: the first load with a time limit per call compiles other components
     /// again, so that they can be interrupted.
     pub fn on_compile(mut self, listener: impl Fn() + Send + Sync + 'static) -> Self {
-        self.on_compile = Some(Box::new(listener));
+        self.compiler.on_compile = Some(Arc::new(listener));
+        self
+    }
+
+    /// Sets a function to call with what keeps the cache from being used although it is there: somebody else could have
+    /// put code into it. The sentence says what to do. Default: nobody is told, and the component is compiled.
+    pub fn on_warning(mut self, listener: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        self.compiler.on_warning = Some(Arc::new(listener));
+        self
+    }
+
+    /// Sets how long [`build`](Self::build) may take to compose and compile a component that is not part of this
+    /// library. After that it returns [`Error::CallTime`]; the thread that compiles goes on until it has finished, and
+    /// its result is dropped. Default: no limit.
+    pub fn build_time(mut self, limit: Option<Duration>) -> Self {
+        self.build_time = limit;
         self
     }
 
@@ -254,47 +319,72 @@ impl EngineBuilder {
             component,
             middleware,
             variables,
-            cache_dir,
-            profiling,
-            isa,
-            on_compile,
+            mut compiler,
+            build_time,
         } = self;
-        let component = match component {
-            Component::Bytes(bytes) => bytes,
-            Component::File(path) => Cow::Owned(fs::read(&path).map_err(|error| {
-                Error::Component(format!("reading {}: {error}", path.display()))
-            })?),
-        };
-        let component = middleware::around(component, &middleware)?;
-        let surroundings = match middleware.is_empty() {
-            true => Surroundings::default(),
-            false => Surroundings {
+        let is_foreign = component.is_foreign() || middleware.iter().any(Middleware::is_foreign);
+        if !middleware.is_empty() {
+            compiler.surroundings = Surroundings {
                 variables,
                 for_middleware: true,
-            },
+            };
+        }
+        let build = move || -> Result<Engine, Error> {
+            let component = middleware::around(component.bytes()?, &middleware)?;
+            let program = compiler.program(&component, Interruption::AtImports)?;
+            Ok(Engine(Arc::new(Shared {
+                component,
+                compiler,
+                program: Arc::new(program),
+                interruptible: Mutex::new(None),
+            })))
         };
-        let compilation = Compilation {
-            interruption: Interruption::AtImports,
-            profiling,
-            isa,
-        };
-        let program = Program::new(
-            &component,
-            &surroundings,
-            compilation,
-            cache_dir.as_deref(),
-            || {
-                on_compile.iter().for_each(|listener| listener());
-            },
-        )?;
-        Ok(Engine(Arc::new(Shared {
-            component,
-            surroundings,
-            cache_dir,
-            compilation,
-            on_compile,
-            program: Arc::new(program),
-            interruptible: Mutex::new(None),
-        })))
+        match build_time {
+            Some(limit) if is_foreign => within(limit, build),
+            _ => build(),
+        }
     }
+}
+
+impl Component {
+    /// Whether it is not a part of this library.
+    fn is_foreign(&self) -> bool {
+        !matches!(self, Component::Bytes(Cow::Borrowed(_)))
+    }
+
+    fn bytes(self) -> Result<Cow<'static, [u8]>, Error> {
+        match self {
+            Component::Bytes(bytes) => Ok(bytes),
+            Component::File(path) => read_component(&path).map(Cow::Owned),
+        }
+    }
+}
+
+/// Reads the file of a component.
+pub(crate) fn read_component(path: &Path) -> Result<Vec<u8>, Error> {
+    files::read_regular(path)
+        .map_err(|error| Error::Component(format!("reading {}: {error}", path.display())))
+}
+
+/// Returns what `work` returns, if it takes no longer than `limit`.
+///
+/// Wasmtime compiles a component in one go, and nothing can stop it. So `work` runs on a thread of its own, which is left
+/// to itself when the time is up.
+fn within<T: Send + 'static>(
+    limit: Duration,
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    let (sender, result) = channel();
+    let run = move || {
+        // Nobody receives it after the time is up.
+        let _ = sender.send(work());
+    };
+    let thread = Builder::new().name("gust-compiler".to_owned()).spawn(run);
+    thread.map_err(|error| Error::Io(format!("starting a thread: {error}")))?;
+    result.recv_timeout(limit).unwrap_or_else(|error| {
+        Err(match error {
+            RecvTimeoutError::Timeout => Error::CallTime { limit },
+            RecvTimeoutError::Disconnected => Error::Component("compiling it panicked".to_owned()),
+        })
+    })
 }

@@ -50,6 +50,8 @@ pub use engine::{Engine, EngineBuilder};
 pub use middleware::Middleware;
 pub use model::Model;
 pub use packing::Packed;
+#[doc(hidden)]
+pub use runtime::{files, terminal};
 pub use session::{Session, Text, Tokens};
 pub use types::{
     CancelHandle, Candidate, ChatMessage, ChatOptions, EmbeddingInfo, Error, Event, FinishReason,

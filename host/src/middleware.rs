@@ -39,6 +39,11 @@ impl FromStr for Middleware {
 }
 
 impl Middleware {
+    /// Whether it is not a part of this library.
+    pub(crate) fn is_foreign(&self) -> bool {
+        matches!(self, Middleware::File(_))
+    }
+
     fn name(&self) -> Cow<'static, str> {
         match self {
             Middleware::Filter => "filter".into(),
@@ -54,13 +59,7 @@ impl Middleware {
             Middleware::Filter => include_bytes!(env!("GUST_FILTER_COMPONENT")).into(),
             Middleware::Jitter => include_bytes!(env!("GUST_JITTER_COMPONENT")).into(),
             Middleware::Log => include_bytes!(env!("GUST_LOG_COMPONENT")).into(),
-            Middleware::File(path) => {
-                let bytes = std::fs::read(path);
-                let bytes = bytes.map_err(|error| {
-                    Error::Component(format!("reading {}: {error}", path.display()))
-                })?;
-                bytes.into()
-            }
+            Middleware::File(path) => crate::engine::read_component(path)?.into(),
         })
     }
 }

@@ -253,7 +253,8 @@ impl Model {
         })
     }
 
-    /// Bytes of linear memory that the instances have, mapped weights included.
+    /// Bytes that the instances take: their linear memories, mapped weights included, their tables, and what the host
+    /// keeps for them. This is what [`Limits::memory`](crate::Limits::memory) limits.
     pub fn linear_memory_bytes(&self) -> u64 {
         self.0.group.memory_used()
     }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use wasmtime::component::ResourceAny;
 
-use crate::Error;
 use crate::runtime::{Blob, Exports, Instance, Packing, Program, weights, wit};
+use crate::{Error, Limits};
 
 /// A model file as it would be packed: the matrices for which the engine has a faster layout are in that layout, and
 /// everything else is unchanged. Made by [`Engine::pack`](crate::Engine::pack).
@@ -19,8 +19,12 @@ pub struct Packed {
 }
 
 impl Packed {
-    pub(crate) fn open(program: &Arc<Program>, model: Blob) -> Result<Packed, Error> {
-        let mut instance = Instance::alone(program, model)?;
+    pub(crate) fn open(
+        program: &Arc<Program>,
+        model: Blob,
+        limits: Limits,
+    ) -> Result<Packed, Error> {
+        let mut instance = Instance::alone(program, model, limits)?;
         let (file, size, changed_tensors) = instance.call(None, |exports, store| {
             let Some(packing) = exports.packing else {
                 return Ok(Err(unsupported()));

@@ -226,7 +226,12 @@ impl Session {
     /// # Errors
     /// [`Error::OutOfMemory`] or [`Error::MemoryLimit`].
     pub fn save(&self) -> Result<Vec<u8>, Error> {
-        self.call(|session, store, resource| session.call_save(store, resource))
+        self.call(|session, store, resource| {
+            // The state lies in the instance's memory, so it is no larger than that.
+            with_answers_up_to(store.data().memory.limit(), store, |store| {
+                session.call_save(store, resource)
+            })
+        })
     }
 
     /// Restores a saved state.
@@ -306,6 +311,19 @@ impl Session {
             call(engine.session(), store, session)
         })
     }
+}
+
+/// Makes a call whose answer may be larger than Wasmtime allows by default, up to `most` bytes.
+fn with_answers_up_to<T>(
+    most: u64,
+    store: &mut Store<State>,
+    call: impl FnOnce(&mut Store<State>) -> Answer<T>,
+) -> Answer<T> {
+    let default = store.hostcall_fuel();
+    store.set_hostcall_fuel(usize::try_from(most).unwrap_or(usize::MAX).max(default));
+    let answer = call(store);
+    store.set_hostcall_fuel(default);
+    answer
 }
 
 /// An engine that takes no tokens would never finish, and one that takes more than it was given is broken.

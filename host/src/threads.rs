@@ -29,10 +29,13 @@ pub(crate) fn choose(asked: Option<u32>, bytes: u64, is_collective: bool) -> Res
     }
 }
 
+/// More instances than this have no smaller shares of any model.
+const MOST: usize = 256;
+
 fn default(bytes: u64, cores: usize) -> usize {
     let worthwhile = usize::try_from(bytes / PER_THREAD).unwrap_or(usize::MAX);
     let needed = usize::try_from(bytes.div_ceil(PER_INSTANCE)).unwrap_or(usize::MAX);
-    cores.min(worthwhile).max(needed).max(1)
+    cores.min(worthwhile).max(needed.min(MOST)).max(1)
 }
 
 /// The physical cores that the process may use. Two threads on one core share its execution units.
@@ -54,6 +57,7 @@ mod tests {
         assert_eq!(default(PER_INSTANCE, 1), 1);
         assert_eq!(default(PER_INSTANCE + 1, 1), 2);
         assert_eq!(default(10 * PER_INSTANCE, 4), 10);
+        assert_eq!(default(u64::MAX, 4), MOST, "the size may be a lie");
     }
 
     #[test]

@@ -6,6 +6,11 @@ use gust::{Engine, Error, Limits, LoadOptions, SHIPPED_MODEL};
 
 /// A component with the exports of an engine, in name only, that runs `start` when it is instantiated.
 fn component(start: &str) -> Vec<u8> {
+    component_with("", start)
+}
+
+/// The same, whose code also has `items`.
+fn component_with(items: &str, start: &str) -> Vec<u8> {
     let methods = [
         (
             "model",
@@ -20,6 +25,7 @@ fn component(start: &str) -> Vec<u8> {
         r#"(component
             (core module $code
                 (memory 1)
+                {items}
                 (func $start {start})
                 (start $start)
                 (func (export "method") (param i32))
@@ -64,8 +70,12 @@ fn component(start: &str) -> Vec<u8> {
 }
 
 fn load(start: &str, limits: Limits) -> Error {
+    load_with("", start, limits)
+}
+
+fn load_with(items: &str, start: &str, limits: Limits) -> Error {
     let engine = Engine::builder()
-        .component_bytes(component(start))
+        .component_bytes(component_with(items, start))
         .cache_dir(None)
         .build();
     let engine = engine.expect("it has the exports");
@@ -80,7 +90,8 @@ fn load(start: &str, limits: Limits) -> Error {
 
 #[test]
 fn an_endless_loop_is_ended() {
-    let limit = Duration::from_millis(50);
+    // It is also enough to compile it.
+    let limit = Duration::from_millis(300);
     let limits = Limits {
         call_time: Some(limit),
         ..Default::default()
@@ -123,6 +134,80 @@ fn more_memory_than_allowed_is_an_error() {
         matches!(load(modest, limits), Error::Component(_)),
         "the memory should have been granted"
     );
+}
+
+/// Tables are memory of the host: they are charged to the same budget.
+#[test]
+fn a_table_takes_memory() {
+    let memory = 32 << 16;
+    let limits = Limits {
+        memory: Some(memory),
+        ..Default::default()
+    };
+    let refused = Error::MemoryLimit { limit: memory };
+    let table = |elements: u64| format!("(table $table {elements} funcref)");
+    assert_eq!(load_with(&table(memory), "nop", limits), refused);
+    let grow = |elements: u64| {
+        format!(
+            "(if (i32.eq (table.grow $table (ref.null func) (i32.const {elements})) (i32.const -1))
+                 (then unreachable))"
+        )
+    };
+    assert_eq!(load_with(&table(1), &grow(memory), limits), refused);
+    let modest = load_with(&table(1000), &grow(1000), limits);
+    assert!(
+        matches!(modest, Error::Component(_)),
+        "the table should have been granted: {modest}"
+    );
+    // Many tables are as large as one.
+    let many = table(0).replace("$table ", "").repeat(40)
+        + &format!("(table {} funcref)", memory / 128).repeat(40);
+    assert_eq!(load_with(&many, "nop", limits), refused);
+}
+
+#[test]
+fn composing_and_compiling_have_an_end() {
+    let build = |limit| {
+        Engine::builder()
+            .component_bytes(component("nop"))
+            .cache_dir(None)
+            .build_time(Some(limit))
+            .build()
+            .map(drop)
+    };
+    let limit = Duration::ZERO;
+    assert_eq!(build(limit), Err(Error::CallTime { limit }));
+    assert_eq!(build(Duration::from_secs(600)), Ok(()));
+    // The engine that is a part of this library is trusted, and may take its time on the first run.
+    let own = Engine::builder().build_time(Some(limit));
+    own.build().expect("the embedded engine");
+    // The second program, for calls that have a time limit.
+    let limits = Limits {
+        call_time: Some(limit),
+        ..Default::default()
+    };
+    assert_eq!(load("nop", limits), Error::CallTime { limit });
+}
+
+#[test]
+fn a_component_is_a_regular_file() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let built = Engine::builder().component_file(dir.path()).build();
+    let Err(Error::Component(reason)) = built else {
+        panic!("a folder was accepted")
+    };
+    assert!(reason.contains("found a folder"), "{reason}");
+    #[cfg(unix)]
+    {
+        let pipe = dir.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.expect("mkfifo").success());
+        let built = Engine::builder().component_file(&pipe).build();
+        let Err(Error::Component(reason)) = built else {
+            panic!("a pipe was accepted")
+        };
+        assert!(reason.contains("not a regular file"), "{reason}");
+    }
 }
 
 #[test]

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 
 /// The modules of `runtime`, in the order in which they are built on each other. `memory_copied` is `memory` on systems
 /// other than Linux.
-const RUNTIME: [&str; 16] = [
+const RUNTIME: [&str; 18] = [
+    "files",
+    "terminal",
     "memory",
     "memory_copied",
     "cache",

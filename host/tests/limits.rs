@@ -1,11 +1,11 @@
 //! Limits on the real engine: exceeding them is an error, and staying within them changes nothing.
 
 use std::sync::LazyLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gust::{
-    Engine, Error, GenerationOptions, Limits, LoadOptions, Model, SHIPPED_MODEL, SessionOptions,
-    TokenizeOptions,
+    Engine, Error, GenerationOptions, Limits, LoadOptions, Model, SHIPPED_MODEL, Scope,
+    SessionOptions, TokenizeOptions,
 };
 
 static ENGINE: LazyLock<Engine> = LazyLock::new(|| Engine::new().expect("the embedded engine"));
@@ -103,4 +103,28 @@ fn a_load_that_takes_too_long_is_an_error() {
     };
     let error = load(limits).map(drop).expect_err("it takes some time");
     assert_eq!(error, Error::CallTime { limit });
+}
+
+/// Work that reads nothing and computes no layer is held to the time too. How long it takes is measured first.
+#[test]
+fn a_text_that_takes_too_long_is_an_error() {
+    let text = "once upon a time ".repeat(240_000);
+    let tokenize = |model: &Model| model.tokenize(&text, &TokenizeOptions::default());
+    let load = |call_time| {
+        let options = LoadOptions {
+            scope: Scope::Vocabulary,
+            limits: Limits {
+                call_time,
+                ..Default::default()
+            },
+            ..Default::default()
+        };
+        ENGINE.load(SHIPPED_MODEL, &options).expect("a vocabulary")
+    };
+    let unlimited = load(None);
+    let start = Instant::now();
+    tokenize(&unlimited).expect("no limit");
+    let limit = start.elapsed() / 3;
+    let late = tokenize(&load(Some(limit)));
+    assert_eq!(late, Err(Error::CallTime { limit }));
 }

@@ -103,7 +103,7 @@ impl Failure {
             let _ = writeln!(stderr, "error: {}", printable(&message));
         }
         if let Some(hint) = self.hint_text() {
-            let _ = writeln!(stderr, "hint: {hint}");
+            let _ = writeln!(stderr, "hint: {}", printable(hint));
         }
     }
 

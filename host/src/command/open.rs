@@ -8,7 +8,7 @@ use gust::{Engine, Limits, LoadOptions, Mapping, Model, Scope};
 
 use super::args::ModelArgs;
 use super::failure::Failure;
-use super::output::{note, printable};
+use super::output::{note, printable, warning};
 use super::progress::Progress;
 
 /// A loaded model, and how long loading took.
@@ -51,7 +51,9 @@ fn load(
     let reporter = progress.reporter();
     let mut builder = Engine::builder()
         .isa(args.isa)
-        .on_compile(move || reporter.doing("compiling the engine (first run only)"));
+        .on_compile(move || reporter.doing("compiling the engine (first run only)"))
+        .on_warning(warning)
+        .build_time(args.call_timeout);
     if let Some(path) = &args.component {
         builder = builder.component_file(path);
     }

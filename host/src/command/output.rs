@@ -1,25 +1,37 @@
 //! stdout for data, stderr for the rest.
 
 use std::fmt::Write as _;
-use std::io::{self, BufWriter, Stdout, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 
+use gust::terminal::{shown, steers};
 use serde::Serialize;
 
 use super::failure::Failure;
 
 /// Buffered stdout. If the reader has gone away, the command ends quietly ([`Failure::ClosedOutput`]).
-pub(super) struct Output(BufWriter<Stdout>);
+pub(super) struct Output {
+    out: BufWriter<Box<dyn Write>>,
+    /// Whether a terminal shows it, which must not be steered by what a model says.
+    is_terminal: bool,
+}
 
 impl Output {
     pub(super) fn new() -> Self {
-        Output(BufWriter::new(io::stdout()))
+        Output::to(Box::new(io::stdout()), io::stdout().is_terminal())
     }
 
-    /// Writes text as it is.
+    fn to(out: Box<dyn Write>, is_terminal: bool) -> Self {
+        let out = BufWriter::new(out);
+        Output { out, is_terminal }
+    }
+
+    /// Writes text: on a terminal with escapes for what would steer it, elsewhere as it is.
     pub(super) fn text(&mut self, text: &str) -> Result<(), Failure> {
-        self.0
-            .write_all(text.as_bytes())
-            .map_err(|error| closed_or_failed(&error))
+        let written = match self.is_terminal {
+            true => self.out.write_all(shown(text).as_bytes()),
+            false => self.out.write_all(text.as_bytes()),
+        };
+        written.map_err(|error| closed_or_failed(&error))
     }
 
     /// Writes text and ends the line.
@@ -28,22 +40,39 @@ impl Output {
         self.text("\n")
     }
 
-    /// Writes one line of JSON.
+    /// Writes one line of JSON. Its escapes serve everywhere, so that it stays JSON on a terminal.
     pub(super) fn json(&mut self, value: &impl Serialize) -> Result<(), Failure> {
         let text = serde_json::to_string(value)
             .map_err(|error| Failure::failed(format!("writing JSON: {error}")))?;
-        self.line(&text)
+        let mut safe = String::with_capacity(text.len());
+        for character in text.chars() {
+            // Below U+10000, all of them.
+            match steers(character) {
+                true => _ = write!(safe, "\\u{:04x}", u32::from(character)),
+                false => safe.push(character),
+            }
+        }
+        self.line(&safe)
     }
 
     /// Flushes the buffer. Every command does this at its end.
     pub(super) fn flush(&mut self) -> Result<(), Failure> {
-        self.0.flush().map_err(|error| closed_or_failed(&error))
+        self.out.flush().map_err(|error| closed_or_failed(&error))
     }
 }
 
 /// Writes a line to stderr. A closed stderr is no reason to stop.
 pub(super) fn note(text: &str) {
-    let _ = writeln!(io::stderr().lock(), "{text}");
+    let mut stderr = io::stderr().lock();
+    let _ = match stderr.is_terminal() {
+        true => writeln!(stderr, "{}", shown(text)),
+        false => writeln!(stderr, "{text}"),
+    };
+}
+
+/// Writes a warning to stderr.
+pub(super) fn warning(text: &str) {
+    note(&format!("warning: {text}"));
 }
 
 /// A table without rules: columns as wide as their widest cell, separated by two spaces. The last one is not padded.
@@ -78,11 +107,7 @@ pub(super) fn printable(text: &str) -> String {
             '\n' => safe.push_str("\\n"),
             '\t' => safe.push_str("\\t"),
             '\r' => safe.push_str("\\r"),
-            // Bidirectional overrides reorder the text after them.
-            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-                safe.extend(character.escape_unicode())
-            }
-            character if character.is_control() => safe.extend(character.escape_unicode()),
+            character if steers(character) => safe.extend(character.escape_unicode()),
             character => safe.push(character),
         }
     }
@@ -119,6 +144,53 @@ mod tests {
             "a\\u{1b}[31m\\u{7}\\u{202e}é\\n"
         );
         assert_eq!(printable_bytes(b"caf\xc3\xa9 \xf0\x9f"), "café \\xf0\\x9f");
+    }
+
+    /// Collects what is written to it.
+    #[derive(Clone, Default)]
+    struct Collector(std::rc::Rc<std::cell::RefCell<Vec<u8>>>);
+
+    impl Write for Collector {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.borrow_mut().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn written(
+        is_terminal: bool,
+        write: impl FnOnce(&mut Output) -> Result<(), Failure>,
+    ) -> String {
+        let collector = Collector::default();
+        let mut output = Output::to(Box::new(collector.clone()), is_terminal);
+        write(&mut output).expect("it collects");
+        output.flush().expect("it collects");
+        let bytes = collector.0.take();
+        String::from_utf8(bytes).expect("text")
+    }
+
+    #[test]
+    fn what_a_model_says_steers_no_terminal_and_reaches_a_file_as_it_is() {
+        let said = "a\n\tb\u{1b}[2J\u{9b}c\r";
+        assert_eq!(written(false, |output| output.text(said)), said);
+        assert_eq!(
+            written(true, |output| output.text(said)),
+            "a\n\tb\\u{1b}[2J\\u{9b}c\\u{d}"
+        );
+    }
+
+    #[test]
+    fn json_steers_no_terminal_and_means_the_same() {
+        let said = "a\n\u{1b}\u{9b}\u{7f}\u{202e}é";
+        let line = written(true, |output| output.json(&said));
+        assert!(!line.trim_end().contains(steers), "{line}");
+        let read: String = serde_json::from_str(&line).expect("JSON");
+        assert_eq!(read, said);
+        assert_eq!(written(false, |output| output.json(&said)), line);
     }
 
     #[test]

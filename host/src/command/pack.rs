@@ -3,20 +3,21 @@
 //! The file is written to `OUTPUT.part` and renamed to `OUTPUT` once it is complete and on disk. An interrupted run is
 //! resumed where it stopped.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::{Args, ValueHint};
-use gust::{CancelHandle, Engine, Packed};
+use gust::files::{self, Refusal};
+use gust::{CancelHandle, Engine, Limits, Packed};
 use serde::Serialize;
 
 use super::failure::Failure;
-use super::output::{Output, note};
+use super::output::{Output, note, warning};
 use super::progress::{Progress, Reporter};
 use super::signals;
-use super::units::{bytes, time};
+use super::units::{bytes, parse_bytes, parse_seconds, time};
 
 /// Bytes packed at a time, and bytes compared at the beginning and at the end of a partial file.
 const STEP: u32 = 4 << 20;
@@ -45,6 +46,12 @@ pub(super) struct PackArgs {
     /// Print one JSON object: output, bytes, changed_tensors, resumed_at, seconds
     #[arg(long)]
     json: bool,
+    /// Maximum memory for the engine, such as 2GiB
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
+    max_memory: Option<u64>,
+    /// Maximum time for one call into the engine (opening the file, packing 4 MiB of it)
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
+    call_timeout: Option<Duration>,
 }
 
 /// What `--json` prints.
@@ -76,8 +83,13 @@ pub(super) fn pack(args: &PackArgs) -> Result<(), Failure> {
     let compiling = progress.reporter();
     let engine = Engine::builder()
         .on_compile(move || compiling.doing("compiling the engine (once)"))
+        .on_warning(warning)
         .build()?;
-    let mut packed = engine.pack(&args.model)?;
+    let limits = Limits {
+        memory: args.max_memory,
+        call_time: args.call_timeout,
+    };
+    let mut packed = engine.pack_within(&args.model, limits)?;
     if packed.changed_tensors() == 0 {
         let message = format!("{} has nothing to pack", args.model.display());
         return Err(Failure::model(message)
@@ -134,13 +146,12 @@ impl Part {
             let path = path.clone();
             move |error| Failure::file(doing, path.display(), &error)
         };
-        let options = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .clone();
-        let mut file = options.open(&path).map_err(fail("writing"))?;
+        // It is continued, and its middle is not compared: nobody else may have written it.
+        let mut file = files::open_own(&path).map_err(|refusal| match refusal {
+            Refusal::Unusable(error) => fail("writing")(error),
+            Refusal::Untrusted(found) => Failure::failed(format!("{} {found}", path.display()))
+                .hint("remove it, or choose another --output"),
+        })?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {

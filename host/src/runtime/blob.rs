@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
+use crate::runtime::files;
 use crate::runtime::memory::{MapError, Region};
 use crate::types::{Error, Source};
 
@@ -20,6 +21,8 @@ use crate::types::{Error, Source};
 pub struct Blob {
     data: Data,
     size: u64,
+    /// How much of that there can be besides holes.
+    filled: u64,
     /// The files after this one, if its name says that it is the first of several.
     others: Arc<[Result<Blob, Error>]>,
     /// The memory that it is mapped into: the opener's. Dangling if that is not known, or not possible.
@@ -65,6 +68,7 @@ impl Blob {
         Blob {
             data,
             size,
+            filled: size,
             others: Arc::new([]),
             region: Weak::new(),
         }
@@ -75,22 +79,11 @@ impl Blob {
             io::ErrorKind::NotFound => Error::NotFound(path.display().to_string()),
             _ => Error::Io(format!("{}: {error}", path.display())),
         };
-        // Checked before opening, because opening a pipe waits for its writer.
-        let metadata = path.metadata().map_err(fail)?;
-        if !metadata.is_file() {
-            let found = if metadata.is_dir() {
-                "a folder"
-            } else {
-                "something that is not a regular file"
-            };
-            return Err(Error::Io(format!(
-                "{}: expected a file, found {found}",
-                path.display()
-            )));
-        }
-        let file = File::open(path).map_err(fail)?;
-        let size = file.metadata().map_err(fail)?.len();
-        Ok(Self::of(Data::File(Arc::new(file)), size))
+        let file = files::open_regular(path).map_err(fail)?;
+        let metadata = file.metadata().map_err(fail)?;
+        let blob = Self::of(Data::File(Arc::new(file)), metadata.len());
+        let filled = filled(&metadata);
+        Ok(Blob { filled, ..blob })
     }
 
     /// The file that `suffix`, such as `-00002-of-00003`, refers to. `None` if there is none of that number.
@@ -105,6 +98,12 @@ impl Blob {
     pub(crate) fn total_size(&self) -> u64 {
         let others = self.others.iter().flatten();
         others.fold(self.size, |sum, other| sum.saturating_add(other.size))
+    }
+
+    /// How many bytes of all files can be something else than holes.
+    pub(crate) fn total_filled(&self) -> u64 {
+        let others = self.others.iter().flatten();
+        others.fold(self.filled, |sum, other| sum.saturating_add(other.filled))
     }
 
     /// Size in bytes.
@@ -141,6 +140,22 @@ impl Blob {
         };
         region.map_file(file, self.size, offset, length, address)
     }
+}
+
+/// How many bytes of a file can be something else than holes, which cost its author nothing. A file system that
+/// compresses stores weights in no less than a quarter of their size; one that does not say how much it stores is
+/// believed.
+fn filled(metadata: &std::fs::Metadata) -> u64 {
+    #[cfg(unix)]
+    {
+        let stored = std::os::unix::fs::MetadataExt::blocks(metadata).saturating_mul(512);
+        match stored {
+            0 => metadata.len(),
+            stored => metadata.len().min(stored.saturating_mul(4)),
+        }
+    }
+    #[cfg(not(unix))]
+    metadata.len()
 }
 
 /// The length of `-00001-of-00003`.
@@ -199,6 +214,22 @@ fn read_file(file: &File, offset: u64, length: u32) -> Result<Vec<u8>, ReadError
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The number of threads depends on it.
+    #[cfg(unix)]
+    #[test]
+    fn holes_do_not_make_a_model_large() {
+        use std::io::Write as _;
+        let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+        file.write_all(&[7; 100_000]).expect("room");
+        file.as_file().sync_all().expect("written");
+        let blob = Blob::open_file(file.path()).expect("a file");
+        assert_eq!(blob.total_filled(), 100_000);
+        file.as_file().set_len(1 << 40).expect("a sparse file");
+        let blob = Blob::open_file(file.path()).expect("a file");
+        assert_eq!(blob.total_size(), 1 << 40);
+        assert!(blob.total_filled() < 1 << 20, "{}", blob.total_filled());
+    }
 
     #[test]
     fn the_first_of_several_names_the_others() {

@@ -6,6 +6,10 @@
 //! not match, the engine is compiled again and the file replaced. Files are written to a temporary name and then
 //! renamed, so that programs starting at the same time only see complete files. A folder that cannot be written to is
 //! not an error: there is no cache then.
+//!
+//! An entry is executed, so nobody else may have had a hand in it: the folder and the entry belong to the user that the
+//! program runs as, nobody else may write to them, and neither is a symbolic link (see
+//! [`files`](crate::runtime::files)). Anything else is not used, and the caller is told why.
 
 #![expect(
     unsafe_code,
@@ -20,6 +24,8 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::Component;
+
+use crate::runtime::files::{OwnFolder, Refusal};
 
 /// The first bytes of every file: its kind, and the version of this layout.
 const MAGIC: &[u8; 16] = b"gust engine  1\r\n";
@@ -44,49 +50,58 @@ pub(crate) fn default_dir() -> Option<PathBuf> {
     }
 }
 
-/// Returns `component` compiled for `engine`: from the cache in `dir`, or else by calling `on_compile`, compiling it,
-/// and storing the result for the next time.
+/// What [`compiled`] tells its caller.
+pub(crate) struct Listeners<'a> {
+    /// The component has to be compiled, which may take seconds.
+    pub(crate) on_compile: &'a dyn Fn(),
+    /// What is in the cache is not used, for the reason given, which says what to do.
+    pub(crate) on_distrust: &'a dyn Fn(&str),
+}
+
+/// Returns `component` compiled for `engine`: from the cache in `dir`, or else by compiling it, and storing the result
+/// for the next time.
 pub(crate) fn compiled(
     engine: &Engine,
     component: &[u8],
     dir: Option<&Path>,
-    on_compile: impl FnOnce(),
+    listeners: &Listeners<'_>,
 ) -> wasmtime::Result<Component> {
-    let entry = dir
-        .filter(|dir| prepare(dir))
-        .map(|dir| dir.join(name(engine, component)));
-    if let Some(compiled) = entry.as_deref().and_then(|entry| read(engine, entry)) {
-        return Ok(compiled);
+    let folder = dir.and_then(|dir| match OwnFolder::open(dir) {
+        Ok(folder) => Some(folder),
+        Err(Refusal::Unusable(_)) => None,
+        Err(Refusal::Untrusted(found)) => {
+            (listeners.on_distrust)(&format!(
+                "the cache folder {} is not used, because it {found}; remove it, or set GUST_CACHE_DIR to a folder of \
+                 your own that nobody else can write to",
+                dir.display()
+            ));
+            None
+        }
+    });
+    let name = name(engine, component);
+    if let Some(folder) = &folder {
+        match folder.read(&name) {
+            Ok(bytes) => {
+                if let Some(compiled) = load(engine, &bytes) {
+                    return Ok(compiled);
+                }
+            }
+            Err(Refusal::Unusable(_)) => {}
+            Err(Refusal::Untrusted(found)) => (listeners.on_distrust)(&format!(
+                "the cached {} is not used, because it {found}; it is replaced",
+                folder.path().join(&name).display()
+            )),
+        }
     }
-    on_compile();
+    (listeners.on_compile)();
     let compiled = Component::from_binary(engine, component)?;
-    if let Some(entry) = entry {
+    if let Some(folder) = folder {
         // The next run compiles again if this fails.
-        let _ = compiled.serialize().map(|code| write(&entry, &code));
+        let _ = compiled
+            .serialize()
+            .map(|code| write(&folder.path().join(&name), &code));
     }
     Ok(compiled)
-}
-
-/// Creates `dir` if it is missing. Returns whether it may be used: machine code is loaded from it, so no other user may
-/// be able to put any there.
-fn prepare(dir: &Path) -> bool {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::{DirBuilderExt, MetadataExt};
-        let _ = fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(dir);
-        // It does no harm if others can read it. Some systems make home folders writable by a group, which is the
-        // user's own group.
-        dir.metadata()
-            .is_ok_and(|dir| dir.is_dir() && dir.mode() & 0o002 == 0)
-    }
-    #[cfg(not(unix))]
-    {
-        let _ = fs::create_dir_all(dir);
-        dir.is_dir()
-    }
 }
 
 /// The name of the entry for `component` compiled for `engine`.
@@ -124,9 +139,8 @@ impl Hasher for Key {
     }
 }
 
-/// Reads an entry. `None` if it is missing, is incomplete, or is not something that Wasmtime would load.
-fn read(engine: &Engine, entry: &Path) -> Option<Component> {
-    let bytes = fs::read(entry).ok()?;
+/// Loads the bytes of an entry. `None` if they are incomplete, or not something that Wasmtime would load.
+fn load(engine: &Engine, bytes: &[u8]) -> Option<Component> {
     let (magic, rest) = bytes.split_first_chunk::<{ MAGIC.len() }>()?;
     let (checksum, code) = rest.split_first_chunk::<32>()?;
     if magic != MAGIC || Sha256::digest(code)[..] != checksum[..] {
@@ -134,8 +148,9 @@ fn read(engine: &Engine, entry: &Path) -> Option<Component> {
     }
     // SAFETY: `deserialize` requires unchanged bytes from `serialize`. The checksum shows that they are what `write`
     // has written, which is what `serialize` returned; accidental damage does not pass it. Deliberate damage would, but
-    // `prepare` has found that others cannot write to the folder, and anyone who can write there as this user can just
-    // as well replace the program. Wasmtime itself refuses code for other versions, settings and processors.
+    // the bytes come from `OwnFolder::read`: the file that they were read from, and the folder that it was found in,
+    // belong to this user, and nobody else can write to them. Anyone who can write there as this user can just as well
+    // replace the program. Wasmtime itself refuses code for other versions, settings and processors.
     unsafe { Component::deserialize(engine, code) }.ok()
 }
 

@@ -61,16 +61,20 @@ impl Instance {
         })
     }
 
-    /// Makes an instance that computes alone and has no limits.
-    pub(crate) fn alone(program: &Arc<Program>, model: Blob) -> Result<Instance, Error> {
+    /// Makes an instance that computes alone.
+    pub(crate) fn alone(
+        program: &Arc<Program>,
+        model: Blob,
+        limits: Limits,
+    ) -> Result<Instance, Error> {
         let member = Member {
             meeting: Meeting::new(1),
             rank: 0,
         };
-        let memory = MemoryBudget::new(None, 1);
+        let memory = MemoryBudget::new(limits.memory, 1);
         let progress = LoadProgress::new(None).of(0);
         let state = State::new(model, None, progress, memory, member, &program.surroundings);
-        Instance::new(program.clone(), state, Limits::default())
+        Instance::new(program.clone(), state, limits)
     }
 
     /// Calls the engine; the call can be cancelled. The inner result is the engine's answer or error; the outer error

@@ -14,6 +14,10 @@
 //! - *What compiled code relies on.* The base never moves, `size` bytes from it can be read and written, and everything
 //!   else up to the end of the guard faults. Growing only adds pages. Mapping a file replaces pages below `size` with
 //!   pages that can be read and written too.
+//! - *What is lost.* If a file's pages cannot be mapped, and empty ones cannot be put back in place of those that were
+//!   there, there may be a hole in the memory, into which the system may put pages of somebody else's. The region
+//!   remembers it ([`MapError::Lost`]): nothing is mapped into such a memory any more, the call ends with a trap, which
+//!   is the end of the instance, and dropping the region leaves the hole alone.
 //! - *Who else has access.* A file is mapped only inside a call that the engine makes to the host. The thread that runs
 //!   the store is the one that maps, Wasmtime has handed out no reference into the memory (the arguments are numbers),
 //!   and the engine itself asked for the change.
@@ -26,6 +30,7 @@
     reason = "owns the linear memories, and maps files into them"
 )]
 
+mod mappings;
 mod sigbus;
 
 use std::cell::RefCell;
@@ -35,9 +40,11 @@ use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use wasmtime::{LinearMemory, MemoryCreator, MemoryType};
+
+use mappings::{Layout, Mapped, Mappings};
 
 /// The size of a page of WebAssembly memory. `map-pages` requires offsets and addresses to be multiples of it.
 pub(crate) const WASM_PAGE: u64 = 65_536;
@@ -47,10 +54,12 @@ pub(crate) const WASM_PAGE: u64 = 65_536;
 pub(crate) enum MapError {
     /// The range is not within the file, not within the memory, or not aligned. Carries the size of what it exceeds.
     OutOfRange(u64),
-    /// Files cannot be mapped here at all.
+    /// Files cannot be mapped here at all, or not one more.
     Unsupported,
     /// The system refused. Carries its reason.
     Io(String),
+    /// The system refused, and what was there before may be gone: the instance must not run again. Carries the reason.
+    Lost(String),
 }
 
 /// Makes the linear memories of every store.
@@ -133,6 +142,10 @@ pub(crate) struct Region {
     /// Its place among the regions whose `SIGBUS` is handled, from the first mapping on. An inner `None` means that all
     /// places were taken.
     watch: OnceLock<Option<sigbus::Watch>>,
+    /// What is mapped into it.
+    layout: Mutex<Layout>,
+    /// What it may no longer touch: pages that could be neither mapped nor restored.
+    hole: OnceLock<Range<usize>>,
 }
 
 impl Region {
@@ -164,6 +177,8 @@ impl Region {
             reserved,
             size: AtomicUsize::new(0),
             watch: OnceLock::new(),
+            layout: Mutex::new(Layout::new(mappings())),
+            hole: OnceLock::new(),
         })
     }
 
@@ -227,6 +242,9 @@ impl Region {
         if target.is_empty() {
             return Ok(());
         }
+        if self.hole.get().is_some() {
+            return Err(MapError::Lost("pages of it are lost".to_owned()));
+        }
         let present = file
             .metadata()
             .map_err(|error| MapError::Io(error.to_string()))?
@@ -243,33 +261,32 @@ impl Region {
         if watch.is_none() {
             return Err(MapError::Unsupported);
         }
-        let offset = libc::off_t::try_from(offset).map_err(|_| MapError::OutOfRange(size))?;
+        let from = libc::off_t::try_from(offset).map_err(|_| MapError::OutOfRange(size))?;
+        let mut layout = self.layout.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(place) = layout.place_for_one() else {
+            return Err(MapError::Unsupported);
+        };
         // SAFETY: `check` has found `target` within the accessible part of this region, which is ours and into which
         // no one holds a reference. The new pages can be read and written like those that they replace.
-        let mapped = unsafe {
-            libc::mmap(
-                start.add(target.start).cast(),
-                target.len(),
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_PRIVATE | libc::MAP_FIXED | libc::MAP_NORESERVE,
-                file.as_raw_fd(),
-                offset,
-            )
-        };
-        if mapped != libc::MAP_FAILED {
+        let mapped = unsafe { file_pages(start.add(target.start), target.len(), file, from) };
+        let Err(error) = mapped else {
+            let file = file.as_raw_fd();
+            layout.put(place, target, Mapped { file, offset });
             return Ok(());
-        }
-        let error = io::Error::last_os_error();
+        };
+        drop(place);
         // A failed `MAP_FIXED` may have removed the pages that were there. Compiled code and Wasmtime rely on them, so
-        // map empty ones, and abort if even that fails: there is no state to continue from.
+        // map empty ones.
         // SAFETY: as above.
-        let restored = unsafe { zero_pages(start.add(target.start), target.len()) };
-        if !restored {
-            std::process::abort();
+        if !unsafe { restored_pages(start.add(target.start), target.len()) } {
+            let _ = self.hole.set(target);
+            return Err(MapError::Lost(error.to_string()));
         }
         match error.raw_os_error() {
-            // The file system does not support mapping.
-            Some(libc::ENODEV | libc::EACCES | libc::EPERM) => Err(MapError::Unsupported),
+            // The file system does not support mapping, or the process may have no more mappings.
+            Some(libc::ENODEV | libc::EACCES | libc::EPERM | libc::ENOMEM) => {
+                Err(MapError::Unsupported)
+            }
             _ => Err(MapError::Io(error.to_string())),
         }
     }
@@ -304,12 +321,72 @@ impl Drop for Region {
     fn drop(&mut self) {
         // First drop the watch: once the addresses are released, a fault there is someone else's.
         drop(self.watch.take());
-        // SAFETY: the whole reservation belongs to this region, with everything that was mapped into it. Wasmtime has
-        // dropped the memory, so nothing points into it any more.
-        unsafe {
-            libc::munmap(self.start as *mut libc::c_void, self.reserved);
+        let hole = self.hole.take().unwrap_or(self.reserved..self.reserved);
+        for part in [0..hole.start, hole.end..self.reserved] {
+            if part.is_empty() {
+                continue;
+            }
+            // SAFETY: the whole reservation belongs to this region, with everything that was mapped into it, except for
+            // a hole, which is left out. Wasmtime has dropped the memory, so nothing points into it any more.
+            unsafe {
+                libc::munmap((self.start + part.start) as *mut libc::c_void, part.len());
+            }
         }
     }
+}
+
+/// Replaces the pages of a range with those of `file` from `offset` on.
+///
+/// # Safety
+/// The range must consist of whole pages within the accessible part of a live region, and nothing may depend on its
+/// bytes.
+unsafe fn file_pages(
+    start: *mut u8,
+    length: usize,
+    file: &File,
+    offset: libc::off_t,
+) -> io::Result<()> {
+    #[cfg(test)]
+    if let Some(error) = tests::injected(tests::Call::MapFile) {
+        return Err(error);
+    }
+    // SAFETY: promised by the caller.
+    let mapped = unsafe {
+        libc::mmap(
+            start.cast(),
+            length,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_FIXED | libc::MAP_NORESERVE,
+            file.as_raw_fd(),
+            offset,
+        )
+    };
+    if mapped == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// [`zero_pages`] after a failure.
+///
+/// # Safety
+/// As for [`zero_pages`].
+unsafe fn restored_pages(start: *mut u8, length: usize) -> bool {
+    #[cfg(test)]
+    if tests::injected(tests::Call::Restore).is_some() {
+        return false;
+    }
+    // SAFETY: promised by the caller.
+    unsafe { zero_pages(start, length) }
+}
+
+/// The count that a new region's mappings belong to.
+fn mappings() -> &'static Mappings {
+    #[cfg(test)]
+    if let Some(limited) = tests::LIMITED.get() {
+        return limited;
+    }
+    Mappings::of_the_process()
 }
 
 /// Replaces the pages of a range with zero pages that can be read and written. Returns whether that worked. May be
@@ -346,4 +423,4 @@ fn host_page() -> usize {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

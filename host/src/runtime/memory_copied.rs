@@ -16,6 +16,8 @@ pub(crate) enum MapError {
     Unsupported,
     /// See `memory.rs`.
     Io(String),
+    /// See `memory.rs`.
+    Lost(String),
 }
 
 /// A memory that files could be mapped into. There are none.

@@ -8,7 +8,7 @@ use wasmtime::component::InstancePre;
 use wasmtime::{Config, OptLevel, ProfilingStrategy};
 
 use crate::runtime::bindings::LlmIndices;
-use crate::runtime::cache;
+use crate::runtime::cache::{self, Listeners};
 use crate::runtime::deadline::Ticker;
 use crate::runtime::imports;
 use crate::runtime::state::{State, Surroundings};
@@ -60,14 +60,14 @@ impl Program {
         surroundings: &Surroundings,
         compilation: Compilation,
         cache_dir: Option<&Path>,
-        on_compile: impl FnOnce(),
+        listeners: &Listeners<'_>,
     ) -> Result<Program, Error> {
         let unusable = |error: wasmtime::Error| Error::Component(format!("{error:#}"));
         check_kind(component)?;
         check_processor(compilation.isa)?;
         let engine = wasmtime::Engine::new(&config(compilation)).map_err(unusable)?;
         let compiled =
-            cache::compiled(&engine, component, cache_dir, on_compile).map_err(unusable)?;
+            cache::compiled(&engine, component, cache_dir, listeners).map_err(unusable)?;
         let component_type = compiled.component_type();
         let is_collective = component_type
             .imports(&engine)
@@ -181,7 +181,12 @@ mod tests {
             }
             let engine = wasmtime::Engine::new(&config(compilation)).expect("known flags");
             for _ in 0..2 {
-                cache::compiled(&engine, &component, Some(dir.path()), || ()).expect("it compiles");
+                let listeners = Listeners {
+                    on_compile: &|| (),
+                    on_distrust: &|reason| panic!("{reason}"),
+                };
+                let compiled = cache::compiled(&engine, &component, Some(dir.path()), &listeners);
+                compiled.expect("it compiles");
             }
             sets.push(isa.features());
         }

@@ -18,8 +18,12 @@ use crate::types::CancelHandle;
 /// Bytes that 32-bit addresses reach: the limit of a memory if none is set.
 const ADDRESSABLE: u64 = 1 << 32;
 
-/// Elements of tables; an engine's one table holds its functions.
-const TABLE_ELEMENTS: usize = 1 << 20;
+/// What one element of a table takes in the host, in bytes: at most two words.
+const TABLE_ELEMENT: u64 = 16;
+/// Memories of a component. A composed one has one for each of its parts; each takes address space, whatever its size.
+const MEMORIES: usize = 64;
+/// Tables, and core instances, of a component: a few for each of its parts.
+const PARTS: usize = 1024;
 
 /// The data of an instance's store.
 pub(crate) struct State {
@@ -47,6 +51,8 @@ pub(crate) struct State {
     pub(crate) was_cancelled: bool,
     /// Standard error of the component.
     pub(crate) last_words: LastWords,
+    /// The bytes of the budget that are taken for its parts of gathers.
+    pub(crate) gathered: u64,
     /// A separate WASI context for this instance.
     wasi: WasiCtx,
 }
@@ -80,6 +86,7 @@ impl State {
             was_cancelled: false,
             wasi,
             last_words,
+            gathered: 0,
         }
     }
 
@@ -108,7 +115,8 @@ impl WasiView for State {
     }
 }
 
-/// The linear memory of the instances that compute together, in bytes. Clones share one budget.
+/// The memory that the instances that compute together take, in bytes: their linear memories and tables, and what the
+/// host keeps for them. Clones share one budget.
 #[derive(Clone)]
 pub(crate) struct MemoryBudget {
     /// What they may use.
@@ -134,6 +142,22 @@ impl MemoryBudget {
     pub(crate) fn used(&self) -> u64 {
         self.used.load(Ordering::Relaxed)
     }
+
+    /// What they may use.
+    pub(crate) fn limit(&self) -> u64 {
+        self.limit
+    }
+
+    /// Takes `more` bytes. Returns whether there are as many left; if not, that is noted as [`refused`](Self::refused).
+    pub(crate) fn take(&mut self, more: u64) -> bool {
+        let taken = self
+            .used
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+                used.checked_add(more).filter(|&used| used <= self.limit)
+            });
+        self.refused |= taken.is_err();
+        taken.is_ok()
+    }
 }
 
 impl ResourceLimiter for MemoryBudget {
@@ -145,22 +169,28 @@ impl ResourceLimiter for MemoryBudget {
     ) -> wasmtime::Result<bool> {
         // If growing fails after this because the system has no memory, it stays counted: the budget errs on the small
         // side.
-        let more = desired.saturating_sub(current) as u64;
-        let grown = self
-            .used
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-                used.checked_add(more).filter(|&used| used <= self.limit)
-            });
-        self.refused |= grown.is_err();
-        Ok(grown.is_ok())
+        Ok(self.take(desired.saturating_sub(current) as u64))
     }
 
     fn table_growing(
         &mut self,
-        _current: usize,
+        current: usize,
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        Ok(desired <= TABLE_ELEMENTS)
+        let more = desired.saturating_sub(current) as u64;
+        Ok(self.take(more.saturating_mul(TABLE_ELEMENT)))
+    }
+
+    fn memories(&self) -> usize {
+        MEMORIES
+    }
+
+    fn tables(&self) -> usize {
+        PARTS
+    }
+
+    fn instances(&self) -> usize {
+        PARTS
     }
 }

@@ -150,3 +150,89 @@ fn cancelling_in_the_middle_of_a_call_undoes_it_in_all_members() {
         assert_eq!(session.logits(), Ok(expected()));
     }
 }
+
+/// Wasmtime allows 128 MiB in an answer, which is little for the state of a large model. Here it allows less.
+#[test]
+fn a_state_that_is_larger_than_other_answers_may_be_is_saved() {
+    let model = model(2);
+    let mut saved = session(&model);
+    saved.feed(&PROMPT).expect("room");
+    let few = saved.call(|_, store, _| {
+        store.set_hostcall_fuel(1_000);
+        Ok(Ok(()))
+    });
+    few.expect("nothing is computed");
+    let state = saved.save().expect("the memory limit is what counts");
+    assert!(state.len() > 1_000, "{}", state.len());
+    saved.logits().expect_err("other answers are still limited");
+
+    let mut restored = session(&self::model(3));
+    restored.restore(&state).expect("a saved state");
+    assert_eq!(restored.logits(), Ok(expected()));
+}
+
+/// Parts of gathers stay with the host. They count like memory of the instances.
+#[test]
+fn what_the_host_keeps_for_a_group_is_limited() {
+    let model = model(3);
+    let mut session = session(&model);
+    let empty = model.linear_memory_bytes();
+    session.feed(&PROMPT).expect("room");
+    let gathered: u64 = session
+        .compute(|_, store, _| Ok(Ok(store.data().gathered)))
+        .expect("a number");
+    assert!(gathered > 0);
+    assert!(model.linear_memory_bytes() >= empty + 3 * gathered);
+
+    // One more byte than there is.
+    let limit = session
+        .compute(|_, store, _| Ok(Ok(store.data().memory.limit())))
+        .expect("a number");
+    let refused = session.compute(move |_, store, _| {
+        let state = store.data_mut();
+        if state.member.rank != 1 {
+            return Ok(Ok(()));
+        }
+        let rest = limit - state.memory.used();
+        state.gathered = 0;
+        assert!(state.memory.take(rest));
+        state.pay_for_part(1).map(Ok)
+    });
+    let Err(Error::Trap(reason)) = refused else {
+        panic!("the limit was exceeded")
+    };
+    assert!(reason.contains("memory limit"), "{reason}");
+}
+
+/// As many instances as want to map more than the process may: the rest is copied, and the answer is the same.
+#[cfg(target_os = "linux")]
+#[test]
+fn instances_that_may_map_no_more_copy() {
+    use std::io::Write as _;
+
+    use crate::Mapping;
+    use crate::runtime::with_mappings;
+
+    let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+    file.write_all(SHIPPED_MODEL).expect("room for it");
+    let options = LoadOptions {
+        threads: Some(12),
+        mmap: Mapping::Allowed,
+        ..Default::default()
+    };
+    let engine = Engine::new().expect("the embedded engine");
+    let load = || engine.load(file.path(), &options).expect("a valid model");
+    let (mapped, _) = with_mappings(10_000, || load().info().mapped_bytes);
+    let (few, left) = with_mappings(16, || {
+        let model = load();
+        let mut session = session(&model);
+        session.feed(&PROMPT).expect("room");
+        assert_eq!(session.logits(), Ok(expected()));
+        model.info().mapped_bytes
+    });
+    assert!(
+        (1..mapped).contains(&few),
+        "{few} of {mapped} bytes are mapped"
+    );
+    assert_eq!(left, 0);
+}

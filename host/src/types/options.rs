@@ -78,14 +78,14 @@ pub enum Mapping {
 /// What the engine may use for one model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Limits {
-    /// Bytes of linear memory in all instances together, mapped weights included. Default: 4 GiB per instance, which is
-    /// all that WebAssembly can address.
+    /// Bytes that all instances together take: linear memory, mapped weights included, tables, and what the host keeps
+    /// for them. Default: 4 GiB per instance, which is all that WebAssembly can address.
     pub memory: Option<u64>,
     /// Wall-clock time of one call into the engine: loading, one chunk of a prompt, one token. Default: no limit.
     ///
     /// The embedded engine is stopped when it next calls the host, which it does at every read and in every layer.
-    /// Other components are stopped wherever they are; for that, they are compiled a second time and run up to a
-    /// quarter slower.
+    /// Other components are stopped wherever they are; for that, they are compiled a second time, within the same time,
+    /// and run up to a quarter slower.
     pub call_time: Option<Duration>,
 }
 

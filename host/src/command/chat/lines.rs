@@ -4,6 +4,7 @@ use std::io::{self, BufRead, IsTerminal};
 use std::path::PathBuf;
 
 use directories::ProjectDirs;
+use gust::files;
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 
@@ -46,7 +47,7 @@ impl Lines {
         };
         let history =
             ProjectDirs::from("", "", "gust").map(|dirs| dirs.data_dir().join("chat_history.txt"));
-        if let Some(path) = &history {
+        if let Some(path) = history.as_ref().filter(|path| files::is_own(path)) {
             // There is no history before the first conversation.
             let _ = editor.load_history(path);
         }

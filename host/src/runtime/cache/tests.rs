@@ -1,6 +1,6 @@
 //! The cache, when things happen to its files.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use wasmtime::Config;
@@ -16,9 +16,20 @@ fn engine() -> Engine {
 
 /// Whether the component had to be compiled.
 fn compiles(engine: &Engine, component: &[u8], dir: &Path) -> bool {
-    let compiled_now = Cell::new(false);
-    compiled(engine, component, Some(dir), || compiled_now.set(true)).expect("a valid component");
-    compiled_now.get()
+    let (compiled_now, told) = outcome(engine, component, dir);
+    assert_eq!(told, [""; 0], "nothing is wrong");
+    compiled_now
+}
+
+/// Whether the component had to be compiled, and what was said about the cache.
+fn outcome(engine: &Engine, component: &[u8], dir: &Path) -> (bool, Vec<String>) {
+    let (compiled_now, told) = (Cell::new(false), RefCell::new(Vec::new()));
+    let listeners = Listeners {
+        on_compile: &|| compiled_now.set(true),
+        on_distrust: &|text| told.borrow_mut().push(text.to_owned()),
+    };
+    compiled(engine, component, Some(dir), &listeners).expect("a valid component");
+    (compiled_now.get(), told.into_inner())
 }
 
 /// The one file in a folder.
@@ -105,8 +116,12 @@ fn starting_at_the_same_time_is_safe() {
         for _ in 0..8 {
             scope.spawn(|| {
                 for _ in 0..8 {
-                    let count = || _ = compilations.fetch_add(1, Ordering::Relaxed);
-                    compiled(&engine, EMPTY, Some(dir.path()), count).expect("a valid component");
+                    let listeners = Listeners {
+                        on_compile: &|| _ = compilations.fetch_add(1, Ordering::Relaxed),
+                        on_distrust: &|text| panic!("{text}"),
+                    };
+                    let compiled = compiled(&engine, EMPTY, Some(dir.path()), &listeners);
+                    compiled.expect("a valid component");
                 }
             });
         }
@@ -138,15 +153,104 @@ fn a_folder_that_cannot_be_used_is_no_error() {
 }
 
 #[cfg(unix)]
-#[test]
-fn a_folder_that_everyone_can_write_to_is_not_used() {
-    use std::os::unix::fs::PermissionsExt;
-    let (engine, dir) = (engine(), tempfile::tempdir().expect("a folder"));
-    compiles(&engine, EMPTY, dir.path());
-    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).expect("it is ours");
-    assert!(compiles(&engine, EMPTY, dir.path()));
-    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o500)).expect("it is ours");
-    assert!(!compiles(&engine, EMPTY, dir.path()), "reading is enough");
+mod of_others {
+    use std::os::unix::fs::{PermissionsExt, chown, symlink};
+    use std::process::Command;
+
+    use super::*;
+
+    /// Compiles into `dir`, spoils the cache, and returns what is said about it. What is said once must be the reason,
+    /// and the code must not come from the cache.
+    fn told_after(spoil: impl FnOnce(&Path)) -> String {
+        let (engine, dir) = (engine(), tempfile::tempdir().expect("a folder"));
+        assert!(compiles(&engine, EMPTY, dir.path()));
+        spoil(dir.path());
+        let (compiled, told) = outcome(&engine, EMPTY, dir.path());
+        assert!(
+            compiled,
+            "code from a cache that is not ours alone was used"
+        );
+        let [told] = &told[..] else {
+            panic!("expected one sentence, found {told:?}")
+        };
+        told.clone()
+    }
+
+    fn set_mode(path: &Path, mode: u32) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is ours");
+    }
+
+    #[test]
+    fn a_folder_that_others_can_write_to_is_not_used() {
+        for mode in [0o777, 0o770, 0o702] {
+            let told = told_after(|dir| set_mode(dir, mode));
+            assert!(told.contains(&format!("{mode:03o}")), "{told}");
+            assert!(told.contains("GUST_CACHE_DIR"), "{told}");
+        }
+        let (engine, dir) = (engine(), tempfile::tempdir().expect("a folder"));
+        compiles(&engine, EMPTY, dir.path());
+        set_mode(dir.path(), 0o500);
+        assert!(!compiles(&engine, EMPTY, dir.path()), "reading is enough");
+    }
+
+    /// Root can make a folder of somebody else's. For others, root's own is one.
+    #[test]
+    fn a_folder_of_somebody_else_is_not_used() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let given_away = chown(dir.path(), Some(12_345), None).is_ok();
+        let theirs = if given_away {
+            dir.path()
+        } else {
+            Path::new("/")
+        };
+        for _ in 0..2 {
+            let (compiled, told) = outcome(&engine(), EMPTY, theirs);
+            assert!(compiled);
+            assert!(told.concat().contains("belongs to user"), "{told:?}");
+        }
+        if given_away {
+            let files = fs::read_dir(theirs).expect("readable").count();
+            assert_eq!(files, 0, "something was written there");
+        }
+    }
+
+    #[test]
+    fn an_entry_of_somebody_else_is_replaced() {
+        let told = told_after(|dir| set_mode(&only_file(dir), 0o666));
+        assert!(told.contains("666"), "{told}");
+        let told = told_after(|dir| {
+            fs::hard_link(only_file(dir), dir.join("second name")).expect("a link");
+        });
+        assert!(told.contains("hard links"), "{told}");
+    }
+
+    #[test]
+    fn links_and_pipes_are_not_followed() {
+        let told = told_after(|dir| {
+            let entry = only_file(dir);
+            let moved = dir.join("elsewhere");
+            fs::rename(&entry, &moved).expect("it is ours");
+            symlink(&moved, &entry).expect("a link");
+        });
+        assert!(told.contains("symbolic link"), "{told}");
+        let told = told_after(|dir| {
+            let entry = only_file(dir);
+            fs::remove_file(&entry).expect("it is ours");
+            let made = Command::new("mkfifo").arg(&entry).status();
+            assert!(made.expect("mkfifo").success());
+        });
+        assert!(told.contains("not a regular file"), "{told}");
+
+        let (engine, dir) = (engine(), tempfile::tempdir().expect("a folder"));
+        let (real, link) = (dir.path().join("real"), dir.path().join("link"));
+        assert!(compiles(&engine, EMPTY, &real));
+        symlink(&real, &link).expect("a link");
+        let (compiled, told) = outcome(&engine, EMPTY, &link);
+        assert!(
+            compiled && told.concat().contains("symbolic link"),
+            "{told:?}"
+        );
+    }
 }
 
 #[test]

@@ -20,6 +20,9 @@ pub(crate) const NAME: &str = "model";
 /// What the engine calls the model that proposes tokens.
 pub(crate) const DRAFT: &str = "draft";
 
+/// The most that the engine can read at a time, in bytes: the host holds a copy meanwhile.
+const MAX_READ: u32 = 64 << 20;
+
 /// Defines `open` so that the blob knows whose it is.
 ///
 /// A composed component has a memory for each of its parts, and `map-pages` takes an address in the caller's memory. A
@@ -89,6 +92,11 @@ impl HostBlob for State {
         length: u32,
     ) -> wasmtime::Result<Result<Vec<u8>, WeightsError>> {
         self.in_time()?;
+        if length > MAX_READ {
+            let reason =
+                format!("expected to read at most {MAX_READ} bytes at a time, found {length}");
+            return Ok(Err(WeightsError::Io(reason)));
+        }
         let blob = self.table.get(&blob)?;
         let bytes = blob.read(offset, length);
         if bytes.is_ok() {
@@ -113,10 +121,19 @@ impl HostBlob for State {
         if mapped.is_ok() {
             self.progress.add(length, self.total());
         }
-        Ok(mapped.map_err(|error| match error {
+        let Err(error) = mapped else {
+            return Ok(Ok(()));
+        };
+        Ok(Err(match error {
             MapError::OutOfRange(size) => WeightsError::OutOfRange(size),
             MapError::Unsupported => WeightsError::Unsupported,
             MapError::Io(reason) => WeightsError::Io(reason),
+            // The engine must not run again: see `memory`.
+            MapError::Lost(reason) => {
+                return Err(wasmtime::format_err!(
+                    "mapping failed and could not be undone: {reason}"
+                ));
+            }
         }))
     }
 

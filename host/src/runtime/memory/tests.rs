@@ -1,5 +1,6 @@
 //! The promises of mapping, tested on regions and under running WebAssembly.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::Write;
 
@@ -9,6 +10,36 @@ use wasmtime::{Config, Engine, Instance, MemoryType, Module, Store, TypedFunc};
 use super::*;
 
 const PAGE: u64 = WASM_PAGE;
+
+/// A call into the system that a test can make fail.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Call {
+    MapFile,
+    Restore,
+}
+
+thread_local! {
+    /// The calls of this thread that fail, with the number of the error.
+    static FAILING: Cell<&'static [(Call, i32)]> = const { Cell::new(&[]) };
+    /// What the mappings of regions made on this thread belong to, instead of the process.
+    pub(super) static LIMITED: Cell<Option<&'static Mappings>> = const { Cell::new(None) };
+}
+
+/// The error that `call` fails with.
+pub(super) fn injected(call: Call) -> Option<io::Error> {
+    let failing = FAILING.get().iter().find(|(failing, _)| *failing == call);
+    failing.map(|(_, number)| io::Error::from_raw_os_error(*number))
+}
+
+/// Runs `work` with room for `limit` mappings in the memories that it makes on this thread. Returns its result, and how
+/// many of them are left.
+pub(crate) fn with_mappings<T>(limit: usize, work: impl FnOnce() -> T) -> (T, usize) {
+    let limited: &Mappings = Box::leak(Box::new(Mappings::new(limit)));
+    let before = LIMITED.replace(Some(limited));
+    let result = work();
+    LIMITED.set(before);
+    (result, limited.used())
+}
 
 /// A memory of four pages, and its region.
 fn memory() -> (Box<dyn LinearMemory>, Arc<Region>) {
@@ -93,6 +124,99 @@ fn what_is_written_stays_in_the_memory() {
     write(&*memory, 7, 77);
     assert_eq!(read(&*memory, 7), 77);
     assert_eq!(std::fs::read(path.path()).expect("readable")[7], byte_at(7));
+}
+
+/// A guest that maps every other page: each splits the memory once more. Its memory is larger than what it may map.
+#[test]
+fn there_are_only_so_many_mappings() {
+    let (_path, file) = file(PAGE);
+    let ((), left) = with_mappings(100, || {
+        let (mut memory, region) = memory();
+        memory.grow_to(400 * PAGE as usize).expect("address space");
+        let map = |place: u64| region.map_file(&file, PAGE, 0, PAGE, place * PAGE);
+        let outcomes: Vec<_> = (0..200).map(|i| map(2 * i)).collect();
+        let mapped = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+        assert!((40..50).contains(&mapped), "{mapped}");
+        let refused = |outcome: &Result<(), MapError>| *outcome == Err(MapError::Unsupported);
+        assert!(outcomes[mapped..].iter().all(refused));
+        assert_eq!(read(&*memory, 0), byte_at(0));
+        // What it has is its own: it can be mapped again, and written to.
+        write(&*memory, 399 * PAGE, 7);
+    });
+    assert_eq!(left, 0, "a memory that is gone gives back its mappings");
+}
+
+/// Neighbours of one file are one mapping, for the kernel and for the count.
+#[test]
+fn a_file_that_is_mapped_in_pieces_counts_once() {
+    let (_path, file) = file(200 * PAGE);
+    with_mappings(8, || {
+        let (mut memory, region) = memory();
+        memory.grow_to(200 * PAGE as usize).expect("address space");
+        let start = memory.as_ptr().addr();
+        for place in (0..200).map(|i| i * PAGE) {
+            let mapped = region.map_file(&file, 200 * PAGE, place, PAGE, place);
+            mapped.expect("it continues the one before it");
+        }
+        let maps = std::fs::read_to_string("/proc/self/maps").expect("Linux");
+        let within = maps.lines().filter(|line| {
+            let address = line.split('-').next().expect("a range");
+            let address = usize::from_str_radix(address, 16).expect("an address");
+            (start..start + 200 * PAGE as usize).contains(&address)
+        });
+        assert_eq!(within.count(), 1, "the kernel has merged them");
+    });
+}
+
+#[test]
+fn a_mapping_that_fails_leaves_zeros() {
+    let (memory, region) = memory();
+    let (_path, file) = file(PAGE);
+    for (number, expected) in [
+        (libc::ENODEV, MapError::Unsupported),
+        (libc::ENOMEM, MapError::Unsupported),
+        (
+            libc::EIO,
+            MapError::Io(io::Error::from_raw_os_error(libc::EIO).to_string()),
+        ),
+    ] {
+        write(&*memory, PAGE, 7);
+        FAILING.set(Box::leak(Box::new([(Call::MapFile, number)])));
+        let failed = region.map_file(&file, PAGE, 0, PAGE, PAGE);
+        FAILING.set(&[]);
+        assert_eq!(failed, Err(expected));
+        assert_eq!(read(&*memory, PAGE), 0);
+    }
+    region
+        .map_file(&file, PAGE, 0, PAGE, PAGE)
+        .expect("nothing is lost");
+}
+
+/// The process goes on when not even the way back works. The memory is not used any more, and the addresses that may
+/// belong to somebody else are left alone.
+#[test]
+fn a_mapping_that_cannot_be_undone_ends_the_memory_and_not_the_process() {
+    let (memory, region) = memory();
+    let (_path, file) = file(PAGE);
+    let start = memory.as_ptr().addr();
+    FAILING.set(&[(Call::MapFile, libc::EIO), (Call::Restore, libc::ENOMEM)]);
+    let failed = region.map_file(&file, PAGE, 0, PAGE, PAGE);
+    FAILING.set(&[]);
+    assert!(matches!(failed, Err(MapError::Lost(_))), "{failed:?}");
+    for address in [0, PAGE] {
+        let again = region.map_file(&file, PAGE, 0, PAGE, address);
+        assert!(matches!(again, Err(MapError::Lost(_))), "{again:?}");
+    }
+    drop((memory, region));
+    let hole = start + PAGE as usize..start + 2 * PAGE as usize;
+    let maps = std::fs::read_to_string("/proc/self/maps").expect("Linux");
+    let is_kept = maps.lines().any(|line| {
+        let (range, _) = line.split_once(' ').expect("a range");
+        let (from, to) = range.split_once('-').expect("two addresses");
+        let address = |hex| usize::from_str_radix(hex, 16).expect("an address");
+        address(from) <= hole.start && hole.end <= address(to)
+    });
+    assert!(is_kept, "the hole was given back to the system");
 }
 
 #[test]
