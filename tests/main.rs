@@ -11,6 +11,7 @@ mod hostile;
 mod tokenizers;
 
 mod agreement;
+mod embedding;
 mod generation;
 mod reference;
 mod speculation;
