@@ -140,11 +140,11 @@ fn what_cannot_be_done_says_what_can() {
     let pooling = gust(["embed", "--pooling", "rank", "a"]).model(&bert);
     pooling.run().fails(2, &["no classifier"]);
     // The number of the text, and the limit.
-    let long = format!("a\n{}\n", "x".repeat(1000));
+    let long = format!("{}\na\n", "x".repeat(1000));
     let long = gust(["embed"]).stdin(long).model(&bert).run();
-    long.fails(4, &["text 1", "96"]);
-    let empty = gust(["embed"]).stdin("a\n\n").model(&bert).run();
-    empty.fails(2, &["text 1", "at least one"]);
+    long.fails(4, &["text 0", "96", "split the text"]);
+    let empty = gust(["embed"]).stdin("\na\n").model(&bert).run();
+    empty.fails(2, &["text 0", "at least one"]);
     // An engine without this interface.
     let mock = workspace().join("target/adapters/example-mock.wasm");
     let mock = gust(["embed", "x"]).args(["--component".as_ref(), mock.as_os_str()]);

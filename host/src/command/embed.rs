@@ -230,9 +230,13 @@ fn each(
     let handle = CancelHandle::default();
     let _guard = signals::cancels(&handle);
     for (index, text) in texts.iter().enumerate() {
-        let of_text = |error: gust::Error| match texts.len() {
-            1 => Failure::from(error),
-            _ => Failure::from(error).about(&format!("text {index}")),
+        let of_text = |error: gust::Error| {
+            let is_long = matches!(error, gust::Error::PromptTooLong { .. });
+            let failure = Failure::from(error).about(&format!("text {index}"));
+            match is_long {
+                true => failure.hint("split the text: the model reads no more at once"),
+                false => failure,
+            }
         };
         let tokens = tokenize(text).map_err(of_text)?;
         let vector = model.embed(&tokens, Some(pooling), Some(&handle));
