@@ -66,14 +66,17 @@ fn a_cache_that_others_can_write_to_is_not_used() {
     run(&parrot, cache.path());
     let open = std::fs::Permissions::from_mode(0o777);
     std::fs::set_permissions(cache.path(), open).unwrap_or_else(|error| panic!("{error}"));
-    let ended = gust(["run", "-t", "0", "-n", "3", "--no-echo", "x"])
-        .model(&parrot)
-        .env("GUST_CACHE_DIR", cache.path())
-        .run();
-    let warnings = ended.stderr.matches("warning: the cache folder").count();
-    assert_eq!(warnings, 1, "{}", ended.stderr);
-    assert!(ended.stderr.contains("GUST_CACHE_DIR"), "{}", ended.stderr);
-    assert_eq!(ended.success(), "abc\n");
+    let warned = |gust: Gust| {
+        let ended = gust.env("GUST_CACHE_DIR", cache.path()).run();
+        let warnings = ended.stderr.matches("warning: the cache folder").count();
+        assert_eq!(warnings, 1, "{}", ended.stderr);
+        assert!(ended.stderr.contains("GUST_CACHE_DIR"), "{}", ended.stderr);
+        ended
+    };
+    let run = gust(["run", "-t", "0", "-n", "3", "--no-echo", "x"]).model(&parrot);
+    assert_eq!(warned(run).success(), "abc\n");
+    // It loads what is no model of any kind twice: once more for the metadata.
+    warned(gust(["inspect"]).model(Path::new("Cargo.toml"))).fails(3, &["GGUF"]);
 }
 
 fn run(parrot: &ParrotFile, cache: &Path) {

@@ -1,7 +1,9 @@
 //! stdout for data, stderr for the rest.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{self, BufWriter, IsTerminal, Write};
+use std::sync::{Mutex, PoisonError};
 
 use gust::terminal::{shown, steers};
 use serde::Serialize;
@@ -70,9 +72,13 @@ pub(super) fn note(text: &str) {
     };
 }
 
-/// Writes a warning to stderr.
+/// Writes a warning to stderr, unless it has been written before: some commands load a model twice.
 pub(super) fn warning(text: &str) {
-    note(&format!("warning: {text}"));
+    static WRITTEN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let mut written = WRITTEN.lock().unwrap_or_else(PoisonError::into_inner);
+    if written.insert(text.to_owned()) {
+        note(&format!("warning: {text}"));
+    }
 }
 
 /// A table without rules: columns as wide as their widest cell, separated by two spaces. The last one is not padded.
