@@ -54,26 +54,26 @@ macro_rules! operands {
     };
 }
 
-// The instruction that multiplies 16 bytes at once needs one unsigned side and sums that fit into 16 bits, so it only
-// suits formats of at most 4 bits; and it is part of relaxed-simd.
+// The instruction that multiplies 16 bytes at once is part of relaxed-simd. It needs a side without signs, of 7 bits, and
+// its sums have 16.
 #[cfg(any(target_feature = "relaxed-simd", not(target_arch = "wasm32")))]
-mod of_four_bits {
+mod of_few_bits {
     use super::*;
 
-    operands!(ActivationGroup, groups, GroupTile<8>, narrow: Q4_0, Q4_1);
+    operands!(ActivationGroup, groups, GroupTile<8>, narrow: Q4_0, Q4_1, Q5_0, Q5_1);
     operands!([ActivationGroup], groups, [GroupTile<8>], narrow: Q1_0, Q2_0);
-    operands!(ActivationBlock, blocks, BlockTile<64>, narrow: Q4_K);
+    operands!(ActivationBlock, blocks, BlockTile<64>, narrow: Q2_K, Q3_K, Q4_K, Q5_K, Q6_K);
 }
 #[cfg(not(any(target_feature = "relaxed-simd", not(target_arch = "wasm32"))))]
-mod of_four_bits {
+mod of_few_bits {
     use super::*;
 
-    operands!(ActivationGroup, groups, GroupTile<16>, wide: Q4_0, Q4_1);
+    operands!(ActivationGroup, groups, GroupTile<16>, wide: Q4_0, Q4_1, Q5_0, Q5_1);
     operands!([ActivationGroup], groups, [GroupTile<16>], wide: Q1_0, Q2_0);
-    operands!(ActivationBlock, blocks, BlockTile<128>, wide: Q4_K);
+    operands!(ActivationBlock, blocks, BlockTile<128>, wide: Q2_K, Q3_K, Q4_K, Q5_K, Q6_K);
 }
-operands!(ActivationGroup, groups, GroupTile<16>, wide: Q5_0, Q5_1, Q8_0, IQ4_NL, MXFP4);
+operands!(ActivationGroup, groups, GroupTile<16>, wide: Q8_0, IQ4_NL, MXFP4);
 operands!([ActivationGroup], groups, [GroupTile<16>], wide: NVFP4);
-operands!(ActivationBlock, blocks, BlockTile<128>, wide: Q2_K, Q3_K, Q5_K, Q6_K, IQ4_XS);
+operands!(ActivationBlock, blocks, BlockTile<128>, wide: IQ4_XS);
 operands!(ActivationBlock, blocks, BlockTile<128>, wide: IQ3_S, IQ3_XXS, IQ2_S, IQ2_XS, IQ2_XXS);
 operands!(ActivationBlock, blocks, BlockTile<128>, wide: IQ1_M, IQ1_S, TQ2_0, TQ1_0);

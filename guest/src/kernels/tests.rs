@@ -103,7 +103,7 @@ fn tiles_hold_their_tokens() {
         TensorType::Q4_0,
         TensorType::Q8_0,
         TensorType::Q4_K,
-        TensorType::Q6_K,
+        TensorType::IQ4_XS,
     ];
     let mut activations = Activations::default();
     for tokens in TILE..=2 * TILE {

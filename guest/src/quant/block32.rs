@@ -4,7 +4,7 @@ use super::{Format, GROUP, Scales, block_format, nibbles};
 
 block_format! {
     /// `d: f16, qs: [u8; 16]`.
-    Q4_0 [18] { const ZERO: i8 = 8; }
+    Q4_0 [18] { const ZERO: i8 = 8; const MOST: i16 = 15; }
     header: [0];
     scales: |_, [d, _], _| Scales::both(d, 0.0);
     quants: |block, _| nibbles(&block[2..])
@@ -12,7 +12,7 @@ block_format! {
 
 block_format! {
     /// `d: f16, m: f16, qs: [u8; 16]`.
-    Q4_1 [20] { const MIN: bool = true; }
+    Q4_1 [20] { const MIN: bool = true; const MOST: i16 = 15; }
     header: [0, 2];
     scales: |_, [d, min], _| Scales::both(d, min);
     quants: |block, _| nibbles(&block[4..])
@@ -20,7 +20,7 @@ block_format! {
 
 block_format! {
     /// `d: f16, qh: u32, qs: [u8; 16]`. Bit `i` of `qh` is the fifth bit of weight `i`.
-    Q5_0 [22] { const ZERO: i8 = 16; }
+    Q5_0 [22] { const ZERO: i8 = 16; const MOST: i16 = 31; }
     header: [0];
     scales: |_, [d, _], _| Scales::both(d, 0.0);
     quants: |block, _| five_bits(&block[2..6], &block[6..])
@@ -28,7 +28,7 @@ block_format! {
 
 block_format! {
     /// `d: f16, m: f16, qh: u32, qs: [u8; 16]`.
-    Q5_1 [24] { const MIN: bool = true; }
+    Q5_1 [24] { const MIN: bool = true; const MOST: i16 = 31; }
     header: [0, 2];
     scales: |_, [d, min], _| Scales::both(d, min);
     quants: |block, _| five_bits(&block[4..8], &block[8..])

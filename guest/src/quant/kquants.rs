@@ -5,7 +5,7 @@ use super::{Codes, Format, GROUP, Scales, block_format};
 block_format! {
     /// `scales: [u8; 16], qs: [u8; 64], d: f16, dmin: f16`. Two bits per weight; a scale byte has the scale of 16
     /// weights in its low nibble and their minimum in its high nibble.
-    Q2_K [84] { const HALVES: bool = true; const MIN: bool = true; }
+    Q2_K [84] { const MOST: i16 = 3; const HALVES: bool = true; const MIN: bool = true; }
     header: [80, 82];
     codes: |block, g| {
         let bytes = [block[2 * g], block[2 * g + 1]];
@@ -22,7 +22,7 @@ block_format! {
 
 block_format! {
     /// `hmask: [u8; 32], qs: [u8; 64], scales: [u8; 12], d: f16`. Three bits per weight, the third in `hmask`.
-    Q3_K [110] { const ZERO: i8 = 4; const HALVES: bool = true; }
+    Q3_K [110] { const ZERO: i8 = 4; const MOST: i16 = 7; const HALVES: bool = true; }
     header: [108];
     codes: |block, g| {
         // 16 scales of 6 bits, minus 32: four bits in the first 8 bytes, two in the last 4.
@@ -48,7 +48,7 @@ block_format! {
 
 block_format! {
     /// `d: f16, dmin: f16, scales: [u8; 12], qs: [u8; 128]`.
-    Q4_K [144] { const MIN: bool = true; }
+    Q4_K [144] { const MOST: i16 = 15; const MIN: bool = true; }
     header: [0, 2];
     codes: |block, g| six_bits(&block[4..16], g);
     quants: |block, g| {
@@ -59,7 +59,7 @@ block_format! {
 
 block_format! {
     /// `d: f16, dmin: f16, scales: [u8; 12], qh: [u8; 32], qs: [u8; 128]`.
-    Q5_K [176] { const MIN: bool = true; }
+    Q5_K [176] { const MOST: i16 = 31; const MIN: bool = true; }
     header: [0, 2];
     codes: |block, g| six_bits(&block[4..16], g);
     quants: |block, g| {
@@ -70,7 +70,7 @@ block_format! {
 
 block_format! {
     /// `ql: [u8; 128], qh: [u8; 64], scales: [i8; 16], d: f16`.
-    Q6_K [210] { const ZERO: i8 = 32; const HALVES: bool = true; }
+    Q6_K [210] { const ZERO: i8 = 32; const MOST: i16 = 63; const HALVES: bool = true; }
     header: [208];
     codes: |block, g| Codes {
         scale: [2 * g, 2 * g + 1].map(|j| block[192 + j] as i8),

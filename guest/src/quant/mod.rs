@@ -44,7 +44,7 @@ pub(crate) const GROUPS: usize = 8;
 
 /// A block format.
 #[cfg_attr(
-    not(target_arch = "wasm32"),
+    not(any(target_arch = "wasm32", test)),
     expect(
         dead_code,
         reason = "the SIMD kernels need what the scalar kernels do not"
@@ -64,6 +64,8 @@ pub(crate) trait Format {
     /// Whether quants are signed 8-bit numbers. Otherwise they are 0 to 127, and without [`HALVES`](Self::HALVES) at most
     /// 63: sums of two products with activations have 16 bits, or of four.
     const SIGNED: bool = false;
+    /// The largest quant, if they are not signed.
+    const MOST: i16 = 127;
     /// Whether the two halves of a group are summed separately, because they have separate scales and minima or large
     /// quants.
     const HALVES: bool = false;

@@ -4,7 +4,7 @@ use super::{Codes, Format, GROUP, Scales, block_format};
 
 block_format! {
     /// `d: f16, qs: [u8; 16]`: four groups. A bit is a weight: -1 or 1, so the quant is 0 or 2.
-    Q1_0 [18] { const ZERO: i8 = 1; }
+    Q1_0 [18] { const ZERO: i8 = 1; const MOST: i16 = 2; }
     header: [0];
     scales: |_, [d, _], _| Scales::both(d, 0.0);
     quants: |block, g| std::array::from_fn(|i| (block[2 + 4 * g + i / 8] >> (i % 8) & 1) as i8 * 2)
@@ -12,7 +12,7 @@ block_format! {
 
 block_format! {
     /// `d: f16, qs: [u8; 16]`: two groups. A byte has four successive weights from -1 to 2.
-    Q2_0 [18] { const ZERO: i8 = 1; }
+    Q2_0 [18] { const ZERO: i8 = 1; const MOST: i16 = 3; }
     header: [0];
     scales: |_, [d, _], _| Scales::both(d, 0.0);
     quants: |block, g| std::array::from_fn(|i| (block[2 + 8 * g + i / 4] >> (2 * (i % 4)) & 3) as i8)

@@ -160,3 +160,28 @@ fn a_quad_of_4_bit_weights_is_as_documented() {
     );
     assert_eq!(quad[24..28], [6, 7, 8, 9]);
 }
+
+/// What sums in 16 bits rely on.
+#[test]
+fn no_quant_is_larger_than_it_may_be() {
+    macro_rules! check {
+        ($format:ident) => {{
+            let mut state = 1u64;
+            for _ in 0..200 {
+                let mut block = $format::EMPTY;
+                for byte in &mut block {
+                    state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+                    *byte = (state >> 56) as u8;
+                }
+                for g in 0..<$format as Format>::GROUPS {
+                    let quants = $format::quants(&block, g);
+                    let all_fit = quants
+                        .iter()
+                        .all(|q| (0..=$format::MOST).contains(&i16::from(*q)));
+                    assert!($format::SIGNED || all_fit, "{}", stringify!($format));
+                }
+            }
+        }};
+    }
+    each_format!(check);
+}

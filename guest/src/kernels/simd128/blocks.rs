@@ -3,7 +3,7 @@
 use core::arch::wasm32::*;
 use std::hint::black_box;
 
-use super::tiles::{CrossedBlock, add_words};
+use super::tiles::{CrossedBlock, add_words, words_together};
 use super::unpack::Groups;
 use super::vector::{load4, store4};
 use super::{
@@ -246,16 +246,42 @@ pub(super) fn add_products<F: Groups, const WORDS: usize, const T: usize>(
     for (weights, tile) in strip.iter().zip(tiles) {
         let mut products = [i32x4_splat(0); T];
         if is_narrow(WORDS, BLOCK) {
+            const { assert!(!is_narrow(WORDS, BLOCK) || F::ZERO == 0 || F::HALVES && !F::MIN) }
+            if F::ZERO != 0 {
+                add_words!(products, T, weights.minima, tile.half_sums, i32x4_dot_i16x8, i32x4_sub:
+                    0 1 2 3 4 5 6 7);
+            }
             let words = weights.words.as_chunks::<8>().0;
             let groups = words.iter().zip(tile.q.as_chunks::<8>().0);
-            for ((words, q), scale) in groups.zip(&weights.scales) {
-                // Each lane sums 16 products of at most 15 * 127.
-                let mut pairs = [i16x8_splat(0); T];
-                add_words!(pairs, T, words, q, dot_i7, i16x8_add: 0 1 2 3 4 5 6 7);
-                each_token!(T, |t| {
-                    let scaled = i32x4_dot_i16x8(pairs[t], *scale);
-                    products[t] = i32x4_add(products[t], scaled);
-                });
+            for (g, (words, q)) in groups.enumerate() {
+                let scales = match F::HALVES {
+                    true => [weights.scales[2 * g], weights.scales[2 * g + 1]],
+                    false => [weights.scales[g]; 2],
+                };
+                macro_rules! add_together {
+                    ($($k:literal)*; $half:literal) => {{
+                        let mut pairs = [i16x8_splat(0); T];
+                        add_words!(pairs, T, words, q, dot_i7, i16x8_add: $($k)*);
+                        each_token!(T, |t| {
+                            let scaled = i32x4_dot_i16x8(pairs[t], scales[$half]);
+                            products[t] = i32x4_add(products[t], scaled);
+                        });
+                    }};
+                }
+                match words_together(F::MOST, F::HALVES) {
+                    8 => add_together!(0 1 2 3 4 5 6 7; 0),
+                    4 => {
+                        add_together!(0 1 2 3; 0);
+                        add_together!(4 5 6 7; 1);
+                    }
+                    2 => {
+                        add_together!(0 1; 0);
+                        add_together!(2 3; 0);
+                        add_together!(4 5; 1);
+                        add_together!(6 7; 1);
+                    }
+                    _ => unreachable!("formats with larger quants have wide tiles"),
+                }
             }
         } else {
             let words = weights.words.as_chunks::<16>().0;

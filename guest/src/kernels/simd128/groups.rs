@@ -2,7 +2,7 @@
 
 use core::arch::wasm32::*;
 
-use super::tiles::{CrossedGroup, add_words};
+use super::tiles::{CrossedGroup, add_words, words_together};
 use super::unpack::Group;
 use super::vector::{load4, store4};
 use super::{
@@ -159,8 +159,24 @@ pub(super) fn add_products<F: Group, const WORDS: usize, const T: usize>(
         }
         let mut products = [i32x4_splat(0); T];
         if narrow {
-            add_words!(products, T, weights.words, tile.q, dot_i7, i16x8_add:
-                0 1 2 3 4 5 6 7);
+            macro_rules! add_together {
+                ($($k:literal)*) => {{
+                    let mut pairs = [i16x8_splat(0); T];
+                    add_words!(pairs, T, weights.words, tile.q, dot_i7, i16x8_add: $($k)*);
+                    each_token!(T, |t| {
+                        let sums = i32x4_dot_i16x8(pairs[t], i16x8_splat(1));
+                        products[t] = i32x4_add(products[t], sums);
+                    });
+                }};
+            }
+            match words_together(F::MOST, false) {
+                8 => add_together!(0 1 2 3 4 5 6 7),
+                4 => {
+                    add_together!(0 1 2 3);
+                    add_together!(4 5 6 7);
+                }
+                _ => unreachable!("formats with larger quants have wide tiles"),
+            }
         } else {
             add_words!(products, T, weights.words, tile.q, i32x4_dot_i16x8, i32x4_add:
                 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
@@ -168,8 +184,7 @@ pub(super) fn add_products<F: Group, const WORDS: usize, const T: usize>(
         each_token!(T, |t| {
             let (d, sums) = (load4(&tile.d[t]), load(tile.sums[t].as_flattened()));
             let integers = match narrow {
-                // Each lane sums 16 products of at most 15 * 127.
-                true => without_zeros::<F>(i32x4_dot_i16x8(products[t], i16x8_splat(1)), sums),
+                true => without_zeros::<F>(products[t], sums),
                 false => products[t],
             };
             total[t] = add::<F>(total[t], integers, header, d, sums);

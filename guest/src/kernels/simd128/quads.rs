@@ -557,6 +557,10 @@ mod block {
             }
             if is_narrow(WORDS, GROUPS * GROUP) {
                 out.words[8 * g..][..8].copy_from_slice(words);
+                if F::ZERO != 0 {
+                    let zero = i16x8_splat(i16::from(F::ZERO));
+                    out.minima[g] = i16x8_mul(F::scale_pair(quad, g), zero);
+                }
             } else {
                 let to = &mut out.words[16 * g..][..16];
                 up_to!(8, |k| {

@@ -30,7 +30,8 @@ pub(crate) struct CrossedBlock<const WORDS: usize> {
     pub(super) words: [v128; WORDS],
     /// The scale of each group, or of each half of one, stored twice in 16 bits.
     pub(super) scales: [v128; 2 * GROUPS],
-    /// The minima of the groups, or of their halves, two per word.
+    /// The minima of the groups, or of their halves, two per word. In narrow blocks with a zero point: the scales of the
+    /// halves times that.
     pub(super) minima: [v128; GROUPS],
     pub(super) scale: v128,
     pub(super) min: v128,
@@ -84,6 +85,16 @@ impl<const WORDS: usize> CrossedBlock<WORDS> {
         if F::MIN {
             let minima = each_lane!(|r| F::min_vectors(blocks[r]));
             let [low, high] = cross_halves(each_lane!(|r| (minima[r][0], minima[r][1])));
+            self.minima[..4].copy_from_slice(&low);
+            self.minima[4..].copy_from_slice(&high);
+        }
+        if F::ZERO != 0 && is_narrow(WORDS, GROUPS * GROUP) {
+            let zero = i16x8_splat(i16::from(F::ZERO));
+            let zeros = each_lane!(|r| {
+                let [low, high] = codes[r];
+                (i16x8_mul(low, zero), i16x8_mul(high, zero))
+            });
+            let [low, high] = cross_halves(zeros);
             self.minima[..4].copy_from_slice(&low);
             self.minima[4..].copy_from_slice(&high);
         }
@@ -206,3 +217,16 @@ macro_rules! add_words {
     };
 }
 pub(super) use add_words;
+
+/// How many words of quants up to `most` a 16-bit lane sums the products of with activations: 8, or 4 if the halves of a
+/// group are apart, or fewer, so that they fit.
+pub(super) const fn words_together(most: i16, halves: bool) -> usize {
+    let fit = i16::MAX as usize / (2 * 127 * most as usize);
+    let most = if halves { 4 } else { 8 };
+    match fit {
+        8.. => most,
+        4..8 => 4,
+        2..4 => 2,
+        _ => 1,
+    }
+}
