@@ -51,7 +51,7 @@ fn it_exports_the_engine_and_what_no_engine_has_to_have() {
         assert_eq!(
             exports,
             BTreeSet::from(
-                ["engine", "packing", "trace"].map(|name| format!("gust:llm/{name}@0.1.0"))
+                ["chat", "engine", "packing", "trace"].map(|name| format!("gust:llm/{name}@0.1.0"))
             ),
             "{file}"
         );

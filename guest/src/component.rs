@@ -22,6 +22,8 @@ mod bindings {
             "gust:llm/engine@0.1.0/generation-options": [#[derive(Default)]],
             "gust:llm/engine@0.1.0/tokenize-options": [#[derive(Default)]],
             "gust:llm/engine@0.1.0/chat-options": [#[derive(Default)]],
+            "gust:llm/chat@0.1.0/message": [#[derive(Default)]],
+            "gust:llm/chat@0.1.0/render-options": [#[derive(Default)]],
         },
     });
     // A native build has nothing to export to, and exporting would not link.
@@ -41,11 +43,12 @@ pub mod linked;
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use bindings::exports::gust::llm::chat as wit_chat;
 use bindings::exports::gust::llm::engine as wit;
 use wit::{GuestModel, GuestSession};
 
 use crate::blob::Blob;
-use crate::chat::{self, Origin};
+use crate::chat::{self, Clock, Origin};
 use crate::loaded::{Model, Scope};
 use crate::model::{Group, Mapping};
 use crate::session::Session;
@@ -77,6 +80,51 @@ impl ModelHandle {
         };
         let model = Model::open(name, open, scope, mapping, group)?;
         Ok(Self(Rc::new(model)))
+    }
+
+    /// The template to use, and whose it is.
+    fn template<'t>(&'t self, of_caller: Option<&'t str>) -> Result<(&'t str, Origin), wit::Error> {
+        let own = self.0.gguf().metadata.str("tokenizer.chat_template")?;
+        let of_caller = of_caller.map(|template| (template, Origin::Caller));
+        let template = of_caller.or_else(|| Some((own?, Origin::Model)));
+        template.ok_or_else(convert::no_template)
+    }
+
+    /// What a template is told of the model.
+    fn chat_options(&self, origin: Origin) -> Result<chat::ChatOptions<'_>, wit::Error> {
+        let tokenizer = self.0.tokenizer()?;
+        let name = |id: Option<u32>| tokenizer.name(id?);
+        Ok(chat::ChatOptions {
+            origin,
+            add_generation_prompt: true,
+            bos_token: name(tokenizer.bos()),
+            eos_token: name(tokenizer.eos()),
+            tools: None,
+            variables: None,
+            clock: Clock::None,
+        })
+    }
+
+    /// The call `render` of `wit/chat.wit`.
+    fn prompt(
+        &self,
+        messages: Vec<wit_chat::Message>,
+        options: wit_chat::RenderOptions,
+    ) -> Result<wit_chat::Prompt, wit::Error> {
+        let messages: Vec<_> = messages.into_iter().map(convert::turn).collect();
+        let (template, origin) = self.template(options.template.as_deref())?;
+        let chat = chat::ChatOptions {
+            add_generation_prompt: options.add_generation_prompt.unwrap_or(true),
+            tools: options.tools.as_deref(),
+            variables: options.variables.as_deref(),
+            clock: options.now.map_or(Clock::None, Clock::At),
+            ..self.chat_options(origin)?
+        };
+        let prompt = chat::prompt(self.0.tokenizer()?, template, &messages, &chat)?;
+        Ok(wit_chat::Prompt {
+            tokens: prompt.tokens,
+            text: prompt.text,
+        })
     }
 
     fn session(&self, options: wit::SessionOptions) -> Result<SessionHandle, wit::Error> {
@@ -125,23 +173,15 @@ impl GuestModel for ModelHandle {
         messages: Vec<wit::ChatMessage>,
         options: wit::ChatOptions,
     ) -> Result<String, wit::Error> {
-        let own = self.0.gguf().metadata.str("tokenizer.chat_template")?;
-        let (template, origin) = match (&options.template, own) {
-            (Some(template), _) => (template.as_str(), Origin::Caller),
-            (None, Some(template)) => (template, Origin::Model),
-            (None, None) => return Err(convert::no_template()),
-        };
         let messages: Vec<_> = messages.into_iter().map(convert::message).collect();
-        let tokenizer = self.0.tokenizer()?;
-        let name = |id: Option<u32>| tokenizer.name(id?);
-        let options = chat::ChatOptions {
-            origin,
+        let (template, origin) = self.template(options.template.as_deref())?;
+        let chat = chat::ChatOptions {
             add_generation_prompt: options.add_generation_prompt.unwrap_or(true),
-            bos_token: name(tokenizer.bos()),
-            eos_token: name(tokenizer.eos()),
             variables: options.variables.as_deref(),
+            clock: Clock::Default,
+            ..self.chat_options(origin)?
         };
-        Ok(chat::render(template, &messages, &options)?)
+        Ok(chat::render(template, &messages, &chat)?.text)
     }
 
     fn new_session(&self, options: wit::SessionOptions) -> Result<wit::Session, wit::Error> {

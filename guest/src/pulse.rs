@@ -49,13 +49,15 @@ pub(crate) mod tests {
 
     #[test]
     fn the_steps_of_a_template_are_counted() {
-        use crate::chat::{ChatOptions, Origin, render};
+        use crate::chat::{ChatOptions, Clock, Origin, render};
         let options = ChatOptions {
             origin: Origin::Caller,
             add_generation_prompt: true,
             bos_token: None,
             eos_token: None,
+            tools: None,
             variables: None,
+            clock: Clock::None,
         };
         let steps = |n: u64| {
             let template = format!("{{% for i in range({n}) %}}{{% set x = [i] %}}{{% endfor %}}");

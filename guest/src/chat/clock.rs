@@ -1,11 +1,13 @@
-//! `strftime_now` without a clock: the sandbox has none, and a prompt should not change overnight.
+//! `strftime_now` without a clock: the sandbox has none, so the caller says what time it is.
 //!
-//! The time is the variable `unix_time` (seconds since 1970 in UTC) if the caller sets it, and otherwise 26 July 2024,
-//! the default date of Llama's templates.
+//! The time is the variable `unix_time`, seconds since 1970.
 
 use minijinja::{Error, ErrorKind, State};
 
-const DEFAULT: i64 = 1_721_952_000;
+/// 26 July 2024, the default date of Llama's templates: the time where a contract has no place for it.
+pub(super) const DEFAULT: i64 = 1_721_952_000;
+/// The variable with the time.
+pub(super) const VARIABLE: &str = "unix_time";
 const MONTHS: [&str; 12] = [
     "January",
     "February",
@@ -32,7 +34,7 @@ const DAYS: [&str; 7] = [
 
 /// The template function: formats the time like Python's `strftime` in the C locale.
 pub(super) fn strftime_now(state: &State, format: &str) -> Result<String, Error> {
-    let time = match state.lookup("unix_time") {
+    let time = match state.lookup(VARIABLE) {
         Some(time) if !time.is_none() && !time.is_undefined() => i64::try_from(time)?,
         _ => DEFAULT,
     };

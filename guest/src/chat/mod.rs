@@ -5,11 +5,18 @@
 //! `continue`, `{% generation %}` and the methods of Python's strings, lists and dictionaries are available. A template
 //! is treated as hostile until it has finished: its nesting is checked before it is parsed (`guard`), and its work,
 //! memory and output are limited. `clock` and `json` are the functions that need more than a line.
+//!
+//! [`prompt`] does it all: it renders, sees to it that no message gets lost, and tokenizes. Only the template's own text
+//! can become control tokens (`marks`, `filters`). [`render`] returns the text alone.
 
+mod builtins;
 mod clock;
+mod filters;
 mod guard;
 mod json;
+mod marks;
 mod methods;
+mod prompt;
 mod renderer;
 
 use std::collections::BTreeMap;
@@ -20,16 +27,33 @@ use minijinja::{ErrorKind, context};
 
 use crate::error::{Error, Result, invalid_argument, invalid_model};
 use crate::tokenizer::MAX_TEXT_LEN;
+pub use marks::Rendered;
+pub use prompt::{Prompt, prompt};
+use renderer::{Failed, Inputs};
 
 /// The longest allowed template, in bytes. The longest known ones have 30,000.
 pub const MAX_TEMPLATE_LEN: usize = 1 << 18;
+
 /// One turn of a conversation.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Message {
     /// `system`, `user`, `assistant`, or any other role that the template knows.
     pub role: String,
-    /// The message text.
-    pub content: String,
+    /// The message text, if it has one.
+    pub content: Option<String>,
+    /// Its other fields (`tool_calls`, `name`, ...), as the text of a JSON object. They override those above.
+    pub fields: Option<String>,
+}
+
+impl Message {
+    /// A message with a text and nothing else.
+    pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
+        Message {
+            role: role.into(),
+            content: Some(content.into()),
+            fields: None,
+        }
+    }
 }
 
 /// Who supplied the template, which decides who is blamed for an error.
@@ -39,6 +63,17 @@ pub enum Origin {
     Model,
     /// The caller: errors are `invalid-argument`.
     Caller,
+}
+
+/// The time of `strftime_now`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Clock {
+    /// There is none, nor the function. Templates with a date of their own use that one.
+    None,
+    /// 26 July 2024, unless the variable `unix_time` has another time.
+    Default,
+    /// Seconds since 1970.
+    At(i64),
 }
 
 /// A template's inputs besides the conversation.
@@ -52,63 +87,124 @@ pub struct ChatOptions<'a> {
     pub bos_token: Option<&'a str>,
     /// The name of the end-of-sequence token, if there is one.
     pub eos_token: Option<&'a str>,
-    /// Additional variables (`tools`, `documents`, `enable_thinking`, ...), as the text of a JSON object. They override
-    /// the other variables, including `messages`, so messages can have more than a role and a text. `unix_time` is the
-    /// current time for `strftime_now`.
+    /// The tools that the model may call, as the text of a JSON array.
+    pub tools: Option<&'a str>,
+    /// Additional variables (`documents`, `enable_thinking`, ...), as the text of a JSON object. They override the other
+    /// variables, including `messages`.
     pub variables: Option<&'a str>,
+    /// What time it is.
+    pub clock: Clock,
 }
 
-/// Renders a conversation. Templates write control tokens by name, so tokenize the result with `parse_special`.
+/// Renders a conversation.
 ///
 /// # Errors
 /// `invalid-model` or `invalid-argument` (see [`Origin`]) for a template that is broken, too long or nested too deeply,
-/// takes too many steps, or produces too long a text; `invalid-argument` for variables that are not a JSON object and
-/// for a conversation that the template rejects.
-pub fn render(template: &str, messages: &[Message], options: &ChatOptions<'_>) -> Result<String> {
-    let message = |Message { role, content }: &Message| context! { role, content };
+/// takes too many steps, or produces too long a text; `invalid-argument` for tools, variables and fields that are not
+/// JSON, and for a conversation that the template rejects.
+pub fn render(template: &str, messages: &[Message], options: &ChatOptions<'_>) -> Result<Rendered> {
+    let messages = messages.iter().enumerate();
+    let messages = messages.map(|(at, message)| values_of(at, message));
+    render_values(template, messages.collect::<Result<_>>()?, options)
+}
+
+fn render_values(
+    template: &str,
+    messages: Vec<Value>,
+    options: &ChatOptions<'_>,
+) -> Result<Rendered> {
     let mut variables = BTreeMap::from([
-        (
-            "messages".to_string(),
-            messages.iter().map(message).collect(),
-        ),
+        ("messages".to_string(), Value::from(messages)),
         (
             "add_generation_prompt".to_string(),
             options.add_generation_prompt.into(),
         ),
     ]);
+    if let Some(tools) = options.tools {
+        let tools = parsed("tools", ValueKind::Seq, tools)?;
+        variables.insert("tools".to_string(), tools);
+    }
+    if let Clock::At(time) = options.clock {
+        variables.insert(clock::VARIABLE.to_string(), time.into());
+    }
     let tokens = [
         ("bos_token", options.bos_token),
         ("eos_token", options.eos_token),
     ];
-    for (name, text) in tokens {
-        variables.extend(text.map(|text| (name.to_string(), text.into())));
+    let tokens = tokens.into_iter();
+    let inputs = Inputs {
+        own: tokens
+            .filter_map(|(name, text)| Some((name, text?)))
+            .collect(),
+        variables: BTreeMap::new(),
+        clock: options.clock,
+    };
+    if let Some(text) = options.variables {
+        let object = parsed("variables", ValueKind::Map, text)?;
+        variables.extend(entries("variables", &object)?);
     }
-    variables.extend(extra(options.variables)?);
-    render_with(template, variables.into(), options.origin)
+    render_with(
+        template,
+        Inputs {
+            variables,
+            ..inputs
+        },
+        options.origin,
+    )
 }
 
-fn extra(variables: Option<&str>) -> Result<Vec<(String, Value)>> {
-    let Some(text) = variables else {
-        return Ok(Vec::new());
+/// A message as the template sees it.
+fn values_of(at: usize, message: &Message) -> Result<Value> {
+    let Message {
+        role,
+        content,
+        fields,
+    } = message;
+    let Some(fields) = fields else {
+        return Ok(context! { role, content });
     };
-    let wrong = |found: String| invalid_argument("variables", "a JSON object", found);
+    let subject = format!("messages[{at}].fields");
+    let fields = parsed(&subject, ValueKind::Map, fields)?;
+    let mut all = vec![
+        ("role".to_string(), Value::from(role)),
+        ("content".to_string(), Value::from(content.as_deref())),
+    ];
+    for (name, value) in entries(&subject, &fields)? {
+        match all.iter_mut().find(|(other, _)| *other == name) {
+            Some((_, slot)) => *slot = value,
+            None => all.push((name, value)),
+        }
+    }
+    Ok(Value::from_pairs(all))
+}
+
+/// The value that a JSON text stands for.
+fn parsed(subject: &str, kind: ValueKind, text: &str) -> Result<Value> {
+    let expected = match kind {
+        ValueKind::Seq => "a JSON array",
+        _ => "a JSON object",
+    };
+    let wrong = |found: String| invalid_argument(subject, expected, found);
     let value: Value = serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
-    if value.kind() != ValueKind::Map {
+    if value.kind() != kind {
         return Err(wrong(value.kind().to_string()));
     }
-    renderer::weigh(&value).map_err(|error| wrong(error.to_string()))?;
-    let names = value.try_iter().map_err(|error| wrong(error.to_string()))?;
+    renderer::weigh(&value, &mut |_| {}).map_err(|error| wrong(error.to_string()))?;
+    Ok(value)
+}
+
+fn entries(subject: &str, object: &Value) -> Result<Vec<(String, Value)>> {
+    let wrong = |error: minijinja::Error| invalid_argument(subject, "a JSON object", error);
+    let names = object.try_iter().map_err(wrong)?;
     names
         .map(|name| {
-            let value = value
-                .get_item(&name)
-                .map_err(|error| wrong(error.to_string()))?;
+            let value = object.get_item(&name).map_err(wrong)?;
             Ok((name.to_string(), value))
         })
         .collect()
 }
 
-fn render_with(template: &str, variables: Value, origin: Origin) -> Result<String> {
+fn render_with(template: &str, inputs: Inputs<'_>, origin: Origin) -> Result<Rendered> {
     let fail = |expected: String, found: String| match origin {
         Origin::Model => invalid_model("chat template", expected, found),
         Origin::Caller => invalid_argument("chat template", expected, found),
@@ -123,18 +219,21 @@ fn render_with(template: &str, variables: Value, origin: Origin) -> Result<Strin
         .build();
     let syntax = syntax.map_err(|error| fail("a syntax".into(), error.to_string()))?;
     let source = guard::check(template, &syntax).map_err(|(error, line)| {
-        fail("a Jinja2 template".into(), describe(&error, line as usize))
+        fail(
+            "a Jinja2 template".into(),
+            describe(&error.into(), line as usize),
+        )
     })?;
-    match renderer::render(&source, syntax, variables) {
-        Ok(text) if text.len() <= MAX_TEXT_LEN => Ok(text),
-        Ok(text) => {
-            let found = format!("{} bytes", text.len());
+    match renderer::render(&source, syntax, inputs) {
+        Ok(rendered) if rendered.text.len() <= MAX_TEXT_LEN => Ok(rendered),
+        Ok(rendered) => {
+            let found = format!("{} bytes", rendered.text.len());
             Err(fail(
                 format!("a prompt of at most {MAX_TEXT_LEN} bytes"),
                 found,
             ))
         }
-        Err(error) => Err(convert(&error, fail)),
+        Err(failed) => Err(convert(&failed, fail)),
     }
 }
 
@@ -148,7 +247,8 @@ fn raise_exception(message: String) -> std::result::Result<Value, minijinja::Err
     Err(error.with_source(Refusal(message)))
 }
 
-fn convert(error: &minijinja::Error, fail: impl Fn(String, String) -> Error) -> Error {
+fn convert(failed: &Failed, fail: impl Fn(String, String) -> Error) -> Error {
+    let error = &failed.error;
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(current) = cause {
         if let Some(Refusal(message)) = current.downcast_ref() {
@@ -160,19 +260,24 @@ fn convert(error: &minijinja::Error, fail: impl Fn(String, String) -> Error) -> 
         }
         cause = current.source();
     }
+    let detail = failed.detail.as_deref().unwrap_or_default();
+    if error.kind() == ErrorKind::UnknownFunction && detail.contains("strftime_now") {
+        let expected = "the time, because the chat template asks for the date";
+        return invalid_argument("now", expected, "none");
+    }
     let expected = match error.kind() {
         ErrorKind::OutOfFuel => format!("a template of at most {} steps", renderer::FUEL),
         _ => "a Jinja2 template that this engine can render".to_string(),
     };
-    fail(expected, describe(error, error.line().unwrap_or(0)))
+    fail(expected, describe(failed, error.line().unwrap_or(0)))
 }
 
-fn describe(error: &minijinja::Error, line: usize) -> String {
-    let detail = error
-        .detail()
+fn describe(failed: &Failed, line: usize) -> String {
+    let detail = failed.detail.as_ref();
+    let detail = detail
         .map(|detail| format!(": {detail}"))
         .unwrap_or_default();
-    format!("{}{detail} in line {line}", error.kind())
+    format!("{}{detail} in line {line}", failed.error.kind())
 }
 
 #[cfg(test)]

@@ -1,4 +1,6 @@
-//! Tests chat templates against Jinja2's output, and with hostile templates.
+//! Tests chat templates against Jinja2's output, with hostile templates, and with hostile conversations.
 
 mod cases;
 mod hostile;
+mod origins;
+mod prompts;

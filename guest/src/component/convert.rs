@@ -2,7 +2,7 @@
 
 #[cfg(all(target_arch = "wasm32", feature = "component"))]
 use super::bindings::exports::gust::llm::embedding as wit_embedding;
-use super::wit;
+use super::{wit, wit_chat};
 use crate::chat::Message;
 use crate::error::{Error, Mismatch, invalid_argument};
 use crate::gguf::{TensorInfo, Value};
@@ -58,9 +58,14 @@ pub(super) fn no_template() -> wit::Error {
 }
 
 pub(super) fn message(message: wit::ChatMessage) -> Message {
+    Message::new(message.role, message.content)
+}
+
+pub(super) fn turn(message: wit_chat::Message) -> Message {
     Message {
         role: message.role,
         content: message.content,
+        fields: message.fields,
     }
 }
 

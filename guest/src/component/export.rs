@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use super::bindings::exports::gust::llm::chat as wit_chat;
 use super::bindings::exports::gust::llm::embedding as wit_embedding;
 use super::bindings::exports::gust::llm::packing as wit_packing;
 use super::bindings::exports::gust::llm::trace as wit_trace;
@@ -50,6 +51,16 @@ impl wit_embedding::Guest for Component {
     ) -> Result<Vec<u32>, wit::Error> {
         let model = &model.get::<ModelHandle>().0;
         Ok(embedding::tokenize_pair(model, &query, &document)?)
+    }
+}
+
+impl wit_chat::Guest for Component {
+    fn render(
+        model: wit::ModelBorrow<'_>,
+        messages: Vec<wit_chat::Message>,
+        options: wit_chat::RenderOptions,
+    ) -> Result<wit_chat::Prompt, wit::Error> {
+        model.get::<ModelHandle>().prompt(messages, options)
     }
 }
 

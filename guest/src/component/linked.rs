@@ -92,3 +92,21 @@ impl Session {
         self.0.next_token()
     }
 }
+
+/// The interface `chat`.
+pub mod chat {
+    use super::{Error, Model};
+    pub use crate::component::wit_chat::{Message, Prompt, RenderOptions};
+
+    /// Renders a conversation into a prompt and tokenizes it.
+    ///
+    /// # Errors
+    /// `invalid-argument`, `unsupported`.
+    pub fn render(
+        model: &Model,
+        messages: &[Message],
+        options: &RenderOptions,
+    ) -> Result<Prompt, Error> {
+        model.0.prompt(messages.to_vec(), options.clone())
+    }
+}

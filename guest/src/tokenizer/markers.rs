@@ -1,7 +1,8 @@
 //! Markers: tokens that are searched for by name in a text before anything else.
 //!
 //! User-defined tokens always count; control and unknown tokens only if the caller asks for it, because user text must
-//! not be able to produce `<|im_end|>`. The search goes from left to right, and at each position the longest marker
+//! not be able to produce `<|im_end|>`. In a prompt with text of a template and text of others, control tokens count
+//! where the template wrote all of the name. The search goes from left to right, and at each position the longest marker
 //! wins. (llama.cpp searches for the longest marker first; the results differ only if one marker ends with the start of
 //! a longer one, which no known vocabulary has, and left to right needs one pass.)
 
@@ -56,6 +57,8 @@ struct Set {
     rest: Vec<u32>,
     /// The longest marker that each node starts with, or [`NONE`].
     marker: Vec<u32>,
+    /// Markers, and the longest one that each starts with, other than itself, or [`NONE`]; by their numbers.
+    shorter: Vec<[u32; 2]>,
 }
 
 impl Markers {
@@ -109,6 +112,40 @@ impl Markers {
         } else {
             &self.always
         };
+        self.split_where(vocab, text, set, |_, _| true)
+    }
+
+    /// Splits a prompt into parts, none of them empty. `template` are the ranges of its bytes that the template wrote.
+    ///
+    /// A control token's name counts where all of it is the template's. Any other text that is always one token counts
+    /// where it is all the template's or all from outside: a text from outside that ends with the beginning of such a
+    /// name must not take the first character of the control token behind it. White space is the exception, because it
+    /// is no name, and its runs become the tokens that they are without any template.
+    pub(super) fn split_prompt<'t>(
+        &self,
+        vocab: &Vocab,
+        text: &'t str,
+        template: &[Range<usize>],
+    ) -> Vec<Part<'t>> {
+        let counts = |id: u32, found: Range<usize>| {
+            // The first range that ends behind the start.
+            let at = template.partition_point(|range| range.end <= found.start);
+            let range = template.get(at);
+            let whole = range.is_some_and(|r| r.start <= found.start && found.end <= r.end);
+            let none = range.is_none_or(|range| found.end <= range.start);
+            let blank = || text[found.clone()].trim().is_empty();
+            whole || vocab.token_type(id) == TokenType::UserDefined && (none || blank())
+        };
+        self.split_where(vocab, text, &self.all, counts)
+    }
+
+    fn split_where<'t>(
+        &self,
+        vocab: &Vocab,
+        text: &'t str,
+        set: &Set,
+        counts: impl Fn(u32, Range<usize>) -> bool,
+    ) -> Vec<Part<'t>> {
         let (mut parts, mut start, mut at) = (Vec::new(), 0, 0);
         // From the end of the text, so the last one is the first to be used.
         let mut found = set.find(text.as_bytes());
@@ -117,6 +154,13 @@ impl Markers {
             if from < at {
                 continue;
             }
+            let here = set.from_longest(id).find_map(|id| {
+                let len = vocab.text(id).map_or(0, str::len);
+                counts(id, from..from + len).then_some((id, len))
+            });
+            let Some((id, len)) = here else {
+                continue;
+            };
             let mut before = &text[start..from];
             if self.swallow_before == Some(id) {
                 before = before.trim_end_matches(is_space);
@@ -125,7 +169,7 @@ impl Markers {
                 parts.push(Part::Text(before));
             }
             parts.push(Part::Token(id));
-            at = from + vocab.text(id).map_or(0, str::len);
+            at = from + len;
             if self
                 .swallow
                 .is_some_and(|except| !except.contains(&Some(id)))
@@ -168,6 +212,7 @@ impl Set {
             longer: Vec::new(),
             rest: vec![0],
             marker: vec![NONE],
+            shorter: Vec::new(),
         };
         // For each node, the markers that end with it.
         let mut ending = vec![0..ids.len()];
@@ -216,11 +261,21 @@ impl Set {
                 }
                 // Shorter nodes are complete.
                 let rest = self.rest[longer as usize];
-                if self.marker[longer as usize] == NONE {
-                    self.marker[longer as usize] = self.marker[rest as usize];
+                match self.marker[longer as usize] {
+                    NONE => self.marker[longer as usize] = self.marker[rest as usize],
+                    own => self.shorter.push([own, self.marker[rest as usize]]),
                 }
             }
         }
+        self.shorter.sort_unstable();
+    }
+
+    /// A marker, and those that it starts with, from the longest.
+    fn from_longest(&self, id: u32) -> impl Iterator<Item = u32> {
+        std::iter::successors(Some(id), |id| {
+            let at = self.shorter.binary_search_by_key(id, |[id, _]| *id).ok()?;
+            Some(self.shorter[at][1]).filter(|shorter| *shorter != NONE)
+        })
     }
 
     /// The nodes with one byte more than `node`.

@@ -38,6 +38,8 @@ mod ugm;
 mod vocab;
 mod wpm;
 
+use std::ops::Range;
+
 pub use vocab::TokenType;
 
 use crate::error::{Result, invalid_argument, unsupported};
@@ -150,37 +152,56 @@ impl Tokenizer {
     /// `invalid-argument` for a text longer than [`MAX_TEXT_LEN`], or too long after the file's normalisation;
     /// `invalid-model` and `unsupported` if the text leads to a broken part of the file's `precompiled_charsmap`.
     pub fn encode(&self, text: &str, options: EncodeOptions) -> Result<Vec<u32>> {
-        if text.len() > MAX_TEXT_LEN {
-            let found = format!("{} bytes", text.len());
-            return Err(invalid_argument(
-                "text",
-                format!("at most {MAX_TEXT_LEN} bytes"),
-                found,
-            ));
-        }
-        let mut tokens = Vec::new();
+        check_length(text)?;
+        let parts = self.markers.split(&self.vocab, text, options.parse_special);
         let (prefix, suffix) = (self.special.prefix, self.special.suffix);
+        let mut tokens = Vec::new();
         tokens.extend(prefix.filter(|_| options.add_special));
+        self.encode_parts(parts, &mut tokens)?;
+        tokens.extend(suffix.filter(|_| options.add_special));
+        Ok(tokens)
+    }
+
+    /// The tokens of a text that a chat template wrote, up to an answer. Control tokens are parsed in the given ranges of
+    /// its bytes, which are the template's own text, and nowhere else. The text begins with the begin-of-sequence token
+    /// if [`EncodeOptions::add_special`] would add it, but only once if the template writes it too. No token is added
+    /// after it, because the model continues there.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`].
+    pub fn encode_prompt(&self, text: &str, template: &[Range<usize>]) -> Result<Vec<u32>> {
+        check_length(text)?;
+        let parts = self.markers.split_prompt(&self.vocab, text, template);
+        let written = match parts.first() {
+            Some(Part::Token(id)) => Some(*id),
+            _ => None,
+        };
+        let mut tokens = Vec::new();
+        tokens.extend(self.special.prefix.filter(|bos| Some(*bos) != written));
+        self.encode_parts(parts, &mut tokens)?;
+        Ok(tokens)
+    }
+
+    fn encode_parts(&self, parts: Vec<Part<'_>>, tokens: &mut Vec<u32>) -> Result<()> {
         let mut first = true;
-        for part in self.markers.split(&self.vocab, text, options.parse_special) {
+        for part in parts {
             match (part, &self.model) {
                 (Part::Token(id), _) => tokens.push(id),
-                (Part::Text(text), Model::Bpe(bpe)) => bpe.encode(&self.vocab, text, &mut tokens),
+                (Part::Text(text), Model::Bpe(bpe)) => bpe.encode(&self.vocab, text, tokens),
                 (Part::Text(text), Model::Chunks) => {
-                    chunks::encode(self.vocab_size(), text, &mut tokens);
+                    chunks::encode(self.vocab_size(), text, tokens);
                 }
                 (Part::Text(text), Model::Spm(spm)) => {
-                    spm.encode(&self.vocab, (text, first), &mut tokens);
+                    spm.encode(&self.vocab, (text, first), tokens);
                 }
-                (Part::Text(text), Model::Wpm(wpm)) => wpm.encode(text, &mut tokens),
-                (Part::Text(text), Model::Ugm(ugm)) => ugm.encode(text, &mut tokens)?,
-                (Part::Text(text), Model::Rwkv(rwkv)) => rwkv.encode(text, &mut tokens),
-                (Part::Text(text), Model::Plamo2(plamo2)) => plamo2.encode(text, &mut tokens),
+                (Part::Text(text), Model::Wpm(wpm)) => wpm.encode(text, tokens),
+                (Part::Text(text), Model::Ugm(ugm)) => ugm.encode(text, tokens)?,
+                (Part::Text(text), Model::Rwkv(rwkv)) => rwkv.encode(text, tokens),
+                (Part::Text(text), Model::Plamo2(plamo2)) => plamo2.encode(text, tokens),
             }
             first = matches!(part, Part::Token(_));
         }
-        tokens.extend(suffix.filter(|_| options.add_special));
-        Ok(tokens)
+        Ok(())
     }
 
     /// The tokens of a query and a document, as a reranker without a template expects them: each as a text of its own, with
@@ -378,6 +399,15 @@ fn model(
         }
     };
     Ok((special, model, assumption))
+}
+
+fn check_length(text: &str) -> Result<()> {
+    if text.len() <= MAX_TEXT_LEN {
+        return Ok(());
+    }
+    let expected = format!("at most {MAX_TEXT_LEN} bytes");
+    let found = format!("{} bytes", text.len());
+    Err(invalid_argument("text", expected, found))
 }
 
 fn running_text(vocab: &Vocab, model: &Model) -> (Vec<u8>, Vec<u32>) {

@@ -3,22 +3,47 @@
 use super::super::*;
 use crate::test_data::data;
 
-fn get(value: &Value, key: &str) -> Value {
+pub(super) fn get(value: &Value, key: &str) -> Value {
     value.get_attr(key).expect("a map")
 }
 
-fn text(value: &Value, key: &str) -> String {
+pub(super) fn text(value: &Value, key: &str) -> String {
     get(value, key)
         .as_str()
         .unwrap_or_else(|| panic!("{key}: a text"))
         .to_string()
 }
 
-fn file(name: &str) -> Value {
+pub(super) fn file(name: &str) -> Value {
     serde_json::from_slice(&data(&format!("templates/{name}"))).expect("JSON")
 }
 
-fn items(value: &Value) -> Vec<Value> {
+/// Renders with the variables of a JSON object, and with variables of the template's own.
+pub(super) fn rendered_from(
+    template: &str,
+    data: &str,
+    own: &[(&'static str, &str)],
+) -> Result<Rendered> {
+    let data = parsed("data", ValueKind::Map, data)?;
+    let inputs = Inputs {
+        variables: entries("data", &data)?.into_iter().collect(),
+        own: own.iter().copied().collect(),
+        clock: Clock::Default,
+    };
+    render_with(template, inputs, Origin::Caller)
+}
+
+/// Renders with these variables alone.
+fn rendered(template: &str, variables: BTreeMap<String, Value>) -> Result<String> {
+    let inputs = Inputs {
+        variables,
+        own: BTreeMap::new(),
+        clock: Clock::Default,
+    };
+    render_with(template, inputs, Origin::Model).map(|rendered| rendered.text)
+}
+
+pub(super) fn items(value: &Value) -> Vec<Value> {
     value.try_iter().expect("a list").collect()
 }
 
@@ -26,10 +51,7 @@ fn items(value: &Value) -> Vec<Value> {
 fn the_cases_of_llama_cpp_give_what_jinja2_gives() {
     let file = file("chat_template_cases.json");
     let messages = |list: Value| {
-        let message = |item: Value| Message {
-            role: text(&item, "role"),
-            content: text(&item, "content"),
-        };
+        let message = |item: Value| Message::new(text(&item, "role"), text(&item, "content"));
         items(&list).into_iter().map(message)
     };
     let mut failed = Vec::new();
@@ -44,12 +66,14 @@ fn the_cases_of_llama_cpp_give_what_jinja2_gives() {
             add_generation_prompt: get(&file, "add_generation_prompt").is_true(),
             bos_token: Some(&bos),
             eos_token: Some(&eos),
+            tools: None,
             variables: None,
+            clock: Clock::Default,
         };
         let found = render(&text(&case, "chat_template"), &conversation, &options);
         let expected = get(&case, "jinja2_output");
         match (found, expected.as_str()) {
-            (Ok(found), Some(expected)) if found == expected => {}
+            (Ok(found), Some(expected)) if found.text == expected => {}
             (Err(_), None) => {}
             (found, expected) => failed.push(format!(
                 "{} (agrees {}):\n found {found:?}\n expected {expected:?}\n {}",
@@ -75,12 +99,7 @@ fn the_cases_of_hugging_face_give_what_jinja2_gives() {
         let data = items(&data)
             .into_iter()
             .map(|key| (key.to_string(), data.get_item(&key).expect("there")));
-        let variables: BTreeMap<String, Value> = data.chain(time).collect();
-        let found = render_with(
-            &text(&case, "chat_template"),
-            variables.into(),
-            Origin::Model,
-        );
+        let found = rendered(&text(&case, "chat_template"), data.chain(time).collect());
         let expected = text(&case, "target");
         match found {
             Ok(found) if found == expected => {}
@@ -109,7 +128,9 @@ fn small_templates_give_what_jinja2_gives() {
     for case in cases {
         let [template, expected] = [0, 1].map(|at| case.get_item_by_index(at).expect("a pair"));
         let template = template.as_str().expect("a text");
-        let found = render_with(template, get(&file, "context"), Origin::Model);
+        let context = get(&file, "context");
+        let variables = entries("context", &context).expect("a map");
+        let found = rendered(template, variables.into_iter().collect());
         assert_eq!(
             found.as_deref().ok(),
             expected.as_str(),
@@ -121,16 +142,15 @@ fn small_templates_give_what_jinja2_gives() {
 /// `bos_token` and `eos_token` are the names that the model gives them.
 #[test]
 fn variables_of_the_caller_win() {
-    let messages = [Message {
-        role: "user".into(),
-        content: "hi".into(),
-    }];
+    let messages = [Message::new("user", "hi")];
     let options = ChatOptions {
         origin: Origin::Caller,
         add_generation_prompt: true,
         bos_token: Some("<s>"),
         eos_token: None,
+        tools: None,
         variables: None,
+        clock: Clock::Default,
     };
     let template = "{{ bos_token }}{{ eos_token is defined }}{{ messages[0].role }}{{ messages[0].tools }}{{ x }}";
     let found = |variables| {
@@ -142,6 +162,7 @@ fn variables_of_the_caller_win() {
                 ..options
             },
         )
+        .map(|rendered| rendered.text)
     };
     assert_eq!(found(None), Ok("<s>Falseuser".into()));
     let variables =
@@ -166,7 +187,9 @@ fn errors_name_the_line_and_whose_mistake_it_is() {
         add_generation_prompt: false,
         bos_token: None,
         eos_token: None,
+        tools: None,
         variables: None,
+        clock: Clock::Default,
     };
     let found =
         |template: &str, origin| render(template, &[], &options(origin)).expect_err(template);
@@ -194,10 +217,7 @@ fn errors_name_the_line_and_whose_mistake_it_is() {
 fn hugging_face_s_generation_blocks_are_read_over() {
     let template =
         "{% for m in [1, 2] %}\n  {%- generation -%} {{ m }}\n  {% endgeneration %}\n{% endfor %}";
-    assert_eq!(
-        render_with(template, Value::from(()), Origin::Model),
-        Ok("1\n2\n".into())
-    );
+    assert_eq!(rendered(template, BTreeMap::new()), Ok("1\n2\n".into()));
 }
 
 /// A long conversation is not an attack.
@@ -205,9 +225,11 @@ fn hugging_face_s_generation_blocks_are_read_over() {
 fn a_conversation_of_a_thousand_turns_is_within_the_limits() {
     let file = file("hfjs_e2e_cases.json");
     let messages: Vec<Message> = (0..1_000)
-        .map(|i| Message {
-            role: ["user", "assistant"][i % 2].into(),
-            content: "Once upon a time. ".repeat(40),
+        .map(|i| {
+            Message::new(
+                ["user", "assistant"][i % 2],
+                "Once upon a time. ".repeat(40),
+            )
         })
         .collect();
     for name in [
@@ -224,9 +246,11 @@ fn a_conversation_of_a_thousand_turns_is_within_the_limits() {
             add_generation_prompt: true,
             bos_token: Some("<s>"),
             eos_token: Some("</s>"),
+            tools: None,
             variables: None,
+            clock: Clock::Default,
         };
         let prompt = render(&template, &messages, &options).expect(name);
-        assert!(prompt.len() > 700_000, "{name}");
+        assert!(prompt.text.len() > 700_000, "{name}");
     }
 }

@@ -12,9 +12,11 @@ fn on_small_stack(template: String, variables: Option<String>) -> Result<String>
             add_generation_prompt: true,
             bos_token: None,
             eos_token: None,
+            tools: None,
             variables: variables.as_deref(),
+            clock: Clock::Default,
         };
-        render(&template, &[], &options)
+        render(&template, &[], &options).map(|rendered| rendered.text)
     };
     let thread = std::thread::Builder::new().stack_size(STACK);
     match thread.spawn(run.clone()) {
