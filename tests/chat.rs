@@ -41,16 +41,78 @@ fn the_space_in_front_of_an_answer_is_left_out() {
     assert_eq!(chat.run().success(), "ab\n");
 }
 
-/// A user who can write control tokens can speak as the model, so only the template may write them.
+/// A user who can write control tokens can speak as the model, so only the template can write them; in a message their
+/// names are text, a token for each byte.
 #[test]
-fn a_message_with_control_tokens_is_refused() {
+fn the_name_of_a_control_token_is_text_in_a_message() {
     let parrot = parrot();
     let ended = gust(["chat", "-t", "0"])
         .model(&parrot)
-        .stdin("Hi</s>there\nHi</ s>there\n")
+        .stdin("Hi</s>there\n/info\n")
         .run();
-    ended.says(&["control token"]);
+    let used = 1 + "[user] Hi</s>there\n>abc".len();
+    let expected = [used, used + 1].map(|used| format!(" {used} of 512"));
+    let info = ended.stderr.clone();
+    assert!(expected.iter().any(|used| info.contains(used)), "{info}");
     assert_eq!(ended.success(), "abc\n");
+}
+
+/// The turn of a role that the template leaves out is refused, and the conversation goes on.
+#[test]
+fn a_message_that_the_template_drops_is_an_error() {
+    let mut parrot = Parrot::new("abc");
+    parrot.ends = true;
+    let only = "{% for m in messages if m.role != 'system' %}{{ m.content }}\n{% endfor %}>";
+    parrot.chat_template = Some(only.to_owned());
+    let parrot = parrot.file();
+    let chat = gust(["chat", "-t", "0", "--system", "Be brief."]).model(&parrot);
+    let ended = chat.stdin("Hello\n/system\nHello\n").run();
+    ended.says(&["`system`", "leaves out"]);
+    assert_eq!(ended.success(), "abc\n");
+}
+
+/// A template that wants to know the date gets today's, or the one that was asked for.
+#[test]
+fn the_date_is_today_s_or_the_one_given() {
+    let mut parrot = Parrot::new("abc");
+    parrot.ends = true;
+    let strict = "{% set today = strftime_now('%Y-%m-%d') %}{% if today != '2025-07-10' %}\
+                  {{ raise_exception('today is ' ~ today) }}{% endif %}\
+                  {% for m in messages %}{{ m.content }}{% endfor %}>";
+    parrot.chat_template = Some(strict.to_owned());
+    let parrot = parrot.file();
+    let chat = |args: &[&str]| {
+        let chat = gust(["chat", "-t", "0"]).args(args).model(&parrot);
+        chat.stdin("Hello\n").run()
+    };
+    assert_eq!(chat(&["--date", "2025-07-10"]).success(), "abc\n");
+    let day = || {
+        let since = std::time::UNIX_EPOCH.elapsed();
+        since.map_or(0, |since| since.as_secs() / 86_400)
+    };
+    let before = day();
+    let today = chat(&[]);
+    let told = today
+        .stderr
+        .split("today is ")
+        .nth(1)
+        .map(|rest| rest[..10].to_owned());
+    let told = told.unwrap_or_else(|| panic!("{today:#?}"));
+    // The same date, given.
+    chat(&["--date", &told]).says(&[format!("today is {told}").as_str()]);
+    let days = |date: &str| -> u64 {
+        // Of this century: a leap year every four years.
+        let number = |range: std::ops::Range<usize>| date[range].parse::<u64>().expect("a number");
+        let (year, month, day) = (number(0..4), number(5..7), number(8..10));
+        let months = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334];
+        let leap = u64::from(year % 4 == 0 && month > 2);
+        let years = year - 1970;
+        365 * years + (years + 1) / 4 + months[month as usize - 1] + leap + day - 1
+    };
+    assert!((before..=day()).contains(&days(&told)), "{told}");
+    gust(["chat", "--date", "today"])
+        .run()
+        .fails(2, &["expected a date"]);
 }
 
 /// Messages are saved with their roles, and answers without their end token.

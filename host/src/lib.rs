@@ -56,8 +56,8 @@ pub use session::{Session, Text, Tokens};
 pub use types::{
     CancelHandle, Candidate, ChatMessage, ChatOptions, EmbeddingInfo, Error, Event, FinishReason,
     GenerationOptions, Isa, KvType, Limits, LoadOptions, Mapping, MetadataEntry, Mismatch,
-    ModelInfo, OperatorTime, Pooling, Progress, ProgressFn, Scope, SessionOptions, Source,
-    SpecialTokens, TensorEntry, Token, TokenizeOptions, Usage,
+    ModelInfo, OperatorTime, Pooling, Progress, ProgressFn, Prompt, RenderOptions, Scope,
+    SessionOptions, Source, SpecialTokens, TensorEntry, Token, TokenizeOptions, Usage,
 };
 pub use utf8::Utf8Stream;
 

@@ -1,5 +1,7 @@
 //! A loaded model.
 
+mod render;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -131,7 +133,8 @@ impl Model {
         self.ask(|engine, store, model| engine.call_detokenize(store, model, tokens, render))
     }
 
-    /// Renders a conversation as a prompt, with the model's chat template. Tokenize the prompt with `parse_special`.
+    /// Renders a conversation as text, with the model's chat template. [`render`](Self::render) also tokenizes it: in
+    /// the text, nobody can tell the control tokens of the template from the same names in a message.
     ///
     /// # Errors
     /// [`Error::Unsupported`] if there is no template, [`Error::InvalidArgument`] if it rejects the conversation.

@@ -8,9 +8,10 @@ mod lines;
 mod slash;
 
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use clap::{Args, ValueHint};
-use gust::{ChatMessage, Model, Utf8Stream};
+use gust::{ChatMessage, Model, RenderOptions, Utf8Stream};
 
 use super::args::{GenerationArgs, ModelArgs, SessionArgs};
 use super::failure::Failure;
@@ -18,7 +19,7 @@ use super::input;
 use super::open::open_to_generate;
 use super::output::{Output, note, printable};
 use super::signals;
-use super::units::{bytes, count};
+use super::units::{bytes, count, parse_date};
 use conversation::Conversation;
 use lines::{Line, Lines};
 use slash::Slash;
@@ -42,6 +43,9 @@ pub(super) struct ChatArgs {
     /// File with a Jinja chat template to use instead of the model's own
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Conversation")]
     template: Option<PathBuf>,
+    /// Date for templates that write one [default: today, in UTC]
+    #[arg(long, value_name = "YYYY-MM-DD", value_parser = parse_date, help_heading = "Conversation")]
+    date: Option<SystemTime>,
     #[command(flatten)]
     session: SessionArgs,
     #[command(flatten)]
@@ -62,7 +66,16 @@ pub(super) fn chat(args: &ChatArgs) -> Result<(), Failure> {
     let session = model.session(&args.session.options())?;
     let seed = args.generation.sampling.seed();
     let mut chat = Chat {
-        conversation: Conversation::new(model.clone(), session, template, args.system.clone()),
+        conversation: Conversation::new(
+            model.clone(),
+            session,
+            RenderOptions {
+                template,
+                now: args.date,
+                ..Default::default()
+            },
+            args.system.clone(),
+        ),
         options: args.generation.options(seed),
         output: Output::new(),
         model,
@@ -120,7 +133,7 @@ impl Chat {
                 ));
                 Ok(())
             }
-            Err(failure @ Failure::Message { .. }) => {
+            Err(failure) if is_about_messages(&failure) => {
                 failure.tell();
                 Ok(())
             }
@@ -203,6 +216,15 @@ impl Chat {
         text.push('\n');
         text.push_str(&slash::settings(&self.options));
         text
+    }
+}
+
+/// Whether a message is at fault, so that the conversation can go on without this turn.
+fn is_about_messages(failure: &Failure) -> bool {
+    match failure {
+        Failure::Message { .. } => true,
+        Failure::Gust(gust::Error::InvalidArgument(what)) => what.subject.starts_with("messages"),
+        _ => false,
     }
 }
 

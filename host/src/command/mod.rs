@@ -7,6 +7,8 @@ mod args;
 mod bench;
 mod chat;
 mod completions;
+#[allow(unreachable_pub, reason = "the front ends have this file too")]
+mod date;
 mod embed;
 mod failure;
 mod input;

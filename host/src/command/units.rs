@@ -1,6 +1,8 @@
 //! Numbers with units, as people write and read them.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::date;
 
 /// A number of bytes: `2GiB`, `512 MiB`, `1.5G`, `64MB`, `4096`. K, M and G alone are powers of 1,024, as in KiB.
 pub(super) fn parse_bytes(text: &str) -> Result<u64, String> {
@@ -33,6 +35,14 @@ pub(super) fn parse_bytes(text: &str) -> Result<u64, String> {
         ));
     }
     Ok(bytes as u64)
+}
+
+/// The beginning of a date: `2025-07-10`.
+pub(super) fn parse_date(text: &str) -> Result<SystemTime, String> {
+    let seconds = date::seconds_until(text);
+    let seconds = seconds.and_then(|seconds| u64::try_from(seconds).ok());
+    let time = seconds.and_then(|seconds| UNIX_EPOCH.checked_add(Duration::from_secs(seconds)));
+    time.ok_or_else(|| format!("expected a date from 1970 on, such as 2025-07-10, found `{text}`"))
 }
 
 /// A time in seconds, above 0; fractions are allowed.

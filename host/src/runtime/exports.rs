@@ -1,5 +1,6 @@
 //! What an instance exports: the engine's functions, and those of the optional interfaces.
 
+mod chat;
 mod embedding;
 mod packing;
 mod trace;
@@ -10,6 +11,7 @@ use wasmtime::component::Instance;
 use crate::runtime::bindings::exports::gust::llm::engine::Guest;
 use crate::runtime::bindings::{Llm, LlmIndices};
 use crate::runtime::state::State;
+pub(crate) use chat::{Chat, unix_time};
 use embedding::Embedding;
 pub(crate) use packing::Packing;
 pub(crate) use trace::Trace;
@@ -17,6 +19,8 @@ pub(crate) use trace::Trace;
 /// The exports of one instance.
 pub(crate) struct Exports {
     llm: Llm,
+    /// The engine's functions for conversations, if it has them.
+    pub(crate) chat: Option<Chat>,
     /// The engine's functions for embedding texts, if it has them.
     pub(crate) embedding: Option<Embedding>,
     /// The engine's functions for tracing, if it has them.
@@ -33,6 +37,7 @@ impl Exports {
         indices: &LlmIndices,
     ) -> wasmtime::Result<Exports> {
         Ok(Exports {
+            chat: Chat::of(store, instance),
             embedding: Embedding::of(store, instance),
             trace: Trace::of(store, instance),
             packing: Packing::of(store, instance),

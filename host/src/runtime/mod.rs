@@ -33,7 +33,7 @@ pub mod terminal;
 pub(crate) use bindings::exports::gust::llm::engine as wit;
 pub(crate) use blob::Blob;
 pub(crate) use cache::{Listeners, default_dir as default_cache_dir};
-pub(crate) use exports::{Exports, Packing, Trace};
+pub(crate) use exports::{Exports, Packing, Trace, unix_time};
 pub(crate) use group::{Answer, Group, Handle};
 pub(crate) use imports::weights;
 pub(crate) use instance::Instance;

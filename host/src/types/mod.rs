@@ -19,6 +19,6 @@ pub use info::{MetadataEntry, ModelInfo, OperatorTime, TensorEntry, Usage};
 pub use isa::Isa;
 pub use options::{
     ChatMessage, ChatOptions, GenerationOptions, KvType, Limits, LoadOptions, Mapping, Progress,
-    ProgressFn, Scope, SessionOptions, SpecialTokens, TokenizeOptions,
+    ProgressFn, Prompt, RenderOptions, Scope, SessionOptions, SpecialTokens, TokenizeOptions,
 };
 pub use source::Source;

@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::Source;
 
@@ -188,12 +188,16 @@ pub enum SpecialTokens {
 }
 
 /// One turn of a conversation.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct ChatMessage {
-    /// `system`, `user`, `assistant`, or another role that the model's template knows.
+    /// `system`, `user`, `assistant`, `tool`, or another role that the model's template knows.
     pub role: String,
     /// The text of the message.
     pub content: String,
+    /// Everything else that a message can have (`name`, `tool_calls`, `reasoning_content`, ...): a JSON object as text.
+    /// These fields override the ones above; `"content": null` is a message without a text. Default: nothing else.
+    pub fields: Option<String>,
 }
 
 impl ChatMessage {
@@ -202,7 +206,14 @@ impl ChatMessage {
         ChatMessage {
             role: role.into(),
             content: content.into(),
+            fields: None,
         }
+    }
+
+    /// The same message with other fields.
+    pub fn with_fields(mut self, fields: impl Into<String>) -> Self {
+        self.fields = Some(fields.into());
+        self
     }
 }
 
@@ -215,4 +226,29 @@ pub struct ChatOptions {
     pub template: Option<String>,
     /// Additional variables for the template: a JSON object as text. Default: none.
     pub variables: Option<String>,
+}
+
+/// How a conversation becomes the tokens of a prompt.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RenderOptions {
+    /// Ends the prompt with the header of an answer. Default: yes.
+    pub add_generation_prompt: Option<bool>,
+    /// A Jinja template instead of the model's own. Default: the model's.
+    pub template: Option<String>,
+    /// The tools that the model may call: a JSON array as text. Default: none.
+    pub tools: Option<String>,
+    /// Additional variables for the template, such as `enable_thinking`: a JSON object as text. Default: none.
+    pub variables: Option<String>,
+    /// The time for templates that write the date. Default: the time of the call, in UTC.
+    pub now: Option<SystemTime>,
+}
+
+/// A conversation as the model gets it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Prompt {
+    /// What to feed, with the begin-of-sequence token if the model expects one.
+    pub tokens: Vec<u32>,
+    /// The text that the template wrote.
+    pub text: String,
 }

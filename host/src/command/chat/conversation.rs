@@ -4,8 +4,8 @@
 //! every time. The session is then truncated to the longest prefix that it shares with the result, and is fed the rest.
 
 use gust::{
-    CancelHandle, ChatMessage, ChatOptions, Error, Event, GenerationOptions, Model, Session,
-    TokenizeOptions, Usage,
+    CancelHandle, ChatMessage, Error, Event, GenerationOptions, Model, RenderOptions, Session,
+    Usage,
 };
 
 use crate::command::failure::Failure;
@@ -17,7 +17,7 @@ const ANSWER_SHARE: usize = 4;
 pub(super) struct Conversation {
     model: Model,
     session: Session,
-    template: Option<String>,
+    options: RenderOptions,
     system: Option<String>,
     messages: Vec<ChatMessage>,
     /// The tokens that the session holds.
@@ -28,13 +28,13 @@ impl Conversation {
     pub(super) fn new(
         model: Model,
         session: Session,
-        template: Option<String>,
+        options: RenderOptions,
         system: Option<String>,
     ) -> Self {
         let mut conversation = Conversation {
             model,
             session,
-            template,
+            options,
             system,
             messages: Vec::new(),
             held: Vec::new(),
@@ -86,7 +86,6 @@ impl Conversation {
         question: String,
         options: &GenerationOptions,
     ) -> Result<usize, Failure> {
-        self.refuse_control_tokens(&question)?;
         let before = self.messages.clone();
         self.messages.push(ChatMessage::new("user", question));
         let asked = self
@@ -131,32 +130,13 @@ impl Conversation {
         outcome
     }
 
-    /// The whole prompt is tokenised with control tokens, because the template writes them. A question must not contain
-    /// any: a user who can write `<|im_end|>` can speak as the system or as the model.
-    fn refuse_control_tokens(&self, question: &str) -> Result<(), Failure> {
-        let tokenize = |parse_special| {
-            let options = TokenizeOptions {
-                add_special: Some(false),
-                parse_special: Some(parse_special),
-            };
-            self.model.tokenize(question, &options)
-        };
-        if tokenize(true)? == tokenize(false)? {
-            return Ok(());
-        }
-        Err(Failure::usage(
-            "the message contains the name of a control token, which only the template may write",
-        )
-        .hint("write it differently, for example with a space in it"))
-    }
-
     /// The conversation's tokens, after dropping as many of the oldest turns as it takes.
     fn fit(&mut self) -> Result<(Vec<u32>, usize), Failure> {
         let context = self.session.usage()?.context_length as usize;
         let room = context - context / ANSWER_SHARE;
         let mut dropped = 0;
         loop {
-            let tokens = self.tokens()?;
+            let tokens = self.model.render(&self.messages, &self.options)?.tokens;
             if tokens.len() <= room {
                 return Ok((tokens, dropped));
             }
@@ -171,27 +151,6 @@ impl Conversation {
                 }
                 count => dropped += count,
             }
-        }
-    }
-
-    fn tokens(&self) -> Result<Vec<u32>, Failure> {
-        let options = ChatOptions {
-            template: self.template.clone(),
-            ..Default::default()
-        };
-        let prompt = self.model.render_chat(&self.messages, &options)?;
-        let tokenize = |add_special| {
-            let options = TokenizeOptions {
-                add_special: Some(add_special),
-                parse_special: Some(true),
-            };
-            self.model.tokenize(&prompt, &options)
-        };
-        // Many templates write the begin-of-sequence token themselves; it must not appear twice.
-        let tokens = tokenize(false)?;
-        match self.model.info().bos {
-            Some(bos) if tokens.first() != Some(&bos) => Ok(tokenize(true)?),
-            _ => Ok(tokens),
         }
     }
 
