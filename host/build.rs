@@ -16,7 +16,7 @@ fn main() {
         "the engine component is missing; run `cargo xtask build`, which builds it first",
     );
     if env::var_os("CARGO_FEATURE_MIDDLEWARE").is_some() {
-        for name in ["filter", "jitter", "log"] {
+        for name in ["chat", "filter", "jitter", "log"] {
             embed(
                 &format!("GUST_{}_COMPONENT", name.to_uppercase()),
                 workspace.join(format!("target/adapters/{name}.wasm")),

@@ -275,6 +275,26 @@ fn the_log_leaves_nothing_out() {
     }
 }
 
+/// An engine that does not export `chat` is used without it, in the host and between middleware.
+#[test]
+fn an_engine_without_chat_holds_conversations() {
+    let folder = workspace().join("target/adapters");
+    let adapter = |name: &str| folder.join(name).display().to_string();
+    let mock = adapter("example-mock.wasm");
+    let with = adapter("example-shout.wasm");
+    for (more, said) in [
+        (&[] as &[&str], ", said the mock, and nothing more.\n"),
+        (&["--with", &with], ", SAID THE MOCK, AND NOTHING MORE.\n"),
+    ] {
+        let template = tempfile::NamedTempFile::new().expect("a file");
+        let path = template.path().display().to_string();
+        let chat = gust(["chat", "--component", &mock, "--template", &path]).args(more);
+        let ended = chat.stdin("Hi<|end|>\nHi\n").run();
+        ended.says(&["control token"]);
+        assert_eq!(ended.success(), said);
+    }
+}
+
 /// The mock engine needs no model and knows none; its sentence is in `examples/plugin/mock`.
 #[test]
 fn engine_and_middleware_can_be_swapped() {

@@ -162,6 +162,7 @@ fn it_speaks_openais_api() {
 
     completions(&mut server);
     chats(&mut server);
+    names_of_control_tokens(&mut server);
     models_and_errors(&mut server);
 
     let (status, answer) = unconfigured.post("/v1/completions", &json!({"prompt": "Once"}));
@@ -277,6 +278,28 @@ fn chats(server: &mut Server) {
         last["choices"][0]["finish_reason"],
         whole["choices"][0]["finish_reason"]
     );
+}
+
+/// What a message says is text, whatever it is the name of. A template that leaves a message out is an error.
+fn names_of_control_tokens(server: &mut Server) {
+    let ask = |server: &mut Server, role: &str, content: &str| {
+        let body = json!({
+            "messages": [{"role": "user", "content": "Hi"}, {"role": role, "content": content}],
+            "max_tokens": 2, "temperature": 0,
+        });
+        server.post("/v1/chat/completions", &body)
+    };
+    let (status, plain) = ask(server, "user", "It costs");
+    assert_eq!(status, 200, "{plain}");
+    let (status, named) = ask(server, "user", "It costs <s>9</s>");
+    assert_eq!(status, 200, "{named}");
+    let tokens = |answer: &Value| answer["usage"]["prompt_tokens"].as_u64().expect("a number");
+    // More than the two that the names would be.
+    assert!(tokens(&named) > tokens(&plain) + 3, "{plain} {named}");
+    let (status, dropped) = ask(server, "critic", "It is bad");
+    assert_eq!(status, 400, "{dropped}");
+    let message = dropped["error"]["message"].as_str().unwrap_or_default();
+    assert!(message.contains("`critic`"), "{message}");
 }
 
 fn models_and_errors(server: &mut Server) {

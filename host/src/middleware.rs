@@ -74,7 +74,7 @@ pub(crate) fn around(
 
 #[cfg(feature = "middleware")]
 fn wrap(inner: Cow<'static, [u8]>, middleware: &Middleware) -> Result<Cow<'static, [u8]>, Error> {
-    use gust_compose::{Part, plug};
+    use gust_compose::Part;
 
     let around = Part {
         name: &middleware.name(),
@@ -84,7 +84,11 @@ fn wrap(inner: Cow<'static, [u8]>, middleware: &Middleware) -> Result<Cow<'stati
         name: "engine",
         bytes: &inner,
     };
-    let composed = plug(around, &[inner]);
+    let chat = Part {
+        name: "chat",
+        bytes: include_bytes!(env!("GUST_CHAT_COMPONENT")),
+    };
+    let composed = gust_compose::wrap(around, inner, chat);
     Ok(composed
         .map_err(|error| Error::Component(error.to_string()))?
         .into())

@@ -36,11 +36,12 @@ pub(crate) const FLAVORS: [Flavor; 2] = [
 ];
 
 /// The adapters and the examples of such: each is the package `gust-NAME` and becomes `target/adapters/NAME.wasm`.
-const ADAPTERS: [&str; 9] = [
+const ADAPTERS: [&str; 10] = [
     "weights-fs",
     "solo",
     "command",
     "http",
+    "chat",
     "filter",
     "jitter",
     "log",

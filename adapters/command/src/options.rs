@@ -15,6 +15,7 @@ Without PROMPT, the prompt is read from stdin, without the final line break.
       --no-echo               do not print the prompt in front of its continuation
       --json                  print one JSON object per line: one for each token, and a final one with timings
       --chat                  format the prompt as a user message with the model's chat template
+      --date YYYY-MM-DD       date for chat templates that write one [default: today, in UTC]
   -c, --context TOKENS        context length in tokens [default: the model's, at most 4096]
   -n, --max-tokens N          at most this many tokens [default: until the model ends or the context is full]
       --stop TEXT             stop before this text would appear; may be given several times
@@ -43,6 +44,7 @@ pub(crate) struct Options {
     pub(crate) no_echo: bool,
     pub(crate) json: bool,
     pub(crate) chat: bool,
+    pub(crate) date: Option<String>,
     pub(crate) context: Option<u32>,
     pub(crate) max_tokens: Option<u32>,
     pub(crate) stop: Vec<String>,
@@ -94,6 +96,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Result<Options, S
             "-m" | "--model" => options.model = Some(value.text()?),
             "-c" | "--context" => options.context = Some(value.number()?),
             "-n" | "--max-tokens" => options.max_tokens = Some(value.number()?),
+            "--date" => options.date = Some(value.text()?),
             "--stop" => options.stop.push(value.text()?),
             "-t" | "--temperature" => options.temperature = Some(value.number()?),
             "--top-k" => options.top_k = Some(value.number()?),
@@ -197,6 +200,7 @@ mod tests {
             "--no-echo",
             "--json",
             "--chat",
+            "--date",
             "--context",
             "--max-tokens",
             "--stop",

@@ -5,9 +5,9 @@ use std::io::{IsTerminal, Read, stdin};
 use std::process::ExitCode;
 use std::time::Instant;
 
+use gust_front_end::chat::Message;
 use gust_front_end::engine::{
-    ChatMessage, Error, GenerationOptions, LoadOptions, Model, SessionOptions, TokenizeOptions,
-    load_model,
+    Error, GenerationOptions, LoadOptions, Model, SessionOptions, TokenizeOptions, load_model,
 };
 use gust_front_end::{Answer, Finish, chat_tokens, describe, feed};
 
@@ -123,11 +123,12 @@ fn tokens(model: &Model, options: &Options, prompt: &str) -> Result<Vec<u32>, Er
     if !options.chat {
         return model.tokenize(prompt, TokenizeOptions::default());
     }
-    let question = ChatMessage {
+    let question = Message {
         role: "user".to_owned(),
-        content: prompt.to_owned(),
+        content: Some(prompt.to_owned()),
+        fields: None,
     };
-    chat_tokens(model, &[question])
+    chat_tokens(model, &[question], options.date.as_deref())
 }
 
 fn generation(options: &Options, seed: u64) -> GenerationOptions {

@@ -1,11 +1,14 @@
 //! Composes components into one: connects the exports of some to the imports of another.
 //!
-//! [`plug`] is the only step. An engine with its providers plugged in imports only `wasi:*`; plugged into a middleware,
+//! [`plug`] is the only step, and [`wrap`] the same around an engine. An engine with its providers plugged in imports only `wasi:*`; plugged into a middleware,
 //! it gives an engine again; and that, plugged into a front end, gives a program. The result imports whatever remains
 //! unconnected.
 
-use wac_graph::types::Package;
+use wac_graph::types::{Package, Types};
 use wac_graph::{CompositionGraph, EncodeOptions};
+
+/// The interface that not every engine has and most of what surrounds engines needs.
+const CHAT: &str = "gust:llm/chat@0.1.0";
 
 /// Why components could not be composed.
 #[derive(Debug, thiserror::Error)]
@@ -73,4 +76,34 @@ pub fn plug(socket: Part<'_>, plugs: &[Part<'_>]) -> Result<Vec<u8>, Error> {
     graph
         .encode(EncodeOptions::default())
         .map_err(|error| broken(&error))
+}
+
+/// Returns the component `around` with the engine `inner` plugged in. If `around` imports `gust:llm/chat` and `inner`
+/// does not export it, `chat` goes between them: middleware that adds it.
+///
+/// # Errors
+/// As [`plug`].
+pub fn wrap(around: Part<'_>, inner: Part<'_>, chat: Part<'_>) -> Result<Vec<u8>, Error> {
+    let (needs, _) = has_chat(around)?;
+    let (_, offers) = has_chat(inner)?;
+    if !needs || offers {
+        return plug(around, &[inner]);
+    }
+    let with_chat = Part {
+        name: inner.name,
+        bytes: &plug(chat, &[inner])?,
+    };
+    plug(around, &[with_chat])
+}
+
+/// Whether a component imports `gust:llm/chat`, and whether it exports it.
+fn has_chat(part: Part<'_>) -> Result<(bool, bool), Error> {
+    let mut types = Types::new();
+    let package = Package::from_bytes(part.name, None, part.bytes, &mut types)
+        .map_err(|error| Error::Component(part.name.to_owned(), error.to_string()))?;
+    let world = &types[package.ty()];
+    Ok((
+        world.imports.contains_key(CHAT),
+        world.exports.contains_key(CHAT),
+    ))
 }

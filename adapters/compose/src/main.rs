@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use gust_compose::{Part, plug};
+use gust_compose::{Part, plug, wrap};
 
 const HELP: &str = "\
 Composes the engine and adapters into components that import only wasi:* and run in any WASI 0.2 host.
@@ -91,14 +91,13 @@ fn compose(engine: &Component, middlewares: &[Component], out: &Path, suffix: &s
         other => other?,
     };
     let mut chain = String::new();
+    let chat = Component::adapter("chat")?;
     for middleware in middlewares {
-        library = plug(
-            middleware.part(),
-            &[Part {
-                name: "engine",
-                bytes: &library,
-            }],
-        )?;
+        let inner = Part {
+            name: "engine",
+            bytes: &library,
+        };
+        library = wrap(middleware.part(), inner, chat.part())?;
         chain = format!("{chain}-{}", middleware.name);
     }
     let library = Part {
@@ -115,7 +114,7 @@ fn compose(engine: &Component, middlewares: &[Component], out: &Path, suffix: &s
     for (name, front_end) in [("gust", "command"), ("gust-http", "http")] {
         write(
             name,
-            &plug(Component::adapter(front_end)?.part(), &[library])?,
+            &wrap(Component::adapter(front_end)?.part(), library, chat.part())?,
         )?;
     }
     Ok(())

@@ -4,7 +4,11 @@
 //! native build for tests), it is gust's engine, linked in with the same names.
 
 mod answer;
-mod chat;
+mod conversation;
+// The command's own module: a date is read in one way.
+#[path = "../../../host/src/command/date.rs"]
+#[allow(unreachable_pub, reason = "the command has this file too")]
+mod date;
 #[cfg(not(target_env = "p2"))]
 pub mod engine;
 mod error;
@@ -31,13 +35,17 @@ mod bindings {
             "gust:llm/engine@0.1.0/generation-options": [#[derive(Default)]],
             "gust:llm/engine@0.1.0/tokenize-options": [#[derive(Default)]],
             "gust:llm/engine@0.1.0/chat-options": [#[derive(Default)]],
+            "gust:llm/chat@0.1.0/message": [#[derive(Default)]],
+            "gust:llm/chat@0.1.0/render-options": [#[derive(Default)]],
         },
     });
 }
 
 pub use answer::*;
 #[cfg(target_env = "p2")]
-pub use bindings::gust::llm::engine;
-pub use chat::chat_tokens;
+pub use bindings::gust::llm::{chat, engine};
+pub use conversation::chat_tokens;
+#[cfg(not(target_env = "p2"))]
+pub use engine::chat;
 pub use error::describe;
 pub use utf8::Utf8Stream;

@@ -2,8 +2,8 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use gust_front_end::chat_tokens;
-use gust_front_end::engine::{ChatMessage, GenerationOptions, Model, TokenizeOptions};
+use gust_front_end::engine::{GenerationOptions, Model, TokenizeOptions};
+use gust_front_end::{chat, chat_tokens};
 
 use crate::api::{ChatRequest, Common, CompletionRequest, Message, Prompt};
 use crate::reply::{Failure, Head, Kind};
@@ -21,7 +21,7 @@ pub(crate) struct Asked {
 }
 
 enum Wanted {
-    Conversation(Vec<ChatMessage>),
+    Conversation(Vec<chat::Message>),
     Text(String),
     Tokens(Vec<u32>),
 }
@@ -30,12 +30,13 @@ enum Wanted {
 ///
 /// # Errors
 /// If it is not supported.
-pub(crate) fn chat(body: &[u8]) -> Result<Asked, Failure> {
+pub(crate) fn conversation(body: &[u8]) -> Result<Asked, Failure> {
     let request = ChatRequest::parse(body)?;
     let message = |message: &Message| {
-        Ok(ChatMessage {
+        Ok(chat::Message {
             role: message.role.clone(),
-            content: message.text()?,
+            content: Some(message.text()?),
+            fields: None,
         })
     };
     let messages = request.messages.iter().map(message);
@@ -98,7 +99,9 @@ impl Asked {
     /// The prompt's tokens.
     pub(crate) fn tokens(&self, model: &Model) -> Result<Vec<u32>, Failure> {
         let tokens = match &self.prompt {
-            Wanted::Conversation(messages) => chat_tokens(model, messages),
+            Wanted::Conversation(messages) => {
+                chat_tokens(model, messages, served::date().as_deref())
+            }
             Wanted::Text(text) => model.tokenize(text, TokenizeOptions::default()),
             Wanted::Tokens(tokens) => Ok(tokens.clone()),
         };

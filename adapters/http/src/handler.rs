@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use wasip2::exports::http::incoming_handler::Guest;
 use wasip2::http::types::{IncomingRequest, Method, ResponseOutparam};
 
-use crate::asked::{chat, completion};
+use crate::asked::{completion, conversation};
 use crate::making::answer;
 use crate::reply::{self, Failure};
 use crate::{served, wire};
@@ -24,7 +24,7 @@ impl Guest for Server {
         let method = request.method();
         let asked = match (path, &method) {
             ("/v1/chat/completions", Method::Post) => {
-                wire::body(&request).and_then(|body| chat(&body))
+                wire::body(&request).and_then(|body| conversation(&body))
             }
             ("/v1/completions", Method::Post) => {
                 wire::body(&request).and_then(|body| completion(&body))

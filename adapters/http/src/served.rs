@@ -18,6 +18,8 @@ use crate::reply::Failure;
 const MODEL: &str = "GUST_MODEL";
 /// The environment variable with the context length of a session in tokens.
 const CONTEXT: &str = "GUST_CONTEXT";
+/// The environment variable with the date for templates that write one.
+const DATE: &str = "GUST_DATE";
 
 thread_local! {
     static SERVED: RefCell<Option<Served>> = const { RefCell::new(None) };
@@ -54,6 +56,11 @@ pub(crate) fn name() -> Result<String, Failure> {
     let path = path()?;
     let file = path.rsplit('/').next().unwrap_or(&path);
     Ok(file.strip_suffix(".gguf").unwrap_or(file).to_owned())
+}
+
+/// The date for templates that write one, if it is not today's.
+pub(crate) fn date() -> Option<String> {
+    std::env::var(DATE).ok()
 }
 
 /// Whether the model is loaded in this instance.

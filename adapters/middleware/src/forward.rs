@@ -5,7 +5,9 @@ use std::cell::RefCell;
 use std::marker::PhantomData;
 
 use crate::Middleware;
+use crate::bindings::exports::gust::llm::chat as exported_chat;
 use crate::bindings::exports::gust::llm::engine as exported;
+use crate::chat::{Message, Prompt, RenderOptions};
 use crate::engine as inner;
 use crate::engine::{
     ChatMessage, ChatOptions, Error, Event, GenerationOptions, LoadOptions, MetadataEntry,
@@ -22,6 +24,16 @@ impl<M: Middleware> exported::Guest for Around<M> {
     fn load_model(name: String, options: LoadOptions) -> Result<exported::Model, Error> {
         let model = M::load_model(&name, options)?;
         Ok(exported::Model::new(Model::<M>(model, PhantomData)))
+    }
+}
+
+impl<M: Middleware> exported_chat::Guest for Around<M> {
+    fn render(
+        model: exported::ModelBorrow<'_>,
+        messages: Vec<Message>,
+        options: RenderOptions,
+    ) -> Result<Prompt, Error> {
+        M::render(&model.get::<Model<M>>().0, &messages, &options)
     }
 }
 

@@ -30,7 +30,8 @@ pub mod bindings {
     });
 }
 
-pub use bindings::gust::llm::engine;
+pub use bindings::gust::llm::{chat, engine};
+use chat::{Message, Prompt, RenderOptions};
 use engine::{Error, Event, GenerationOptions, LoadOptions, Model, Session, SessionOptions, Usage};
 #[doc(hidden)]
 pub use forward::Around;
@@ -42,6 +43,15 @@ pub trait Middleware: Sized + 'static {
     /// Loads a model. This is the place to reject invalid settings, before anything else happens.
     fn load_model(name: &str, options: LoadOptions) -> Result<Model, Error> {
         engine::load_model(name, options)
+    }
+
+    /// Turns a conversation into tokens.
+    fn render(
+        model: &Model,
+        messages: &[Message],
+        options: &RenderOptions,
+    ) -> Result<Prompt, Error> {
+        chat::render(model, messages, options)
     }
 
     /// Creates the state for `inner`, a new session of `model`.

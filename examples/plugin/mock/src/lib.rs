@@ -1,6 +1,7 @@
 //! A mock engine without a model, to test the components around an engine, and as a starting point for your own.
 //!
-//! Its tokens are bytes, and its answer is always the same sentence. It imports nothing from `gust:llm`.
+//! Its tokens are bytes, and its answer is always the same sentence. It imports nothing from `gust:llm`, and exports
+//! only what every engine has to.
 
 #![cfg(target_arch = "wasm32")]
 
@@ -23,6 +24,9 @@ use bindings::exports::gust::llm::engine::*;
 
 /// The answer.
 const ANSWER: &str = ", said the mock, and nothing more.";
+
+/// The name of its only control token, 0.
+const END: &str = "<|end|>";
 
 /// The context length of a session in tokens.
 const CONTEXT: u32 = 4096;
@@ -67,7 +71,11 @@ impl GuestModel for NoModel {
         Vec::new()
     }
 
-    fn tokenize(&self, text: String, _options: TokenizeOptions) -> Result<Vec<u32>, Error> {
+    fn tokenize(&self, text: String, options: TokenizeOptions) -> Result<Vec<u32>, Error> {
+        let text = match options.parse_special {
+            Some(true) => text.replace(END, "\0"),
+            _ => text,
+        };
         Ok(text.bytes().map(u32::from).collect())
     }
 

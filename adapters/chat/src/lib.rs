@@ -1,0 +1,132 @@
+//! Middleware that adds `gust:llm/chat` to an engine without it.
+//!
+//! It renders with `render-chat`, which returns text alone, so nobody can tell any more who wrote the name of a control
+//! token. All texts with such names are refused.
+//!
+//! In a native build this crate is empty, because it only contains the component.
+
+#![cfg(target_arch = "wasm32")]
+
+use gust_middleware::Middleware;
+use gust_middleware::chat::{Message, Prompt, RenderOptions};
+use gust_middleware::engine::{
+    ChatMessage, ChatOptions, Error, Mismatch, Model, Session, SessionOptions, TokenizeOptions,
+};
+use serde_json::{Map, Value};
+
+gust_middleware::export!(Chat);
+
+/// Sessions need nothing.
+struct Chat;
+
+impl Middleware for Chat {
+    fn new(_: &Model, _: SessionOptions, _: &Session) -> Result<Self, Error> {
+        Ok(Chat)
+    }
+
+    fn fork(&self, _: &Session, _: &Session) -> Result<Self, Error> {
+        Ok(Chat)
+    }
+
+    fn render(
+        model: &Model,
+        messages: &[Message],
+        options: &RenderOptions,
+    ) -> Result<Prompt, Error> {
+        let mut variables = match &options.variables {
+            Some(text) => object("variables", text)?,
+            None => Map::new(),
+        };
+        if let Some(tools) = &options.tools {
+            let tools = serde_json::from_str(tools);
+            let tools: Vec<Value> = tools.map_err(|error| wrong("tools", "a JSON array", error))?;
+            variables.insert("tools".to_owned(), tools.into());
+        }
+        let mut objects = Vec::new();
+        for (at, message) in messages.iter().enumerate() {
+            let mut all = Map::new();
+            all.insert("role".to_owned(), message.role.as_str().into());
+            all.insert("content".to_owned(), message.content.clone().into());
+            if let Some(fields) = &message.fields {
+                all.extend(object(&format!("messages[{at}].fields"), fields)?);
+            }
+            objects.push(Value::Object(all));
+        }
+        let mut texts = String::new();
+        collect(&Value::Object(variables.clone()), &mut texts);
+        collect(&Value::Array(objects.clone()), &mut texts);
+        refuse_control_tokens(model, &texts)?;
+
+        // Such messages are more than a role and a text, and variables override the messages.
+        let plain = |message: &Message| message.fields.is_none() && message.content.is_some();
+        if !messages.iter().all(plain) {
+            variables.insert("messages".to_owned(), objects.into());
+        }
+        if let Some(now) = options.now {
+            let time = variables.entry("unix_time");
+            time.or_insert(now.into());
+        }
+        let messages = messages.iter().map(|message| ChatMessage {
+            role: message.role.clone(),
+            content: message.content.clone().unwrap_or_default(),
+        });
+        let messages: Vec<_> = messages.collect();
+        let options = ChatOptions {
+            add_generation_prompt: options.add_generation_prompt,
+            template: options.template.clone(),
+            variables: Some(Value::Object(variables).to_string()),
+        };
+        let text = model.render_chat(&messages, &options)?;
+        // Many templates write the begin-of-sequence themselves; it must not occur twice.
+        let tokens = tokenize(model, &text, false, true)?;
+        let tokens = match model.info().bos {
+            Some(bos) if tokens.first() != Some(&bos) => tokenize(model, &text, true, true)?,
+            _ => tokens,
+        };
+        Ok(Prompt { tokens, text })
+    }
+}
+
+fn refuse_control_tokens(model: &Model, texts: &str) -> Result<(), Error> {
+    if tokenize(model, texts, false, true)? == tokenize(model, texts, false, false)? {
+        return Ok(());
+    }
+    let expected =
+        "text without the names of control tokens, because this engine cannot tell who wrote them";
+    Err(wrong("messages", expected, "the name of a control token"))
+}
+
+fn tokenize(model: &Model, text: &str, special: bool, parse: bool) -> Result<Vec<u32>, Error> {
+    let options = TokenizeOptions {
+        add_special: Some(special),
+        parse_special: Some(parse),
+    };
+    model.tokenize(text, options)
+}
+
+fn object(subject: &str, text: &str) -> Result<Map<String, Value>, Error> {
+    serde_json::from_str(text).map_err(|error| wrong(subject, "a JSON object", error))
+}
+
+/// Appends all strings in a value, one on a line.
+fn collect(value: &Value, texts: &mut String) {
+    match value {
+        Value::String(text) => *texts += &format!("{text}\n"),
+        Value::Array(items) => items.iter().for_each(|item| collect(item, texts)),
+        Value::Object(entries) => {
+            for (key, value) in entries {
+                *texts += &format!("{key}\n");
+                collect(value, texts);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn wrong(subject: &str, expected: &str, found: impl std::fmt::Display) -> Error {
+    Error::InvalidArgument(Mismatch {
+        subject: subject.to_owned(),
+        expected: expected.to_owned(),
+        found: found.to_string(),
+    })
+}
