@@ -103,12 +103,7 @@ function options() {
 
 /** The prompt in the model's chat format. */
 async function messageTokens(content) {
-  const text = await model.renderChat([{ role: "user", content }]);
-  const tokens = await model.tokenize(text, { addSpecial: false, parseSpecial: true });
-  // Not every template writes the begin-of-sequence token itself.
-  return model.info.bos === undefined || tokens[0] === model.info.bos
-    ? tokens
-    : model.tokenize(text, { addSpecial: true, parseSpecial: true });
+  return (await model.render([{ role: "user", content }])).tokens;
 }
 
 /** Shows tokens as they arrive. `start` is when feeding the prompt began. */

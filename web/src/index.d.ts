@@ -68,7 +68,12 @@ export interface Model {
   tokenize(text: string, options?: TokenizeOptions): Promise<Uint32Array>;
   /** Turns tokens into UTF-8. Control tokens give nothing, or their names if `renderSpecial` is set. */
   detokenize(tokens: Uint32Array | number[], options?: { renderSpecial?: boolean }): Promise<Uint8Array>;
-  /** Renders a conversation into a prompt with the model's chat template. Tokenize it with `parseSpecial`. */
+  /**
+   * Renders a conversation with the model's chat template and tokenizes it. Only the template can write control tokens:
+   * their names in messages, tools and variables are text.
+   */
+  render(messages: ChatMessage[], options?: RenderOptions): Promise<Prompt>;
+  /** Renders a conversation into a text. In it, nobody can tell who wrote the name of a control token. */
   renderChat(messages: ChatMessage[], options?: ChatOptions): Promise<string>;
   /** Creates an empty session. */
   session(options?: SessionOptions): Promise<Session>;
@@ -181,7 +186,26 @@ export interface TokenizeOptions {
 export interface ChatMessage {
   /** `system`, `user`, `assistant`, or any other role that the model's template knows. */
   role: string;
-  content: string;
+  /** The text; for `render` also parts, or null if there is no text. */
+  content?: string | unknown[] | null;
+  /** For `render`: what else a message can have, such as `name`, `tool_calls` or `reasoning_content`. */
+  [field: string]: unknown;
+}
+
+/** How to turn a conversation into tokens. */
+export interface RenderOptions extends ChatOptions {
+  /** The tools that the model may call. */
+  tools?: unknown[];
+  /** The time for templates that write the date; it is taken as local time. Default: now. */
+  now?: Date;
+}
+
+/** A conversation as the model gets it. */
+export interface Prompt {
+  /** What to feed, with the begin-of-sequence token if the model expects one. */
+  tokens: Uint32Array;
+  /** The text that the template wrote. */
+  text: string;
 }
 
 /** How to turn a conversation into a prompt. */

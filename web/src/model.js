@@ -3,6 +3,7 @@
 import {
   CHAT_OPTIONS,
   DETOKENIZE_OPTIONS,
+  RENDER_OPTIONS,
   SESSION_OPTIONS,
   TOKENIZE_OPTIONS,
   check,
@@ -74,6 +75,15 @@ export class Model {
     });
   }
 
+  async render(messages, options = {}) {
+    check("render options", options, RENDER_OPTIONS);
+    const { tools, variables, now = new Date() } = options;
+    const json = (value) => (value === undefined ? undefined : JSON.stringify(value));
+    const given = { ...options, tools: json(tools), variables: json(variables), now: localSeconds(now) };
+    const turns = messages.map(turn);
+    return this.#group.ask({ call: "render", from: "chat", of: this.#resource, args: [turns, given] });
+  }
+
   async session(options = {}) {
     check("session options", options, SESSION_OPTIONS);
     const group = this.#group;
@@ -96,4 +106,20 @@ export class Model {
   #ask(call, ...args) {
     return this.#group.ask({ call, of: this.#resource, args });
   }
+}
+
+/** A message as the engine expects it: what is more than a role and a text is JSON. */
+function turn({ role, content, ...others }) {
+  const isText = typeof content === "string";
+  const fields = isText ? others : { content: content ?? null, ...others };
+  return {
+    role: text("role", role),
+    content: isText ? content : undefined,
+    fields: Object.keys(fields).length === 0 ? undefined : JSON.stringify(fields),
+  };
+}
+
+/** Seconds since 1970 on a clock that shows the local time: a prompt has the user's date. */
+function localSeconds(date) {
+  return BigInt(Math.floor(date.getTime() / 1000) - 60 * date.getTimezoneOffset());
 }

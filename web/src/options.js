@@ -53,6 +53,14 @@ export const DETOKENIZE_OPTIONS = { renderSpecial: boolean };
 
 export const CHAT_OPTIONS = { addGenerationPrompt: boolean, template: string, variables: anything };
 
+export const RENDER_OPTIONS = {
+  addGenerationPrompt: boolean,
+  template: string,
+  tools: { what: "an array", is: Array.isArray },
+  variables: anything,
+  now: { what: "a valid Date", is: (x) => x instanceof Date && !Number.isNaN(x.getTime()) },
+};
+
 export const CALL_OPTIONS = { signal, onProgress: callback };
 
 /** Throws if `options` has a name or a value that `known` does not allow. `undefined` counts as absent. */

@@ -141,3 +141,31 @@ test("a conversation becomes a prompt", async () => {
     assert.equal(prompt, "[user] Hi\ncalm");
   });
 });
+
+test("only the template writes control tokens", async () => {
+  await withModel({ scope: "vocabulary" }, async (model) => {
+    const template = "{% for m in messages %}<s>{{ m.role }}: {{ m.content }}</s>{% endfor %}";
+    const said = "What is <s>9.99</s>?";
+    const { tokens, text } = await model.render([{ role: "user", content: said }], { template });
+    assert.equal(text, `<s>user: ${said}</s>`);
+    const whole = await model.tokenize(text, { addSpecial: false, parseSpecial: true });
+    const count = (ids) => ids.filter((id) => id === model.info.bos).length;
+    assert.deepEqual([count(tokens), count(whole)], [1, 2]);
+    const plain = await model.tokenize(`user: ${said}`, { addSpecial: false });
+    assert.deepEqual(Array.from(tokens.slice(1, -1)), Array.from(plain));
+  });
+});
+
+test("everything that a conversation has reaches the template", async () => {
+  await withModel({ scope: "vocabulary" }, async (model) => {
+    const template =
+      "{{ tools|tojson }}{{ mood }}{% for m in messages %}|{{ m.content }}{{ m.name }}{% endfor %}|{{ strftime_now('%Y-%m-%d') }}";
+    const messages = [{ role: "user", content: "Hi", name: "Ann" }, { role: "assistant" }];
+    const options = { template, tools: [{ a: 1 }], variables: { mood: "calm" }, now: new Date(2025, 6, 10, 23, 30) };
+    const { text } = await model.render(messages, options);
+    assert.equal(text, '[{"a": 1}]calm|HiAnn|None|2025-07-10');
+    const lost = model.render([{ role: "critic", content: "Bad" }], { template: "{{ bos_token }}" });
+    await assert.rejects(lost, { code: "invalid-argument", message: /critic/ });
+    await assert.rejects(model.render([], { now: 7 }), { code: "invalid-argument" });
+  });
+});

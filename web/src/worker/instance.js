@@ -23,7 +23,7 @@ export async function instance({ modules, blobs, member, onRead }) {
     }
     return { exports: unsignedExports(exports) };
   };
-  const { engine } = await instantiate(
+  const { engine, chat } = await instantiate(
     (name) => modules[name],
     {
       ...imports,
@@ -32,7 +32,7 @@ export async function instance({ modules, blobs, member, onRead }) {
     },
     core,
   );
-  return { engine, lastWords };
+  return { engine, chat, lastWords };
 }
 
 /** jco requires these. The engine uses others (collective.js). */
@@ -43,8 +43,8 @@ function unreachable() {
 }
 
 // WebAssembly passes 32-bit numbers to JavaScript as signed. jco 1.35 does not convert them, so an address above 2 GiB
-// is negative and gets rejected. All parameters and results of the engine's functions are addresses, lengths, handles
-// or cases, none of them signed, so they are made unsigned here, between jco's code and the core modules.
+// is negative and gets rejected. All 32-bit parameters and results of the engine's functions are addresses, lengths,
+// handles or cases, none of them signed, so they are made unsigned here, between jco's code and the core modules.
 
 const unsigned = (value) => (typeof value === "number" ? value >>> 0 : value);
 

@@ -1,10 +1,11 @@
 // The code of a worker: it has one instance of the engine, and executes calls into it one at a time.
 //
 // The first message starts it. Each further message is a call:
-//   { call, of, with, args, keep, dropped }
-// It calls the method `call` of the resource `of` (of the engine if there is none), passes the resource `with` after
-// the arguments if there is one, and keeps the result as the resource `keep`. Resources are numbers that the caller
-// chose; `dropped` are those that are no longer used. An answer is one of
+//   { call, of, from, with, args, keep, dropped }
+// It calls the method `call` of the resource `of` (of the engine if there is none), or the function `call` of the
+// interface `from` with the resource `of` before the arguments. It passes the resource `with` after the arguments if
+// there is one, and keeps the result as the resource `keep`. Resources are numbers that the caller chose; `dropped` are
+// those that are no longer used. An answer is one of
 //   { done: value }, { refused: error }, { lost: reason }
 // where `error` is the engine's `error` variant, and `reason` says why the instance has ended.
 
@@ -36,17 +37,17 @@ class Resident {
       blobs[name] = await open(source);
     }
     const report = rank === 0 ? inSteps(blobs.model.size, onRead) : () => undefined;
-    const { engine, lastWords } = await instance({
+    const { engine, chat, lastWords } = await instance({
       modules,
       blobs,
       member: member ?? ALONE,
       onRead: report,
     });
-    return new Resident(engine, lastWords, member);
+    return new Resident({ engine, chat }, lastWords, member);
   }
 
-  constructor(engine, lastWords, member) {
-    this.engine = engine;
+  constructor(interfaces, lastWords, member) {
+    this.interfaces = interfaces;
     this.lastWords = lastWords;
     this.member = member;
     this.resources = new Map();
@@ -58,15 +59,18 @@ class Resident {
     return answer;
   }
 
-  #perform({ call, of, with: other, args, keep, dropped }) {
+  #perform({ call, of, from, with: other, args, keep, dropped }) {
     try {
       for (const id of dropped) {
         this.resources.get(id)?.[Symbol.dispose ?? Symbol.for("dispose")]();
         this.resources.delete(id);
       }
-      const target = of === undefined ? this.engine : this.resources.get(of);
+      const resource = this.resources.get(of);
       const given = other === undefined ? args : [...args, this.resources.get(other)];
-      const value = target[call](...given);
+      const value =
+        from === undefined
+          ? (resource ?? this.interfaces.engine)[call](...given)
+          : this.interfaces[from][call](resource, ...given);
       if (keep === undefined) {
         return { done: value };
       }
