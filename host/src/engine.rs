@@ -194,8 +194,10 @@ struct Compiler {
     profiling: Profiling,
     isa: Isa,
     on_compile: Option<Arc<dyn Fn() + Send + Sync>>,
-    on_warning: Option<Arc<dyn Fn(&str) + Send + Sync>>,
+    on_warning: Option<WarningFn>,
 }
+
+type WarningFn = Arc<dyn Fn(&str) + Send + Sync>;
 
 impl Compiler {
     fn program(&self, component: &[u8], interruption: Interruption) -> Result<Program, Error> {

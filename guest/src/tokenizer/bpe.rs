@@ -16,6 +16,7 @@ use super::spm::SPACE;
 use super::vocab::{TokenType, Vocab, byte_named};
 use crate::error::{Result, invalid_model, unsupported};
 use crate::gguf::Metadata;
+use crate::pulse::work;
 
 /// The most merges allowed. Llama 3 has 280,147.
 const MAX_MERGES: usize = 1 << 21;
@@ -62,6 +63,7 @@ impl Bpe {
         }
         let (mut merger, mut name) = (Merger::default(), String::new());
         self.pre.split(text, |word| {
+            work(1);
             if self.pre.keeps_whole(word) {
                 name.clear();
                 name.extend(word.bytes().map(char_of));
@@ -94,6 +96,7 @@ impl Bpe {
         };
         let mut merger = Merger::default();
         self.pre.split(&text, |word| {
+            work(1);
             if self.pre.keeps_whole(word)
                 && let Some(id) = find(word)
             {

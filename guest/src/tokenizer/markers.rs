@@ -215,7 +215,7 @@ impl Set {
             shorter: Vec::new(),
         };
         // For each node, the markers that end with it.
-        let mut ending = vec![0..ids.len()];
+        let mut ending: Vec<_> = std::iter::once(0..ids.len()).collect();
         let (mut depth, mut deeper) = (0, 1);
         let mut node = 0;
         while node < ending.len() {
