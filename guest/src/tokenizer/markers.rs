@@ -154,7 +154,7 @@ impl Markers {
             if from < at {
                 continue;
             }
-            let here = set.from_longest(id).find_map(|id| {
+            let here = set.longest_first(id).find_map(|id| {
                 let len = vocab.text(id).map_or(0, str::len);
                 counts(id, from..from + len).then_some((id, len))
             });
@@ -271,7 +271,7 @@ impl Set {
     }
 
     /// A marker, and those that it starts with, from the longest.
-    fn from_longest(&self, id: u32) -> impl Iterator<Item = u32> {
+    fn longest_first(&self, id: u32) -> impl Iterator<Item = u32> {
         std::iter::successors(Some(id), |id| {
             let at = self.shorter.binary_search_by_key(id, |[id, _]| *id).ok()?;
             Some(self.shorter[at][1]).filter(|shorter| *shorter != NONE)

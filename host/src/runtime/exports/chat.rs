@@ -12,10 +12,13 @@ use crate::types::{self, ChatMessage};
 /// An optional export of an engine.
 const INTERFACE: &str = "gust:llm/chat@0.1.0";
 
+/// The result type of the engine's functions.
+type Answer<T> = (Result<T, Error>,);
+
 /// The functions of an engine that tokenizes conversations itself. `None` in an instance of one that does not.
 #[derive(Clone, Copy)]
 pub(crate) struct Chat {
-    render: TypedFunc<(ResourceAny, Vec<Message>, RenderOptions), (Result<Prompt, Error>,)>,
+    render: TypedFunc<(ResourceAny, Vec<Message>, RenderOptions), Answer<Prompt>>,
 }
 
 #[derive(ComponentType, Lower)]
