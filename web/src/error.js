@@ -20,7 +20,7 @@ const SENTENCES = {
 const HINTS = {
   "not-found": "check the path or the URL",
   "invalid-model": "the file may be cut short or not a GGUF file; download it again",
-  unsupported: "convert or quantise the model to a type and architecture that gust reads",
+  unsupported: "use another file of the model, another model, or a newer version of this package",
   "out-of-memory": "use a smaller context, a smaller model, or more threads",
   "prompt-too-long": "shorten the prompt or raise the context length",
   "context-full": "raise the context length, or truncate the session",
@@ -35,6 +35,12 @@ export class GustError extends Error {
     this.detail = detail;
     this.hint = HINTS[code];
   }
+}
+
+/** The same error with what it is about, and with another hint if there is one. */
+export function about(error, subject, hint = error.hint) {
+  const { code, detail, message } = error;
+  return Object.assign(new GustError(code, detail), { message: subject ? `${subject}: ${message}` : message, hint });
 }
 
 export function invalidArgument(subject, expected, found) {

@@ -75,6 +75,19 @@ export interface Model {
   render(messages: ChatMessage[], options?: RenderOptions): Promise<Prompt>;
   /** Renders a conversation into a text. In it, nobody can tell who wrote the name of a control token. */
   renderChat(messages: ChatMessage[], options?: ChatOptions): Promise<string>;
+  /** What the file says about the model's vectors. Needs the scope `full`, as do the next two. */
+  embeddingInfo(): Promise<EmbeddingInfo>;
+  /**
+   * The vector of a text, or the vectors of several; a text may be given as tokens. With the pooling `none`, those of
+   * all tokens, one after the other. A text has at least one token, and at most as many as `info.contextLength`
+   * (`prompt-too-long`). A pooling that the model has no tensors for is an `invalid-argument`.
+   */
+  embed(text: string | Uint32Array, options?: EmbedOptions): Promise<Float32Array>;
+  embed(texts: (string | Uint32Array)[], options?: EmbedOptions): Promise<Float32Array[]>;
+  /** Sorts documents by their relevance to a query. `unsupported` if the model is not a reranker. */
+  rerank(query: string, documents: string[], options?: RerankOptions): Promise<RankedDocument[]>;
+  /** The tokens of a query and a document, as a reranker expects them. */
+  tokenizePair(query: string, document: string): Promise<Uint32Array>;
   /** Creates an empty session. */
   session(options?: SessionOptions): Promise<Session>;
   /** Terminates the workers, and with them all sessions. */
@@ -216,6 +229,55 @@ export interface ChatOptions {
   template?: string;
   /** Additional variables for the template; they are passed as JSON. */
   variables?: Record<string, unknown>;
+}
+
+/**
+ * Which of a text's hidden states represent it: all of them (one vector per token), their mean, the first one, the last
+ * one, or the outputs of a classifier (one number per label; a reranker has one label).
+ */
+export type Pooling = "none" | "mean" | "cls" | "last" | "rank";
+
+/** What a model's file says about its vectors. */
+export interface EmbeddingInfo {
+  pooling: Pooling;
+  /** Whether the model only embeds. Then it has no sessions. */
+  embedsOnly: boolean;
+  /** The classifier's labels, if it has any with names. */
+  labels: string[];
+}
+
+/** How to make vectors of texts. */
+export interface EmbedOptions extends TextsOptions {
+  /** Default: what the model's file says, and if it says nothing, `mean`. */
+  pooling?: Pooling;
+  /** Scales vectors to length 1, so that a dot product is a cosine. A classifier's outputs never are. Default: true. */
+  normalize?: boolean;
+}
+
+/** How to sort documents. */
+export interface RerankOptions extends TextsOptions {
+  /** Returns only this many, the most relevant ones. Default: all. */
+  top?: number;
+}
+
+/** For calls with several texts. */
+export interface TextsOptions {
+  /**
+   * Aborts the call: within the text that is being computed if there is `SharedArrayBuffer`, otherwise after it. The
+   * model stays usable.
+   */
+  signal?: AbortSignal;
+  /** Receives after each text how many are done. */
+  onProgress?: (progress: { done: number; total: number }) => void;
+}
+
+/** A document and its relevance. */
+export interface RankedDocument {
+  /** Its number in the list that was given, from 0. */
+  index: number;
+  /** The higher, the more relevant. */
+  score: number;
+  document: string;
 }
 
 export interface CallOptions {

@@ -3,13 +3,19 @@
 import {
   CHAT_OPTIONS,
   DETOKENIZE_OPTIONS,
+  EMBED_OPTIONS,
   RENDER_OPTIONS,
+  RERANK_OPTIONS,
   SESSION_OPTIONS,
   TOKENIZE_OPTIONS,
   check,
   text,
+  textOrTokens,
+  texts,
   tokenIds,
 } from "./options.js";
+import { embedEach, normalized, ranked } from "./embedding.js";
+import { GustError } from "./error.js";
 import { plainNumbers } from "./numbers.js";
 import { Session } from "./session.js";
 
@@ -84,6 +90,46 @@ export class Model {
     return this.#group.ask({ call: "render", from: "chat", of: this.#resource, args: [turns, given] });
   }
 
+  async embeddingInfo() {
+    return this.#group.ask(this.#embedding("info"));
+  }
+
+  async embed(given, options = {}) {
+    check("embed options", options, EMBED_OPTIONS);
+    const isList = Array.isArray(given);
+    const inputs = (isList ? given : [given]).map(textOrTokens);
+    const pooling = options.pooling ?? (await this.#pooling());
+    const vectors = await embedEach(inputs, { isList, ...options }, async (input) => {
+      const tokens = typeof input === "string" ? await this.tokenize(input) : input;
+      const vector = await this.#vector(tokens, pooling, options.signal);
+      const isScaled = pooling !== "rank" && (options.normalize ?? true);
+      return isScaled ? normalized(vector, pooling === "none" ? tokens.length : 1) : vector;
+    });
+    return isList ? vectors : vectors[0];
+  }
+
+  async rerank(query, documents, options = {}) {
+    check("rerank options", options, RERANK_OPTIONS);
+    text("query", query);
+    texts("documents", documents);
+    const { pooling } = await this.embeddingInfo();
+    if (pooling !== "rank") {
+      const mismatch = { subject: "model", expected: "a reranker, whose pooling is rank", found: `pooling ${pooling}` };
+      const hint = "use a reranker such as bge-reranker; `embed` compares texts by their vectors";
+      throw Object.assign(new GustError("unsupported", mismatch), { hint });
+    }
+    const scores = await embedEach(documents, { isList: true, ...options }, async (document) => {
+      // The first label is the relevance.
+      const [score] = await this.#vector(await this.tokenizePair(query, document), pooling, options.signal);
+      return score;
+    });
+    return ranked(documents, scores).slice(0, options.top);
+  }
+
+  async tokenizePair(query, document) {
+    return this.#group.ask(this.#embedding("tokenizePair", text("query", query), text("document", document)));
+  }
+
   async session(options = {}) {
     check("session options", options, SESSION_OPTIONS);
     const group = this.#group;
@@ -105,6 +151,20 @@ export class Model {
 
   #ask(call, ...args) {
     return this.#group.ask({ call, of: this.#resource, args });
+  }
+
+  /** The pooling that the file asks for; if it asks for none, the mean. */
+  async #pooling() {
+    const { pooling } = await this.embeddingInfo();
+    return pooling === "none" ? "mean" : pooling;
+  }
+
+  #vector(tokens, pooling, signal) {
+    return this.#group.call(this.#embedding("embed", tokens, { pooling }), signal);
+  }
+
+  #embedding(call, ...args) {
+    return { call, from: "embedding", of: this.#resource, args };
   }
 }
 

@@ -61,6 +61,12 @@ export const RENDER_OPTIONS = {
   now: { what: "a valid Date", is: (x) => x instanceof Date && !Number.isNaN(x.getTime()) },
 };
 
+const pooling = oneOf("none", "mean", "cls", "last", "rank");
+
+export const EMBED_OPTIONS = { pooling, normalize: boolean, signal, onProgress: callback };
+
+export const RERANK_OPTIONS = { top: integer, signal, onProgress: callback };
+
 export const CALL_OPTIONS = { signal, onProgress: callback };
 
 /** Throws if `options` has a name or a value that `known` does not allow. `undefined` counts as absent. */
@@ -84,6 +90,22 @@ export function tokenIds(tokens) {
     throw invalidArgument("tokens", "a Uint32Array or an array of token numbers", typeof tokens);
   }
   return Uint32Array.from(tokens);
+}
+
+/** Checks a text, or its tokens, and returns it as the engine expects it. */
+export function textOrTokens(value) {
+  if (!string.is(value) && !(value instanceof Uint32Array)) {
+    const expected = "a string, the Uint32Array of a text's tokens, or an array of those";
+    throw invalidArgument("texts", expected, Array.isArray(value) ? "an array" : typeof value);
+  }
+  return string.is(value) ? value : tokenIds(value);
+}
+
+export function texts(subject, values) {
+  if (!strings.is(values)) {
+    throw invalidArgument(subject, strings.what, Array.isArray(values) ? "an array with others" : typeof values);
+  }
+  return values;
 }
 
 export function text(subject, value) {

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import test, { after, before } from "node:test";
 import { serve } from "../demo/server.mjs";
 import { startChromium } from "./chromium.mjs";
+import { encoder } from "./gguf.mjs";
 import { MODEL, gust, gustRun, inFolder, readmeExample } from "./helpers.mjs";
 
 const PROMPT = "Once upon a time";
@@ -200,6 +201,43 @@ test("addresses where there is no model, or something else", async () => {
     assert.equal((await tokens(page, "http://[")).code, "invalid-argument");
   });
 });
+
+for (const isolated of [true, false]) {
+  test(`a page embeds and ranks texts, ${isolated ? "" : "not "}isolated`, async () => {
+    await inFolder(async (folder) => {
+      const [bert, reranker] = [join(folder, "bert.gguf"), join(folder, "reranker.gguf")];
+      writeFileSync(bert, encoder());
+      writeFileSync(reranker, encoder({ ranks: true }));
+      const files = { "/bert.gguf": bert, "/reranker.gguf": reranker };
+      await inPage({ files, isolated }, async (page) => {
+        const found = await page.evaluate(
+          async (threads) => {
+            const { load } = await import("/src/browser.js");
+            const model = await load("/bert.gguf", { threads });
+            const vectors = (await model.embed(["a cat", "five!"])).map((vector) => Array.from(vector));
+            const long = Array(5000).fill("a cat, and what else there is to be said about it");
+            const controller = new AbortController();
+            setTimeout(() => controller.abort(new Error("enough")), 30);
+            const aborted = await model.embed(long, { signal: controller.signal }).catch(({ message }) => message);
+            const again = Array.from(await model.embed("a cat"));
+            await model.close();
+            const other = await load("/reranker.gguf", { threads });
+            const ranked = await other.rerank("a query", ["one", "two two two", "three"]);
+            await other.close();
+            return { vectors, aborted, again, ranked };
+          },
+          isolated ? 2 : 1,
+        );
+        const [expected] = gust("embed", "-m", bert, "--json", "a cat").map((line) => JSON.parse(line).embedding);
+        assert.deepEqual(found.vectors[0], Array.from(Float32Array.from(expected)));
+        assert.equal(found.vectors.length, 2);
+        assert.equal(found.aborted, "enough");
+        assert.deepEqual(found.again, found.vectors[0]);
+        assert.deepEqual(found.ranked.map(({ index }) => index).sort(), [0, 1, 2]);
+      });
+    });
+  });
+}
 
 test("the demo streams a story, stops, and leaves spans for the developer tools", async () => {
   const story = gust("run", "--quiet", "--seed", "42", "-n", "400", PROMPT).join("\n");

@@ -10,9 +10,10 @@ import { load } from "gust-llm";
 export const MODEL = fileURLToPath(new URL("../../models/gust-stories-q8_0.gguf", import.meta.url));
 const GUST = process.env.GUST ?? fileURLToPath(new URL("../../target/release/gust", import.meta.url));
 
-/** Has `gust` work with the shipped model, and gives the lines that it prints. */
+/** Has `gust` work with the shipped model, and gives the lines that it prints. `{ input }` may come first. */
 export function gust(...args) {
-  const { stdout, stderr, status, error } = spawnSync(GUST, args, { encoding: "utf8", maxBuffer: 1 << 26 });
+  const options = typeof args[0] === "object" ? args.shift() : {};
+  const { stdout, stderr, status, error } = spawnSync(GUST, args, { encoding: "utf8", maxBuffer: 1 << 26, ...options });
   if (error) {
     throw new Error(`${GUST} cannot be run (${error.code}); build it: cargo xtask build`);
   }

@@ -36,6 +36,20 @@ try {
   code?.trim();
 }
 
+const vector: Float32Array = await model.embed("a cat", { pooling: "mean", normalize: false });
+const vectors: Float32Array[] = await model.embed(["a cat", await model.tokenize("a mat")], {
+  signal: controller.signal,
+});
+vectors.push(vector);
+const [best] = await model.rerank("what cats sit on", ["a mat", "a tree"], { top: 1 });
+best?.document.trim().at(best.index + best.score);
+const { pooling, embedsOnly, labels } = await model.embeddingInfo();
+labels.push(`${pooling} ${embedsOnly}`, `${(await model.tokenizePair("a query", "a document")).length}`);
+
+// @ts-expect-error: no such pooling
+await model.embed("a cat", { pooling: "max" });
+// @ts-expect-error: tokens are a Uint32Array
+await model.embed([1, 2, 3]);
 // @ts-expect-error: no such option
 await session.configure({ max_tokens: 5 });
 // @ts-expect-error: a path, an address, bytes or a Blob

@@ -23,7 +23,7 @@ export async function instance({ modules, blobs, member, onRead }) {
     }
     return { exports: unsignedExports(exports) };
   };
-  const { engine, chat } = await instantiate(
+  const { engine, chat, embedding } = await instantiate(
     (name) => modules[name],
     {
       ...imports,
@@ -32,7 +32,7 @@ export async function instance({ modules, blobs, member, onRead }) {
     },
     core,
   );
-  return { engine, chat, lastWords };
+  return { engine, chat, embedding, lastWords };
 }
 
 /** jco requires these. The engine uses others (collective.js). */

@@ -37,13 +37,13 @@ class Resident {
       blobs[name] = await open(source);
     }
     const report = rank === 0 ? inSteps(blobs.model.size, onRead) : () => undefined;
-    const { engine, chat, lastWords } = await instance({
+    const { engine, chat, embedding, lastWords } = await instance({
       modules,
       blobs,
       member: member ?? ALONE,
       onRead: report,
     });
-    return new Resident({ engine, chat }, lastWords, member);
+    return new Resident({ engine, chat, embedding }, lastWords, member);
   }
 
   constructor(interfaces, lastWords, member) {
