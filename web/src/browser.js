@@ -1,4 +1,5 @@
-// The package in a page: workers are Web Workers, and a model is a URL, a `Blob` (a `File` is one) or bytes.
+// The package in a page: workers are Web Workers, and a model is a URL, a `Blob` (a `File` is one), the handle of a
+// file, or bytes.
 //
 // A model from a URL is fetched once and kept in the origin private file system (OPFS), where all workers read it.
 
@@ -8,15 +9,17 @@ import { loader } from "./load.js";
 export { GustError } from "./error.js";
 
 export const load = loader({
-  async find(source, { onProgress, signal }) {
-    if (source instanceof Blob) {
-      return inBlob(source);
+  // An address is a URL, a Blob or a handle.
+  address,
+  nameOf: (address) => (address instanceof URL ? address.pathname : address.name),
+  neighbour,
+
+  async find(address, { onProgress, signal }) {
+    if (address instanceof URL) {
+      const url = address.href;
+      return (await keep(url, onProgress, signal)) ?? inBlob(await fetchBlob(url, signal));
     }
-    if (source instanceof Uint8Array) {
-      return inBlob(new Blob([source]));
-    }
-    const url = address(source);
-    return (await keep(url, onProgress, signal)) ?? inBlob(await fetchBlob(url, signal));
+    return inBlob(address instanceof Blob ? address : await fileOf(address));
   },
 
   async compile(file) {
@@ -68,11 +71,58 @@ const ENGINE = {
 };
 
 function address(source) {
-  try {
-    return new URL(source, globalThis.document?.baseURI ?? location.href).href;
-  } catch {
-    throw invalidArgument("source", "a URL, a Blob, a File or a Uint8Array", source);
+  if (source instanceof Blob || isFileHandle(source)) {
+    return source;
   }
+  if (source instanceof Uint8Array) {
+    return new Blob([source]);
+  }
+  try {
+    if (typeof source === "string" || source instanceof URL) {
+      return new URL(source, globalThis.document?.baseURI ?? location.href);
+    }
+  } catch {
+    // Not the address of anything.
+  }
+  const expected = "a URL, a Blob, a File, the handle of a file, a Uint8Array or a list of those";
+  throw invalidArgument("source", expected, source);
+}
+
+function isFileHandle(source) {
+  return typeof FileSystemFileHandle === "function" && source instanceof FileSystemFileHandle;
+}
+
+/** A URL beside a URL, and a file in the page's own file system beside another. Nothing is beside a `File`. */
+async function neighbour(address, rename) {
+  if (address instanceof URL) {
+    const other = new URL(address);
+    other.pathname = rename(address.pathname);
+    return other;
+  }
+  return isFileHandle(address) ? handleBeside(address, rename(address.name)) : undefined;
+}
+
+/** Undefined for a file that the user picked: such a file does not say in which folder it is. */
+async function handleBeside(handle, name) {
+  let folder = await navigator.storage.getDirectory().catch(() => undefined);
+  const path = await folder?.resolve(handle);
+  if (!path) {
+    return undefined;
+  }
+  for (const part of path.slice(0, -1)) {
+    folder = await folder.getDirectoryHandle(part);
+  }
+  return folder.getFileHandle(name).catch((error) => refuse(error, name));
+}
+
+function fileOf(handle) {
+  return handle.getFile().catch((error) => refuse(error, handle.name));
+}
+
+function refuse(error, name) {
+  throw error.name === "NotFoundError"
+    ? new GustError("not-found", name)
+    : new GustError("io", `${name}: ${error.message}`);
 }
 
 function inBlob(blob) {

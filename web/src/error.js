@@ -18,7 +18,7 @@ const SENTENCES = {
 };
 
 const HINTS = {
-  "not-found": "check the path or the URL",
+  "not-found": "check the path or the URL; a model in several files needs all of them, if need be as a list",
   "invalid-model": "the file may be cut short or not a GGUF file; download it again",
   unsupported: "use another file of the model, another model, or a newer version of this package",
   "out-of-memory": "use a smaller context, a smaller model, or more threads",

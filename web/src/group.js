@@ -19,7 +19,7 @@ export class Group {
 
   /**
    * Starts `size` members. `host` creates the workers, `modules` are the engine's, `sources` are what `weights` finds
-   * by name. `onRead` receives the number of bytes that the lead has read.
+   * by name, each a name and the files of a model. `onRead` receives the number of bytes that the lead has read.
    */
   static async start({ host, size, modules, sources, onRead, signal }) {
     const group = new Group(host, size, onRead);

@@ -6,13 +6,33 @@
  * The computation runs in workers, so nothing here blocks.
  */
 
-/** Where a model comes from. In Node: a path, a `file:` URL or bytes. In a page: a URL, a `Blob`, a `File` or bytes. */
-export type Source = string | URL | Uint8Array | Blob;
+/**
+ * A file of a model. In Node: a path, a `file:` URL or bytes. In a page: a URL, a `Blob`, a `File`, bytes, or the
+ * handle of a file (in the page's own file system, or from a picker).
+ */
+export type SourceFile = string | URL | Uint8Array | Blob | FileHandle;
+
+/** What this package uses of a `FileSystemFileHandle`. */
+export interface FileHandle {
+  readonly kind: "file";
+  readonly name: string;
+  getFile(): Promise<Blob>;
+}
+
+/**
+ * Where a model comes from: a file, or a list of all files of a model that was split into several.
+ *
+ * If a file's name is that of the first of several (`x-00001-of-00003.gguf`), the others are found by their names where
+ * that is possible: beside a path or a URL, and in the page's own file system. A list of one is that file alone. The
+ * files of a longer list may have any order if their names have these numbers; otherwise they are in order.
+ */
+export type Source = SourceFile | SourceFile[];
 
 /**
  * Loads a model.
  *
- * In a page, a model from a URL is fetched once and kept in the origin private file system.
+ * In a page, a model from a URL is fetched once and kept in the origin private file system. Every file of a split model
+ * is checked; one that is missing is a `not-found` with its name.
  *
  * @throws {GustError} `not-found`, `invalid-model`, `unsupported`, `out-of-memory`, `invalid-argument`, `io`
  */
@@ -47,6 +67,10 @@ export interface LoadProgress {
   done: number;
   /** Absent if the server does not report it. */
   total?: number;
+  /** While a model in several files is fetched: which of them the numbers are about, from 1. */
+  file?: number;
+  /** How many files there are, if there are several. */
+  files?: number;
 }
 
 /** A loaded model, in its own workers. */

@@ -1,7 +1,11 @@
 // Loading: chooses the build of the engine and the number of threads, and loads the model.
 //
 // `loader` creates the `load` function of an environment (node.js, browser.js), which is passed as `host`:
-//   find(source, {onProgress, signal})  what the workers open, and its size in bytes: { source, size }
+//   address(source)                     a source in a form that the next three take, checked
+//   nameOf(address)                     the file's name or path, if it has one
+//   neighbour(address, rename)          the address (or a promise) of the file that is named `rename(name)` in the same
+//                                       folder; undefined if nothing can be found there
+//   find(address, {onProgress, signal}) what the workers open, and its size in bytes: { source, size }
 //   compile(name)                       the core module with this name in dist/
 //   worker()                            a worker: post, receive, lost, hold, release, end (which may return a promise)
 //   processors()                        how many threads can run at the same time
@@ -10,6 +14,7 @@
 import { Group } from "./group.js";
 import { invalidArgument } from "./error.js";
 import { build, engineModules } from "./engine.js";
+import { filesOf } from "./files.js";
 import { Model } from "./model.js";
 import { LOAD_OPTIONS, check } from "./options.js";
 
@@ -27,8 +32,8 @@ export function loader(host) {
     const modules = engineModules(host, chosen);
     // This is awaited below; if finding the model fails first, a rejection here must not be unhandled.
     modules.catch(() => undefined);
-    const found = await host.find(source, { onProgress, signal });
-    const foundDraft = draft === undefined ? undefined : await host.find(draft, { signal });
+    const found = await find(source, host, onProgress, signal);
+    const foundDraft = draft === undefined ? undefined : await find(draft, host, undefined, signal);
     const total = found.size;
     const size = scope === undefined || scope === "full" ? threads(options.threads, total, host) : 1;
     const group = await Group.start({
@@ -39,7 +44,24 @@ export function loader(host) {
       onRead: onProgress && ((read) => onProgress({ stage: "loading", done: Math.min(read, total), total })),
       signal,
     });
-    return Model.load(group, { ...options, build: chosen });
+    const files = { model: found.source.files.length, draft: foundDraft?.source.files.length };
+    return Model.load(group, { ...options, build: chosen, files });
+  };
+}
+
+/** Finds all files of a source. */
+async function find(source, host, onProgress, signal) {
+  const addresses = await filesOf(source, host);
+  const found = [];
+  for (const [i, address] of addresses.entries()) {
+    signal?.throwIfAborted();
+    const of = addresses.length > 1 ? { file: i + 1, files: addresses.length } : {};
+    const report = onProgress && ((progress) => onProgress({ ...progress, ...of }));
+    found.push(await host.find(address, { onProgress: report, signal }));
+  }
+  return {
+    source: { name: host.nameOf(addresses[0]), files: found.map(({ source }) => source) },
+    size: found.reduce((sum, { size }) => sum + size, 0),
   };
 }
 

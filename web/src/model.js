@@ -15,7 +15,7 @@ import {
   tokenIds,
 } from "./options.js";
 import { embedEach, normalized, ranked } from "./embedding.js";
-import { GustError } from "./error.js";
+import { GustError, invalidArgument } from "./error.js";
 import { plainNumbers } from "./numbers.js";
 import { Session } from "./session.js";
 
@@ -24,13 +24,17 @@ export class Model {
   #resource;
   #draft;
 
-  /** Loads the model that was given to the group's members. */
-  static async load(group, { scope, draft, build, signal }) {
+  /** Loads the model that was given to the group's members. `files` are the numbers of files that were given. */
+  static async load(group, { scope, draft, build, signal, files }) {
     const model = new Model();
     const onAbort = () => group.close();
     signal?.addEventListener("abort", onAbort);
     try {
-      const load = (name) => group.make({ call: "loadModel", args: [name, { scope }] }, signal);
+      const load = async (name) => {
+        const resource = await group.make({ call: "loadModel", args: [name, { scope }] }, signal);
+        await checkCount(group, resource, files[name]);
+        return resource;
+      };
       model.#group = group;
       model.build = build;
       model.#resource = await load("model");
@@ -182,4 +186,15 @@ function turn({ role, content, ...others }) {
 /** Seconds since 1970 on a clock that shows the local time: a prompt has the user's date. */
 function localSeconds(date) {
   return BigInt(Math.floor(date.getTime() / 1000) - 60 * date.getTimezoneOffset());
+}
+
+/** Refuses files that the engine did not ask for: they belong to another model. */
+async function checkCount(group, resource, given) {
+  if (given > 1) {
+    const metadata = await group.ask({ call: "metadata", of: resource });
+    const count = metadata.find(({ key }) => key === "split.count")?.value ?? "1";
+    if (count !== String(given)) {
+      throw invalidArgument("source", `as many files as the first one says (${count})`, given);
+    }
+  }
 }

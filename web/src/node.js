@@ -10,11 +10,16 @@ import { loader } from "./load.js";
 export { GustError } from "./error.js";
 
 export const load = loader({
-  async find(source) {
-    if (source instanceof Uint8Array) {
-      return { source: { bytes: shared(source) }, size: source.length };
+  // An address is a path or bytes.
+  address: (source) => (source instanceof Uint8Array ? source : filePath(source)),
+  nameOf: (address) => (typeof address === "string" ? address : undefined),
+  neighbour: (path, rename) => rename(path),
+
+  async find(address) {
+    if (address instanceof Uint8Array) {
+      return { source: { bytes: shared(address) }, size: address.length };
     }
-    const path = filePath(source);
+    const path = address;
     try {
       const found = await stat(path);
       if (!found.isFile()) {
@@ -70,7 +75,7 @@ function filePath(source) {
   }
   throw invalidArgument(
     "source",
-    "a path, a file: URL or a Uint8Array (download a remote model to a file first)",
+    "a path, a file: URL, a Uint8Array or a list of those (download a remote model to a file first)",
     source,
   );
 }

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import test, { after, before } from "node:test";
 import { serve } from "../demo/server.mjs";
 import { startChromium } from "./chromium.mjs";
-import { encoder } from "./gguf.mjs";
+import { encoder, names, split } from "./gguf.mjs";
 import { MODEL, gust, gustRun, inFolder, readmeExample } from "./helpers.mjs";
 
 const PROMPT = "Once upon a time";
@@ -201,6 +201,133 @@ test("addresses where there is no model, or something else", async () => {
     assert.equal((await tokens(page, "http://[")).code, "invalid-argument");
   });
 });
+
+/** A page whose server has the shipped model in three files, and their URL paths. */
+function inPageWithFiles(work, options = {}) {
+  return inFolder((folder) => {
+    const files = {};
+    for (const [i, part] of split(readFileSync(MODEL), 3).entries()) {
+      const name = names(3)[i];
+      writeFileSync(join(folder, name), part);
+      files[`/split/${name}`] = join(folder, name);
+    }
+    return inPage({ ...options, files }, (page, server) => work(page, Object.keys(files), files, server));
+  });
+}
+
+test("the first URL of several, or a list of them, is the whole model, and each file is kept", async () => {
+  const ids = reference();
+  await inPageWithFiles(async (page, paths, files, { requests }) => {
+    const got = (method) => requests.splice(0).filter((request) => request.startsWith(`${method} /split/`));
+    const fetched = await tokens(page, `${paths[0]}?key=5`, { threads: 2 });
+    assert.deepEqual([fetched.ids, fetched.stages], [ids, ["fetching", "loading"]]);
+    assert.deepEqual(
+      got("GET"),
+      paths.map((path) => `GET ${path}`),
+    );
+    assert.deepEqual((await tokens(page, `${paths[0]}?key=5`)).ids, ids);
+    assert.deepEqual(
+      got("HEAD"),
+      paths.map((path) => `HEAD ${path}`),
+    );
+    assert.deepEqual((await tokens(page, paths.toReversed(), { threads: 2 })).ids, ids);
+
+    delete files[paths[1]];
+    for (const source of [paths[0], [paths[2], paths[0]], [paths[0]]]) {
+      await page.evaluate(async () => (await import("/src/browser.js")).clearCache());
+      const lost = await tokens(page, source);
+      assert.equal(lost.code, "not-found");
+      assert.match(lost.message, /split\/x-00002-of-00003\.gguf/, `${source}`);
+    }
+  });
+});
+
+test("fetching several files tells which one it is at", async () => {
+  await inPageWithFiles(async (page, [path]) => {
+    const steps = await page.evaluate(async (path) => {
+      const { load } = await import("/src/browser.js");
+      const steps = new Set();
+      const onProgress = ({ stage, file, files }) => stage === "fetching" && steps.add(`${file}/${files}`);
+      await (await load(path, { onProgress })).close();
+      return [...steps];
+    }, path);
+    assert.deepEqual(steps, ["1/3", "2/3", "3/3"]);
+  });
+});
+
+for (const isolated of [true, false]) {
+  test(`several files of the user's, and of the page's own file system, ${isolated ? "" : "not "}isolated`, async () => {
+    const ids = reference();
+    await inPageWithFiles(
+      async (page, paths) => {
+        const found = await page.evaluate(
+          async ([paths, prompt, isolated]) => {
+            const { load } = await import("/src/browser.js");
+            const folder = await (await navigator.storage.getDirectory()).getDirectoryHandle("own", { create: true });
+            const files = [];
+            const handles = [];
+            for (const path of paths) {
+              const bytes = await (await fetch(path)).arrayBuffer();
+              const name = path.replace("/split/", "");
+              files.push(new File([bytes], name));
+              const handle = await folder.getFileHandle(name, { create: true });
+              const writable = await handle.createWritable();
+              await writable.write(bytes);
+              await writable.close();
+              handles.push(handle);
+            }
+            const blobs = files.map((file) => new Blob([file]));
+            const answer = async (source) => {
+              try {
+                const model = await load(source, { threads: isolated ? 2 : 1 });
+                const session = await model.session();
+                await session.configure({ seed: 42, maxTokens: 40 });
+                await session.feed(await model.tokenize(prompt));
+                const ids = [];
+                for await (const { id } of session.tokens()) {
+                  ids.push(id);
+                }
+                await model.close();
+                return ids;
+              } catch ({ code, message }) {
+                return `${code}: ${message}`;
+              }
+            };
+            const whole = [
+              files,
+              files.toReversed(),
+              blobs,
+              handles,
+              handles.toReversed(),
+              handles[0],
+              [handles[0], ...files.slice(1)],
+            ];
+            const results = { whole: [], failed: [] };
+            for (const source of whole) {
+              results.whole.push(await answer(source));
+            }
+            for (const source of [files[0], files.slice(0, 2), [blobs[0]], [files[1], files[0], files[2], files[2]]]) {
+              results.failed.push(await answer(source));
+            }
+            await folder.removeEntry(handles[2].name);
+            results.failed.push(await answer(handles[0]), await answer(folder));
+            return results;
+          },
+          [paths, PROMPT, isolated],
+        );
+        assert.deepEqual(found.whole, Array(7).fill(ids));
+        const [file, list, blob, twice, handle, directory] = found.failed;
+        assert.equal(file, "not-found: no model at `x-00002-of-00003.gguf`");
+        assert.equal(list, "not-found: no model at `x-00003-of-00003.gguf`");
+        assert.equal(blob, "not-found: no model at `model-00002-of-00003`");
+        assert.match(twice, /^invalid-argument: .*each file once, found x-00003-of-00003.gguf twice$/);
+        assert.equal(handle, "not-found: no model at `x-00003-of-00003.gguf`");
+        assert.match(directory, /^invalid-argument: .*the handle of a file/);
+      },
+      { isolated },
+    );
+  });
+}
 
 for (const isolated of [true, false]) {
   test(`a page embeds and ranks texts, ${isolated ? "" : "not "}isolated`, async () => {

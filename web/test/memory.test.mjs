@@ -34,7 +34,7 @@ test("the engine works with what lies above 2 GiB", async () => {
       "engine.core2.wasm": dist("engine.core2.wasm"),
       "engine.core3.wasm": dist("engine.core3.wasm"),
     },
-    blobs: { model: watched },
+    models: { model: { files: [watched] } },
     member: ALONE,
     onRead: () => undefined,
   }).finally(() => (WebAssembly.Instance = Instance));

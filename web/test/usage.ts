@@ -36,6 +36,11 @@ try {
   code?.trim();
 }
 
+await load(["x-00001-of-00002.gguf", new URL("x-00002-of-00002.gguf", import.meta.url)], { draft: [new Blob([])] });
+declare const handle: FileSystemFileHandle;
+await load(handle);
+await load([handle, new Uint8Array()], { onProgress: ({ file, files }) => `${file ?? 1}/${files ?? 1}` });
+
 const vector: Float32Array = await model.embed("a cat", { pooling: "mean", normalize: false });
 const vectors: Float32Array[] = await model.embed(["a cat", await model.tokenize("a mat")], {
   signal: controller.signal,

@@ -8,10 +8,10 @@ import { weights } from "./weights.js";
 const COLLECTIVE = "gust:llm/collective@0.1.0";
 
 /**
- * Creates an instance. `modules` are the compiled core modules by jco's names, `blobs` are what `open` finds (see
+ * Creates an instance. `modules` are the compiled core modules by jco's names, `models` are what `open` finds (see
  * weights.js), `member` is its place in the group, and `onRead` receives the number of bytes read.
  */
-export async function instance({ modules, blobs, member, onRead }) {
+export async function instance({ modules, models, member, onRead }) {
   const { imports, lastWords } = wasi();
   let main;
   const core = (module, coreImports = {}) => {
@@ -27,7 +27,7 @@ export async function instance({ modules, blobs, member, onRead }) {
     (name) => modules[name],
     {
       ...imports,
-      "gust:llm/weights": weights(blobs, () => main.memory, onRead),
+      "gust:llm/weights": weights(models, () => main.memory, onRead),
       "gust:llm/collective": NEVER_CALLED,
     },
     core,

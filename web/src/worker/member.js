@@ -32,14 +32,19 @@ export function serve(port, open) {
 class Resident {
   static async start({ rank, meeting, modules, sources }, open, onRead) {
     const member = meeting && new Member(new Meeting(meeting.buffer, meeting.size, meeting.processors), rank);
-    const blobs = {};
-    for (const [name, source] of Object.entries(sources)) {
-      blobs[name] = await open(source);
+    const models = {};
+    for (const [model, { name, files }] of Object.entries(sources)) {
+      const blobs = [];
+      for (const file of files) {
+        blobs.push(await open(file));
+      }
+      models[model] = { name, files: blobs };
     }
-    const report = rank === 0 ? inSteps(blobs.model.size, onRead) : () => undefined;
+    const size = models.model.files.reduce((sum, blob) => sum + blob.size, 0);
+    const report = rank === 0 ? inSteps(size, onRead) : () => undefined;
     const { engine, chat, embedding, lastWords } = await instance({
       modules,
-      blobs,
+      models,
       member: member ?? ALONE,
       onRead: report,
     });

@@ -6,8 +6,13 @@
 // `map-pages` reads the bytes directly to their address. Pages cannot be shared with a file here, but the bytes are
 // read once, in place, whereas `read` would copy them twice.
 
-/** `gust:llm/weights` over blobs by name. `onRead` receives the number of bytes of each read. */
-export function weights(blobs, memory, onRead) {
+import { asked, missing } from "../files.js";
+
+/**
+ * `gust:llm/weights` over models by name: a model's `name` is what its first file is called, if that is known, and its
+ * `files` are blobs. `onRead` receives the number of bytes of each read.
+ */
+export function weights(models, memory, onRead) {
   class Blob {
     constructor(blob) {
       this.blob = blob;
@@ -60,8 +65,10 @@ export function weights(blobs, memory, onRead) {
   return {
     Blob,
     open(name) {
-      const blob = blobs[name];
-      return blob ? new Blob(blob) : refuse("not-found", name);
+      const file = asked(name);
+      const model = models[file.name];
+      const blob = model?.files[file.number - 1];
+      return blob ? new Blob(blob) : refuse("not-found", missing(model?.name, name));
     },
   };
 }
