@@ -126,7 +126,7 @@ function refuse(error, name) {
 }
 
 function inBlob(blob) {
-  return { source: { blob }, size: blob.size };
+  return { source: { blob }, size: blob.size, filled: blob.size };
 }
 
 /** Lets a worker fetch the model at this URL and keep it. Undefined if there is no file system to keep it in. */
@@ -140,7 +140,8 @@ function keep(url, onProgress, signal) {
       if ("done" in data) {
         onProgress?.({ stage: "fetching", ...data });
       } else if ("kept" in data) {
-        resolve(data.kept && { source: { kept: data.kept.name }, size: data.kept.size });
+        const { name, size } = data.kept ?? {};
+        resolve(data.kept && { source: { kept: name }, size, filled: size });
       } else {
         reject(new GustError(data.code, data.detail));
       }

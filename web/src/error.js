@@ -7,7 +7,8 @@ const SENTENCES = {
   "not-found": (name) => `no model at \`${name}\``,
   "invalid-model": (mismatch) => `invalid model: ${sentence(mismatch)}`,
   unsupported: (mismatch) => `unsupported: ${sentence(mismatch)}`,
-  "out-of-memory": ({ needed, available }) => `out of memory: needed ${needed} bytes, available ${available} bytes`,
+  "out-of-memory": ({ needed, available = "fewer" }) =>
+    `out of memory: needed ${needed} bytes, available ${available} bytes`,
   "prompt-too-long": ({ tokens, limit }) => `prompt too long: ${tokens} tokens, room for ${limit}`,
   "context-full": (limit) => `context full: all ${limit} tokens are used`,
   "invalid-argument": (mismatch) => `invalid argument: ${sentence(mismatch)}`,

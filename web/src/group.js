@@ -5,7 +5,7 @@
 // Calls are executed one at a time, in the order in which they were made. A group that has ended rejects every call
 // with the reason.
 
-import { GustError } from "./error.js";
+import { GustError, about } from "./error.js";
 import { CANCELLED_CALL, Meeting } from "./meeting.js";
 
 export class Group {
@@ -30,7 +30,8 @@ export class Group {
       await group.#run(group.#members, (rank) => ({ rank, meeting, modules, sources }));
     } catch (error) {
       await group.close();
-      throw error;
+      const isCrowded = size > 1 && error?.code === "lost" && /memory/i.test(error.message);
+      throw isCrowded ? about(error, undefined, "use fewer threads: each needs memory and address space") : error;
     } finally {
       signal?.removeEventListener("abort", onAbort);
     }

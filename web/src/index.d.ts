@@ -48,6 +48,7 @@ export interface LoadOptions {
   /**
    * The number of workers, each with an instance of the engine and a share of the weights. Any number gives the same
    * answers, to the last bit. More than one needs `SharedArrayBuffer`, which in a page needs cross-origin isolation.
+   * More than 64 are an `invalid-argument`, unless there are more processors or the file needs more.
    * Default: the number of cores, fewer for small models, more for those above 3 GiB (an instance holds less than 4 GiB).
    */
   threads?: number;

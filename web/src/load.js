@@ -5,7 +5,8 @@
 //   nameOf(address)                     the file's name or path, if it has one
 //   neighbour(address, rename)          the address (or a promise) of the file that is named `rename(name)` in the same
 //                                       folder; undefined if nothing can be found there
-//   find(address, {onProgress, signal}) what the workers open, and its size in bytes: { source, size }
+//   find(address, {onProgress, signal}) what the workers open, its size in bytes, and how much of that is no hole:
+//                                       { source, size, filled }
 //   compile(name)                       the core module with this name in dist/
 //   worker()                            a worker: post, receive, lost, hold, release, end (which may return a promise)
 //   processors()                        how many threads can run at the same time
@@ -22,6 +23,13 @@ import { LOAD_OPTIONS, check } from "./options.js";
 const PER_THREAD = 1 << 23;
 /** Bytes of a model file that an instance can hold: less than the addressable 4 GiB, because a context needs memory. */
 const PER_INSTANCE = 3 * 2 ** 30;
+/** More instances than this have no smaller shares of any model. */
+const MOST = 256;
+/**
+ * How many threads can be asked for on any machine. More than there are processors only wait for each other, but some
+ * browsers report fewer processors than there are.
+ */
+const ANYWHERE = 64;
 
 export function loader(host) {
   return async function load(source, options = {}) {
@@ -35,7 +43,10 @@ export function loader(host) {
     const found = await find(source, host, onProgress, signal);
     const foundDraft = draft === undefined ? undefined : await find(draft, host, undefined, signal);
     const total = found.size;
-    const size = scope === undefined || scope === "full" ? threads(options.threads, total, host) : 1;
+    const most = mostThreads(found.filled, host);
+    const asked = threads(options.threads, most, host);
+    const isFull = scope === undefined || scope === "full";
+    const size = isFull ? (asked ?? defaultThreads(found.filled, most, host)) : 1;
     const group = await Group.start({
       host,
       size,
@@ -59,26 +70,42 @@ async function find(source, host, onProgress, signal) {
     const report = onProgress && ((progress) => onProgress({ ...progress, ...of }));
     found.push(await host.find(address, { onProgress: report, signal }));
   }
+  const sum = (field) => found.reduce((total, file) => total + file[field], 0);
   return {
     source: { name: host.nameOf(addresses[0]), files: found.map(({ source }) => source) },
-    size: found.reduce((sum, { size }) => sum + size, 0),
+    size: sum("size"),
+    filled: sum("filled"),
   };
 }
 
-/** The requested number, or the default for a file of `bytes` bytes. */
-function threads(asked, bytes, host) {
-  const most = host.sharesMemory() ? Infinity : 1;
-  if (asked !== undefined) {
-    if (asked === 0 || asked > most) {
-      const expected =
-        asked === 0 ? "at least 1" : "1, because this page is not cross-origin isolated (serve it with COOP and COEP)";
-      throw invalidArgument("threads", expected, asked);
-    }
-    return asked;
+/** The number asked for, if it is one that there can be. */
+function threads(asked, most, host) {
+  if (asked === 0 || asked > most) {
+    throw invalidArgument("threads", asked === 0 ? "at least 1" : `at most ${most}: ${why(host)}`, asked);
   }
+  return asked;
+}
+
+/** Why there are no more threads. */
+function why(host) {
+  return host.sharesMemory()
+    ? `this machine reports ${host.processors()} processors`
+    : "this page is not cross-origin isolated (serve it with COOP and COEP)";
+}
+
+/** The most for a file of `bytes` bytes. */
+function mostThreads(bytes, host) {
+  return host.sharesMemory() ? Math.max(ANYWHERE, host.processors(), needed(bytes)) : 1;
+}
+
+function defaultThreads(bytes, most, host) {
   const worthwhile = Math.floor(bytes / PER_THREAD);
-  const needed = Math.ceil(bytes / PER_INSTANCE);
-  return Math.min(most, Math.max(1, needed, Math.min(cores(host.processors()), worthwhile)));
+  return Math.min(most, Math.max(1, needed(bytes), Math.min(cores(host.processors()), worthwhile)));
+}
+
+/** How many instances hold a file of `bytes` bytes. */
+function needed(bytes) {
+  return Math.min(MOST, Math.ceil(bytes / PER_INSTANCE));
 }
 
 /** A guess: nothing here tells whether two processors share a core. On large machines most do, on small ones not. */

@@ -9,6 +9,8 @@
 // After them, each member has space for its parts of the last two gathers. Two are enough: a member that brings its
 // next part has read all parts of the previous gather, and so has every member that lets that gather end.
 
+import { GustError } from "./error.js";
+
 /** The words of the meeting. */
 const CANCEL = 0;
 const FAILED = 1; // 1 + the rank of the first member of this call that failed
@@ -39,11 +41,20 @@ class Leave extends Error {
 /** The reason that `allGather` and `checkpoint` give if the call was cancelled. */
 export const CANCELLED_CALL = "cancelled";
 
+/** Memory that all workers can reach. */
+export function sharedBuffer(length) {
+  try {
+    return new SharedArrayBuffer(length);
+  } catch (error) {
+    throw error instanceof RangeError ? new GustError("out-of-memory", { needed: length }) : error;
+  }
+}
+
 /** The shared state of instances that compute together. */
 export class Meeting {
   /** A buffer for `size` members. */
   static buffer(size) {
-    return new SharedArrayBuffer(4 * SEAT * (1 + size) + 2 * ROOM * size);
+    return sharedBuffer(4 * SEAT * (1 + size) + 2 * ROOM * size);
   }
 
   /** The meeting in a buffer. `processors` is how many members can run at the same time. */

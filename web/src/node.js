@@ -6,6 +6,7 @@ import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import { GustError, invalidArgument } from "./error.js";
 import { loader } from "./load.js";
+import { sharedBuffer } from "./meeting.js";
 
 export { GustError } from "./error.js";
 
@@ -17,7 +18,8 @@ export const load = loader({
 
   async find(address) {
     if (address instanceof Uint8Array) {
-      return { source: { bytes: shared(address) }, size: address.length };
+      const size = address.length;
+      return { source: { bytes: shared(address) }, size, filled: size };
     }
     const path = address;
     try {
@@ -25,7 +27,7 @@ export const load = loader({
       if (!found.isFile()) {
         throw new GustError("io", `${path} is not a file`);
       }
-      return { source: { path }, size: found.size };
+      return { source: { path }, size: found.size, filled: filled(found) };
     } catch (error) {
       if (error instanceof GustError) {
         throw error;
@@ -80,9 +82,18 @@ function filePath(source) {
   );
 }
 
+/**
+ * How many bytes of a file can be something else than holes, which cost its author nothing. A file system that
+ * compresses stores weights in no less than a quarter of their size; one that does not say how much it stores is
+ * believed.
+ */
+function filled({ size, blocks }) {
+  return blocks > 0 ? Math.min(size, 4 * 512 * blocks) : size;
+}
+
 /** A copy that all workers can read. */
 function shared(bytes) {
-  const copy = new Uint8Array(new SharedArrayBuffer(bytes.length));
+  const copy = new Uint8Array(sharedBuffer(bytes.length));
   copy.set(bytes);
   return copy;
 }

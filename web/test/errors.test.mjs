@@ -1,13 +1,17 @@
 // What goes wrong is an error that a program can act on, and never a program that hangs.
 
 import assert from "node:assert/strict";
-import { readFileSync, writeFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { readFileSync, truncateSync, writeFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import test from "node:test";
+import { fileURLToPath } from "node:url";
 import { GustError, load } from "gust-llm";
 import { MODEL, begin, ids, inFolder, withModel } from "./helpers.mjs";
 
 const bytes = readFileSync(MODEL);
+const cwd = fileURLToPath(new URL("..", import.meta.url));
 
 for (const threads of [1, 2]) {
   test(`bytes that are no model, ${threads} threads`, async () => {
@@ -126,6 +130,38 @@ test("options with a misspelt name or a value that is none are refused", async (
     await session.close();
     await assert.rejects(session.feed([1]), { code: "closed" });
   });
+});
+
+test("more threads than there can be are refused, and the most are said", async () => {
+  const refused = (expected) => ({ code: "invalid-argument", message: new RegExp(`threads: expected ${expected}`) });
+  const most = Math.max(64, availableParallelism());
+  const limit = refused(`at most ${most}: this machine reports ${availableParallelism()} processors, found`);
+  for (const scope of ["full", "metadata"]) {
+    for (const threads of [most + 1, 1000, 2 ** 32 - 1]) {
+      await assert.rejects(load(MODEL, { threads, scope }), limit);
+    }
+    await assert.rejects(load(MODEL, { threads: 0, scope }), refused("at least 1, found 0"));
+  }
+  // A file that claims a size: its holes call for no workers.
+  await inFolder(async (folder) => {
+    const path = join(folder, "model.gguf");
+    writeFileSync(path, bytes);
+    truncateSync(path, 2 ** 42);
+    await withModel({}, (model) => assert.ok(model.threads <= availableParallelism(), `${model.threads}`), path);
+  });
+});
+
+// Elsewhere the address space of a process cannot be limited.
+const isLinux = process.platform === "linux";
+
+test("workers that find no room are an error that says what to do", { skip: !isLinux }, () => {
+  // Each worker reserves at least 4 GiB of address space.
+  const program = `import { load } from "gust-llm";
+    await load(${JSON.stringify(MODEL)}, { threads: 16 }).catch(({ code, hint }) => console.log(code + ": " + hint));`;
+  const limited = ["-c", 'ulimit -v 30000000; exec "$0" --input-type=module -e "$1"', process.execPath, program];
+  const { stdout, stderr, signal } = spawnSync("sh", limited, { encoding: "utf8", timeout: 30_000, cwd });
+  assert.equal(signal, null);
+  assert.match(stdout, /^lost: use fewer threads/, stderr);
 });
 
 test("loading can be aborted", async () => {
