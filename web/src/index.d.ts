@@ -31,8 +31,9 @@ export type Source = SourceFile | SourceFile[];
 /**
  * Loads a model.
  *
- * In a page, a model from a URL is fetched once and kept in the origin private file system. Every file of a split model
- * is checked; one that is missing is a `not-found` with its name.
+ * In a page, a model from a URL is fetched once and kept in the origin private file system; a copy that no longer has the
+ * hashes of what was fetched is fetched again. Every file of a split model is checked; one that is missing is a
+ * `not-found` with its name.
  *
  * @throws {GustError} `not-found`, `invalid-model`, `unsupported`, `out-of-memory`, `invalid-argument`, `io`
  */

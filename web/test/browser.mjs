@@ -173,6 +173,36 @@ test("without a network, what is kept is good", async () => {
   });
 });
 
+test("a kept copy that was damaged is fetched again, or is an error without a network", async () => {
+  const damage = async (at) => {
+    const gust = await (await navigator.storage.getDirectory()).getDirectoryHandle("gust");
+    for await (const [name, handle] of gust.entries()) {
+      if (name.endsWith(".gguf")) {
+        const writable = await handle.createWritable({ keepExistingData: true });
+        const byte = new Uint8Array(await (await handle.getFile()).slice(at, at + 1).arrayBuffer());
+        await writable.write({ type: "write", position: at, data: byte.map((value) => value ^ 1) });
+        await writable.close();
+      }
+    }
+  };
+  await inPage({}, async (page, { requests }, context) => {
+    const { ids } = await tokens(page, SHIPPED);
+    // In a weight, where nothing else would notice it.
+    await page.evaluate(damage, 4_000_000);
+    requests.length = 0;
+    assert.deepEqual((await tokens(page, SHIPPED)).ids, ids);
+    assert.deepEqual(
+      requests.filter((request) => request.endsWith(SHIPPED)),
+      [`HEAD ${SHIPPED}`, `GET ${SHIPPED}`],
+    );
+    await page.evaluate(damage, 100);
+    await context.route(`**${SHIPPED}`, (route) => route.abort());
+    const refused = await tokens(page, SHIPPED);
+    assert.equal(refused.code, "io");
+    assert.match(refused.message, /the copy of .*gust-stories.* that was kept is damaged/);
+  });
+});
+
 test("what is left of a fetch that was aborted is not taken for a model", async () => {
   await inPage({}, async (page, { requests }) => {
     const message = await page.evaluate(async (source) => {

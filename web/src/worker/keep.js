@@ -3,10 +3,10 @@
 //   { kept: { name, size } }   when the model is kept; `kept` is undefined if there is no file system to keep it in
 //   { code, detail }           when it failed: the parts of a GustError
 //
-// A kept model is checked with a HEAD request, and fetched again only if the server's answer has changed. Without a
-// network, the kept model is used.
+// A kept model is checked with a HEAD request and against the hashes of what was fetched, and fetched again only if the
+// server's answer or a hash has changed. Without a network, the kept model is used.
 
-import { folder, nameOf, record, recorded, write } from "./kept.js";
+import { Pieces, folder, isWhole, nameOf, record, recorded, write } from "./kept.js";
 
 addEventListener("message", async ({ data: url }) => {
   try {
@@ -36,16 +36,19 @@ async function kept(url) {
   // Several pages may load the same model at the same time: one fetches it, and the others wait.
   return navigator.locks.request(`gust ${name}`, async () => {
     const known = await recorded(gust, name);
-    if (known && (await isFresh(known, url))) {
+    const isCurrent = known !== undefined && (await isFresh(known, url));
+    if (isCurrent && (await isWhole(gust, name, known))) {
       return { name, size: known.size };
     }
-    const response = await fetch(url);
+    const response = await fetch(url).catch((error) => {
+      throw isCurrent ? new Failure("io", `the copy of ${url} that was kept is damaged, and ${why(error)}`) : error;
+    });
     if (!response.ok) {
       throw new Failure(response.status === 404 ? "not-found" : "io", `${url}: status ${response.status}`);
     }
-    const size = await fetchInto(gust, name, response);
-    await record(gust, name, { url, size, ...said(response) });
-    return { name, size };
+    const found = await fetchInto(gust, name, response);
+    await record(gust, name, { url, ...found, ...said(response) });
+    return { name, size: found.size };
   });
 }
 
@@ -53,6 +56,7 @@ async function fetchInto(gust, name, response) {
   const length = Number(response.headers.get("content-length"));
   const isPlain = !response.headers.has("content-encoding");
   const total = isPlain && length > 0 ? length : undefined;
+  const pieces = new Pieces();
   let done = 0;
   await write(gust, name, async (append) => {
     const reader = response.body.getReader();
@@ -62,11 +66,12 @@ async function fetchInto(gust, name, response) {
         return;
       }
       append(value);
+      await pieces.add(value);
       done += value.length;
       postMessage({ done, total });
     }
   });
-  return done;
+  return { size: done, pieces: await pieces.all() };
 }
 
 async function isFresh(known, url) {
