@@ -24,15 +24,42 @@ at("prompt").addEventListener("keydown", (event) => {
 });
 at("stop").addEventListener("click", () => answering?.abort());
 at("file").addEventListener("change", () => {
-  const [file] = at("file").files;
+  const files = [...at("file").files];
   at("file").value = "";
-  open(file);
+  open(picked(files));
 });
 acceptDrops();
-// Another model can be given as a URL: ?model=https://…
-open(new URLSearchParams(location.search).get("model") ?? SHIPPED);
+openLinked();
 
-/** Loads a file or a URL in place of the current model and of one that is still loading. */
+/** Opens the model that the page's address names, ?model=https://…, and asks before it is fetched from elsewhere. */
+function openLinked() {
+  const linked = new URLSearchParams(location.search).get("model");
+  const isElsewhere = linked !== null && new URL(location.href).origin !== originOf(linked);
+  if (isElsewhere) {
+    at("linked").textContent = linked;
+    at("fetch").addEventListener("click", () => {
+      at("ask").hidden = true;
+      open(linked);
+    });
+    at("ask").hidden = false;
+  }
+  open(linked === null || isElsewhere ? SHIPPED : linked);
+}
+
+function originOf(address) {
+  try {
+    return new URL(address, location.href).origin;
+  } catch {
+    return undefined;
+  }
+}
+
+/** A file, or the files of a model that was split. */
+function picked(files) {
+  return files.length > 1 ? files : files[0];
+}
+
+/** Loads a file, several or a URL in place of the current model and of one that is still loading. */
 async function open(source) {
   if (source === undefined) {
     return;
@@ -43,7 +70,8 @@ async function open(source) {
   const { signal } = loading;
   at("go").disabled = true;
   at("trouble").hidden = true;
-  at("name").textContent = source instanceof File ? source.name : String(source).split("/").pop();
+  const [first] = [source].flat();
+  at("name").textContent = first instanceof File ? first.name : String(first).split("/").pop();
   at("facts").textContent = "Loading";
   try {
     const loaded = await measured("load", () => load(source, { onProgress: showProgress, signal }));
@@ -251,9 +279,6 @@ function acceptDrops() {
   addEventListener("drop", (event) => {
     event.preventDefault();
     show(0);
-    const [file] = event.dataTransfer.files;
-    if (file) {
-      open(file);
-    }
+    open(picked([...event.dataTransfer.files]));
   });
 }

@@ -28,7 +28,7 @@ const ISOLATION = { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-E
 export async function serve({ port = 0, isolated = true, files = {}, onReport } = {}) {
   const requests = [];
   const server = createServer((request, response) => {
-    const { pathname } = new URL(request.url, "http://localhost");
+    const pathname = pathOf(request.url);
     requests.push(`${request.method} ${pathname}`);
     if (onReport && pathname === "/report") {
       text(request).then((report) => {
@@ -50,6 +50,11 @@ export async function serve({ port = 0, isolated = true, files = {}, onReport } 
     return new Promise((resolve) => server.close(resolve));
   };
   return { url, requests, close };
+}
+
+/** The path of a request's target. A target such as `//` is the address of no server, and its path is as it stands. */
+function pathOf(target) {
+  return target.replace(/^[a-z]+:\/\/[^/]*/i, "").replace(/[?#].*$/s, "") || "/";
 }
 
 async function respond(method, pathname, path, response, headers) {

@@ -16,7 +16,10 @@ let browser;
 before(async () => (browser = await startChromium()));
 after(() => browser?.close());
 
-/** Has `work` do something in an empty page of its own, which has files of its own too. */
+/**
+ * Has `work` do something in an empty page of its own, which has files of its own too. It makes no requests to anywhere
+ * but its server, except `options.others`, in this order.
+ */
 async function inPage(options, work) {
   const server = await serve(options);
   const context = await browser.newContext();
@@ -31,7 +34,7 @@ async function inPage(options, work) {
   try {
     await page.goto(`${server.url}${options.at ?? "test/blank.html"}`);
     await work(page, server, context);
-    assert.deepEqual(strays, [], "errors in the page, and requests to anywhere else");
+    assert.deepEqual(strays, options.others ?? [], "errors in the page, and requests to anywhere else");
   } finally {
     await context.close();
     await server.close();
@@ -445,6 +448,31 @@ test("the demo opens a file of the user's, and says what is wrong with another",
     await page.locator("#go:enabled").click();
     await page.waitForFunction(() => Number(document.querySelector("#count").textContent) > 5);
     assert.equal(await page.locator("#trouble").isVisible(), false);
+  });
+});
+
+test("the demo fetches a model from elsewhere only if the user says so", async () => {
+  const named = (page, name) =>
+    page.waitForFunction((name) => document.querySelector("#name").textContent === name, name);
+  const linked = "https://elsewhere.example/tiny.gguf";
+  await inPage({ at: `demo/?model=${linked}`, others: [linked] }, async (page, server, context) => {
+    const headers = { "Access-Control-Allow-Origin": "*", "Cross-Origin-Resource-Policy": "cross-origin" };
+    let asked = false;
+    const path = MODEL.replace("stories-q8_0", "tiny");
+    await context.route(linked, (route) => {
+      assert.ok(asked, "nothing is fetched before the user says so");
+      return route.fulfill({ path, headers });
+    });
+    await named(page, "gust-stories");
+    assert.equal(await page.locator("#linked").textContent(), linked);
+    asked = true;
+    await page.locator("#fetch").click();
+    await named(page, "gust-tiny");
+    assert.equal(await page.locator("#ask").isVisible(), false);
+  });
+  await inPage({ at: "demo/?model=/models/gust-tiny.gguf" }, async (page) => {
+    await named(page, "gust-tiny");
+    assert.equal(await page.locator("#ask").isVisible(), false);
   });
 });
 
