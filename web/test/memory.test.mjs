@@ -7,7 +7,7 @@ import { ALONE } from "../src/meeting.js";
 import { build } from "../src/engine.js";
 import { instance } from "../src/worker/instance.js";
 import { bytesBlob } from "../src/worker/bytes.js";
-import { MODEL, gustRun } from "./helpers.mjs";
+import { MODEL, gust, gustRun } from "./helpers.mjs";
 
 test("the engine works with what lies above 2 GiB", async () => {
   const dist = (file) => new WebAssembly.Module(readFileSync(new URL(`../dist/${file}`, import.meta.url)));
@@ -28,7 +28,7 @@ test("the engine works with what lies above 2 GiB", async () => {
       return blob.read(target, offset);
     },
   };
-  const { engine } = await instance({
+  const { engine, embedding } = await instance({
     modules: {
       "engine.core.wasm": dist(build() === "relaxed" ? "engine.core.wasm" : "engine-baseline.core.wasm"),
       "engine.core2.wasm": dist("engine.core2.wasm"),
@@ -58,6 +58,10 @@ test("the engine works with what lies above 2 GiB", async () => {
     ids,
     gustRun("--seed", "42", "-n", "20", "Once upon a time").map(({ id }) => id),
   );
+  const [embedded] = gust("embed", "--json", "--normalize", "none", "--pooling", "mean", "Once upon a time");
+  const vector = embedding.embed(model, tokens, { pooling: "mean" });
+  assert.deepEqual(vector, Float32Array.from(JSON.parse(embedded).embedding));
+  assert.deepEqual(embedding.info(model), { pooling: "none", embedsOnly: false, labels: [] });
   assert.equal(model.info().name, "gust-stories");
   assert.throws(() => engine.loadModel("other", {}), { tag: "not-found", val: "other" });
   assert.throws(() => session.truncate(500), { tag: "invalid-argument" });
