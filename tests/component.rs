@@ -51,7 +51,8 @@ fn it_exports_the_engine_and_what_no_engine_has_to_have() {
         assert_eq!(
             exports,
             BTreeSet::from(
-                ["chat", "engine", "packing", "trace"].map(|name| format!("gust:llm/{name}@0.1.0"))
+                ["chat", "embedding", "engine", "packing", "trace"]
+                    .map(|name| format!("gust:llm/{name}@0.1.0"))
             ),
             "{file}"
         );
@@ -81,7 +82,7 @@ fn composed_components_import_nothing_but_wasi() {
             let others: Vec<_> = exports
                 .iter()
                 .filter(|name| {
-                    !["chat", "trace", "packing"]
+                    !["chat", "embedding", "trace", "packing"]
                         .iter()
                         .any(|own| name.starts_with(&format!("gust:llm/{own}@")))
                 })

@@ -27,7 +27,8 @@ pub(crate) fn work(steps: usize) {
         return;
     }
     STEPS.set(0);
-    #[cfg(not(feature = "bench"))]
+    // Unit tests have no host.
+    #[cfg(not(any(test, feature = "bench")))]
     crate::component::beat();
 }
 
