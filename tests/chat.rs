@@ -1,5 +1,9 @@
 //! `gust chat`, driven through a pipe: each line is a turn.
 
+use std::io::{Read, Write};
+use std::process::Stdio;
+use std::time::Duration;
+
 use crate::helpers::{Parrot, ParrotFile, gust};
 use serde_json::{Value, json};
 
@@ -68,7 +72,8 @@ fn a_message_that_the_template_drops_is_an_error() {
     let chat = gust(["chat", "-t", "0", "--system", "Be brief."]).model(&parrot);
     let ended = chat.stdin("Hello\n/system\nHello\n").run();
     ended.says(&["`system`", "leaves out"]);
-    assert_eq!(ended.success(), "abc\n");
+    assert_eq!(ended.code, Some(2), "{ended:#?}");
+    assert_eq!(ended.stdout, b"abc\n");
 }
 
 /// A template that wants to know the date gets today's, or the one that was asked for.
@@ -234,6 +239,128 @@ fn a_turn_that_is_too_long_for_the_context_is_an_error() {
     ended.says(&["prompt too long", "32"]);
 }
 
+/// Whatever is wrong with a turn, the next ones are asked, and the exit code says that not all went well.
+#[test]
+fn a_turn_that_fails_does_not_end_the_conversation() {
+    let parrot = parrot();
+    let chat = |stdin: &[u8]| {
+        gust(["chat", "-t", "0", "--context", "64"])
+            .model(&parrot)
+            .stdin(stdin)
+            .run()
+    };
+    let long = [b"Hi\n".as_slice(), &[b'x'; 100], b"\nHi again\n"].concat();
+    let ended = chat(&long);
+    ended.says(&["prompt too long", "64"]);
+    assert_eq!(ended.code, Some(4), "{ended:#?}");
+    assert_eq!(ended.stdout, b"abc\nabc\n");
+
+    // Only the lines that are no text are lost, and a block goes on behind one.
+    let ended = chat(b"caf\xe9\nHi\n\"\"\"a\n\xff\nb\"\"\"\nHi again\n");
+    ended.says(&["UTF-8", "0xe9", "offset 3"]);
+    assert_eq!(ended.code, Some(1), "{ended:#?}");
+    assert_eq!(ended.stdout, b"abc\nabc\n");
+
+    let mut parrot = Parrot::new("abc");
+    parrot.ends = true;
+    let refuses =
+        "{% if messages[0].role == 'system' %}{{ raise_exception('no system turn') }}{% endif %}";
+    parrot.chat_template = Some(format!("{refuses}{TEMPLATE}"));
+    let parrot = parrot.file();
+    let chat = |stdin: &str| {
+        let run = gust(["chat", "-t", "0"]).model(&parrot);
+        run.stdin(stdin).run()
+    };
+    let ended = chat("Hi\n/system Be brief.\nHi\n/system\nHi again\n");
+    ended.says(&["no system turn"]);
+    assert_eq!(ended.code, Some(2), "{ended:#?}");
+    assert_eq!(ended.stdout, b"abc\nabc\n");
+    // The first failure counts.
+    let ended = chat("/load /no/such/file\n/nonsense\nHi\n");
+    assert_eq!(ended.code, Some(1), "{ended:#?}");
+    assert_eq!(ended.stdout, b"abc\n");
+}
+
+#[test]
+fn only_conversations_are_replaced_by_conversations() {
+    let parrot = parrot();
+    let model: &std::path::Path = parrot.as_ref();
+    let before = std::fs::read(model).unwrap_or_else(|error| panic!("{error}"));
+    let stdin = format!("Hi\n/save {}\n", model.display());
+    let ended = gust(["chat", "-t", "0"]).model(&parrot).stdin(stdin).run();
+    ended.says(&["found another file"]);
+    assert_eq!(ended.code, Some(1), "{ended:#?}");
+    let after = std::fs::read(model).unwrap_or_else(|error| panic!("{error}"));
+    assert!(before == after);
+
+    let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"));
+    let saved = folder.path().join("saved.json");
+    let stdin = format!("/save {0}\nHi\n/save {0}\n", saved.display());
+    let chat = gust(["chat", "-t", "0"]).model(&parrot).stdin(stdin);
+    chat.run().success();
+    assert_eq!(read(&saved).as_array().map(Vec::len), Some(2));
+}
+
+/// A path in quotes is a message.
+#[test]
+fn what_is_enclosed_is_no_command() {
+    let parrot = parrot();
+    let chat = gust(["chat", "-t", "0"]).model(&parrot);
+    let stdin = "\"\"\"/etc/passwd\"\"\"\n /exit\nHi\n";
+    assert_eq!(chat.stdin(stdin).run().success(), "abc\n".repeat(3));
+}
+
+/// Lines typed or pasted at once arrive together. Bracketed paste would make one message of them.
+#[cfg(target_os = "linux")]
+#[test]
+fn lines_that_arrive_together_at_a_terminal_are_all_turns() {
+    let parrot = parrot();
+    let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"));
+    let saved = folder.path().join("saved.json");
+    let terminal = nix::pty::openpty(None, None).unwrap_or_else(|error| panic!("{error}"));
+    let slave = || Stdio::from(terminal.slave.try_clone().unwrap_or_else(|e| panic!("{e}")));
+    let mut chat = gust(["chat", "-t", "0"])
+        .model(&parrot)
+        .env("XDG_DATA_HOME", folder.path())
+        .env("TERM", "xterm");
+    let mut child = chat.start_on(slave(), slave(), slave());
+    let mut master = std::fs::File::from(terminal.master);
+    let (sender, output) = std::sync::mpsc::channel();
+    let mut reader = master.try_clone().unwrap_or_else(|e| panic!("{e}"));
+    std::thread::spawn(move || {
+        let mut bytes = [0; 1024];
+        while let Ok(count @ 1..) = reader.read(&mut bytes) {
+            // No one listens once the test is over.
+            let _ = sender.send(bytes[..count].to_vec());
+        }
+    });
+    let mut seen = Vec::new();
+    let mut wait_for = |what: &str| {
+        while !String::from_utf8_lossy(&seen).contains(what) {
+            match output.recv_timeout(Duration::from_secs(60)) {
+                Ok(more) => seen.extend(more),
+                Err(_) => panic!("no `{what}`: {}", String::from_utf8_lossy(&seen)),
+            }
+        }
+    };
+    let mut write = |text: &str| {
+        let written = master.write_all(text.as_bytes());
+        written.unwrap_or_else(|error| panic!("{error}"));
+    };
+    wait_for("> ");
+    let save = format!("/save {}", saved.display());
+    write(&["one", "two", "three", &save, "/info", ""].join("\r"));
+    // The settings are the last line of `/info`.
+    wait_for("penalty-window");
+    write("/exit\r");
+    let status = child.wait().unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(status.code(), Some(0));
+    let messages = read(&saved);
+    let messages = messages.as_array().into_iter().flatten();
+    let contents: Vec<_> = messages.map(|message| &message["content"]).collect();
+    assert_eq!(contents, ["one", "abc", "two", "abc", "three", "abc"]);
+}
+
 #[test]
 fn an_answer_that_fills_the_context_ends_there() {
     let mut parrot = Parrot::new("abc");
@@ -249,8 +376,10 @@ fn an_answer_that_fills_the_context_ends_there() {
             .contains("note: the context of 48 tokens is full"),
         "{ended:#?}"
     );
+    assert_eq!(ended.code, Some(4), "{ended:#?}");
     // Begin-of-sequence, eleven bytes of the prompt, and the rest.
-    assert_eq!(ended.success(), format!("{}\n", "abc".repeat(12)));
+    let expected = format!("{}\n", "abc".repeat(12));
+    assert_eq!(ended.stdout, expected.as_bytes());
 }
 
 #[test]
@@ -267,7 +396,8 @@ fn commands_that_are_wrong_say_so_and_the_conversation_goes_on() {
         5,
         "{ended:#?}"
     );
-    assert_eq!(ended.success(), "abc\n");
+    assert_eq!(ended.code, Some(2), "{ended:#?}");
+    assert_eq!(ended.stdout, b"abc\n");
 }
 
 #[test]

@@ -221,3 +221,76 @@ fn the_summary_is_one_line_on_stderr() {
         .run();
     assert_eq!(quiet.stderr, "");
 }
+
+/// Lists, options of other programs, negative numbers: a prompt begins with whatever it likes.
+#[test]
+fn a_prompt_may_begin_with_a_hyphen() {
+    let parrot = Parrot::new("abc").file();
+    for prompt in ["- [ ] a", "-> a", "--- a", "-1", "-n is a"] {
+        for args in [[prompt, "-n", "3"], ["-n", "3", prompt]] {
+            let text = gust(["run", "-t", "0"]).args(args).model(&parrot).run();
+            let text = text.success();
+            assert!(text.starts_with(prompt), "{prompt}: {text}");
+            assert_eq!(text.len(), prompt.len() + 4, "{prompt}: {text}");
+        }
+    }
+    // So does a stop text.
+    let stop = ["run", "-n", "9", "--stop", "- x", "a"];
+    gust(stop).model(&parrot).run().success();
+}
+
+/// As in other programs.
+#[test]
+fn minus_one_is_no_limit_and_a_random_seed() {
+    let mut parrot = Parrot::new("abc");
+    parrot.ends = true;
+    let parrot = parrot.file();
+    let summary = || {
+        let args = [
+            "-n",
+            "-1",
+            "--seed",
+            "-1",
+            "--top-k",
+            "-1",
+            "--penalty-window",
+            "-1",
+        ];
+        let run = gust(["run", "-t", "0", "--json", "a"]).args(args);
+        run.model(&parrot)
+            .run()
+            .json_lines()
+            .pop()
+            .unwrap_or_default()
+    };
+    let (first, second) = (summary(), summary());
+    assert_eq!(first["finish_reason"], "end-of-sequence");
+    assert_eq!(
+        first["usage"]["generated_tokens"],
+        second["usage"]["generated_tokens"]
+    );
+    assert!(first["seed"].as_u64() < Some(1 << 32), "{first}");
+    assert_ne!(first["seed"], second["seed"], "one time in four billion");
+}
+
+/// `add_eos_token` is for texts that are whole, as those that are embedded. Behind a prompt, the model would begin anew.
+#[test]
+fn no_end_of_sequence_stands_behind_a_prompt() {
+    let mut parrot = Parrot::new("abc");
+    parrot.adds_eos = true;
+    parrot.chat_template = Some("{{ messages[-1].content }}".to_owned());
+    let file = parrot.file();
+    assert_eq!(run(&file, &["-n", "2", "ab"]), "ca\n");
+    let chat = gust(["chat", "-t", "0", "-n", "2"]).model(&file);
+    assert_eq!(chat.stdin("ab\n").run().success(), "ca\n");
+    let ids = gust(["tokenize", "--ids", "ab"]).model(&file).run();
+    assert_eq!(ids.success(), "1\n100\n101\n");
+
+    let tokens = |file: &ParrotFile| {
+        let embedded = gust(["embed", "--json", "ab"]).model(file).run().json();
+        embedded["tokens"].as_u64()
+    };
+    assert_eq!(tokens(&file), Some(4));
+    parrot.adds_eos = false;
+    assert_eq!(tokens(&parrot.file()), Some(3));
+}

@@ -1,6 +1,6 @@
 //! Limits and interruptions: each is an error that says so, with its own exit code.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::process::Stdio;
 
 use crate::helpers::{Parrot, gust};
@@ -161,6 +161,96 @@ fn a_file_cut_short_while_in_use_is_an_error() {
         stderr.contains("error: the model file was truncated"),
         "{stderr}"
     );
+}
+
+/// Overwriting a file in place changes a model whose pages are mapped, and not one whose weights have been copied.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_overwritten_while_in_use_is_an_error() {
+    for (mapping, code) in [("--mmap", 3), ("--no-mmap", 0)] {
+        // Wide enough that its weights are mapped, small ones are not.
+        let mut parrot = Parrot::new("abc");
+        parrot.width = 512;
+        parrot.chat_template = Some("{{ messages[-1].content }}".to_owned());
+        let file = parrot.file();
+        let mut child = gust(["chat", mapping, "-t", "0", "-n", "3"])
+            .model(&file)
+            .start(Stdio::piped());
+        let mut stdin = child.stdin.take().unwrap_or_else(|| panic!("no stdin"));
+        let mut stdout = BufReader::new(child.stdout.take().unwrap_or_else(|| panic!("no stdout")));
+        let mut answer = String::new();
+        writeln!(stdin, "Hello").unwrap_or_else(|error| panic!("{error}"));
+        stdout
+            .read_line(&mut answer)
+            .unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(answer, "abc\n");
+
+        let size = std::fs::metadata(&file).map_or(0, |metadata| metadata.len());
+        let overwritten = std::fs::OpenOptions::new().write(true).open(&file);
+        overwritten
+            .and_then(|mut file| {
+                file.seek(SeekFrom::Start(size / 2))?;
+                file.write_all(&vec![0; size as usize / 4])
+            })
+            .unwrap_or_else(|error| panic!("{error}"));
+        writeln!(stdin, "Hello again").unwrap_or_else(|error| panic!("{error}"));
+        drop(stdin);
+        let mut rest = String::new();
+        stdout
+            .read_to_string(&mut rest)
+            .unwrap_or_else(|error| panic!("{error}"));
+        let ended = child
+            .wait_with_output()
+            .unwrap_or_else(|error| panic!("{error}"));
+        let stderr = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(code), "{stderr}");
+        if code == 0 {
+            assert_eq!(rest, "abc\n");
+        } else {
+            assert_eq!(rest, "");
+            assert!(stderr.contains("overwritten while in use"), "{stderr}");
+            assert!(stderr.contains("/save FILE"), "{stderr}");
+        }
+    }
+}
+
+/// A linear memory usually takes 4 GiB of addresses, whatever the model needs.
+#[cfg(target_os = "linux")]
+#[test]
+fn limited_address_space_is_enough_for_small_models() {
+    let run = || {
+        gust([
+            "run",
+            "-t",
+            "0",
+            "-n",
+            "20",
+            "--threads",
+            "2",
+            "Once upon a time",
+        ])
+    };
+    let story = run().run().success();
+    for kib in [4_000_000, 1_000_000] {
+        assert_eq!(run().address_space(kib).run().success(), story, "{kib} KiB");
+    }
+    // A context that the limit has no room for.
+    let mut parrot = Parrot::new("abc");
+    parrot.context_length = 1 << 20;
+    let parrot = parrot.file();
+    let args = [
+        "run",
+        "-n",
+        "1",
+        "--context",
+        "1000000",
+        "--kv-type",
+        "f32",
+        "x",
+    ];
+    let ended = gust(args).model(&parrot).address_space(1_000_000).run();
+    assert!(ended.stderr.contains("hint: "), "{ended:#?}");
+    ended.fails(4, &["1024000000 bytes", "ulimit -v"]);
 }
 
 #[cfg(unix)]

@@ -181,6 +181,64 @@ fn nothing_is_replaced_unasked() {
     assert!(report.run().json()["bytes"].as_u64() > Some(1000));
 }
 
+/// The model may be the only copy of a file of gigabytes: no name for it is an output.
+#[cfg(unix)]
+#[test]
+fn the_model_is_never_its_own_output() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let path = |name: &str| folder.path().join(name);
+    let model = path("model.gguf");
+    fs::copy(shipped("gust-stories-q8_0.gguf"), &model).expect("space");
+    let before = fs::read(&model).expect("the model");
+    fs::hard_link(&model, path("hard.gguf")).expect("the same file system");
+    std::os::unix::fs::symlink("model.gguf", path("soft.gguf")).expect("a link");
+    // What an interrupted run would have left for `output.gguf`.
+    fs::hard_link(&model, path("output.gguf.part")).expect("the same file system");
+    for (input, output) in [
+        ("model.gguf", "./model.gguf"),
+        ("model.gguf", "hard.gguf"),
+        ("model.gguf", "soft.gguf"),
+        ("soft.gguf", "model.gguf"),
+        ("model.gguf", "output.gguf"),
+    ] {
+        for force in [&["--force"] as &[_], &[]] {
+            let run = gust(["pack"]).args(force).args(["-o"]);
+            let ended = run.args([path(output)]).model(path(input)).run();
+            ended.fails(2, &["is the model itself"]);
+        }
+    }
+    assert!(fs::read(&model).expect("still there") == before);
+}
+
+/// A device, a pipe or a socket is no file that another could take the place of; a link stays one.
+#[cfg(unix)]
+#[test]
+fn only_files_are_replaced() {
+    let (folder, output) = place();
+    let model = shipped("gust-stories-q8_0.gguf");
+    let forced = |output: &Path| {
+        let run = gust(["pack", "--force", "-o"]);
+        run.args([output]).model(&model).run()
+    };
+    let socket = folder.path().join("socket");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).expect("a short path");
+    let link = folder.path().join("link");
+    std::os::unix::fs::symlink("/dev/null", &link).expect("a link");
+    for place in [&socket, &link, &folder.path().to_owned()] {
+        forced(place).fails(2, &["expected a regular file", "found"]);
+    }
+    let kind = fs::symlink_metadata(&socket).expect("still there");
+    assert!(std::os::unix::fs::FileTypeExt::is_socket(&kind.file_type()));
+
+    fs::write(&output, "old").expect("can be written");
+    fs::remove_file(&link).expect("still there");
+    std::os::unix::fs::symlink(&output, &link).expect("a link");
+    forced(&link).success();
+    assert!(link.is_symlink());
+    let size = fs::metadata(&output).expect("the packed file").len();
+    assert_eq!(size, fs::metadata(&model).expect("the model").len());
+}
+
 #[test]
 fn what_cannot_be_packed_leaves_no_file() {
     let (folder, output) = place();

@@ -74,6 +74,14 @@ pub fn embed(model: &Model, tokens: &[u32], pooling: Option<Pooling>) -> Result<
     transformer.pool(&hidden, pooling)
 }
 
+/// The tokens of a text that is to be embedded.
+///
+/// # Errors
+/// `invalid-argument` if only the metadata is loaded, or for a text that is too long.
+pub fn tokenize(model: &Model, text: &str) -> Result<Vec<u32>> {
+    model.tokenizer()?.encode_whole(text)
+}
+
 /// The tokens of a query and a document: in the template that the file has for them, or the query and then the document,
 /// each as a text.
 ///

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use crate::middleware::{self, Middleware};
 use crate::runtime::{
-    self, Blob, Compilation, Group, Interruption, Listeners, Profiling, Program, Surroundings,
-    files,
+    self, Blob, Compilation, Group, Interruption, Listeners, Profiling, Program, Reservation,
+    Surroundings, files,
 };
 use crate::{
     Error, Isa, Limits, LoadOptions, Mapping, Model, Packed, Scope, Source, placement, threads,
@@ -28,10 +28,16 @@ struct Shared {
     component: Cow<'static, [u8]>,
     compiler: Compiler,
     program: Arc<Program>,
-    /// For a component other than the embedded one: the same component, compiled so that it can be interrupted
-    /// anywhere. Compiled when a model is first loaded with a time limit per call.
-    interruptible: Mutex<Option<Arc<Program>>>,
+    /// The same component, compiled differently when that is first needed: so that it can be interrupted anywhere, for a
+    /// component other than the embedded one and a time limit per call; or so that it takes little address space.
+    variants: Mutex<Vec<(Way, Arc<Program>)>>,
 }
+
+/// How a program is compiled, besides what the builder says.
+type Way = (Interruption, Reservation);
+
+/// How the builder compiles it.
+const FIRST: Way = (Interruption::AtImports, Reservation::Whole);
 
 impl Shared {
     /// Whether this is the engine that is built with this library.
@@ -91,12 +97,9 @@ impl Engine {
     /// # Ok::<(), gust::Error>(())
     /// ```
     pub fn load(&self, source: impl Into<Source>, options: &LoadOptions) -> Result<Model, Error> {
-        let program = match options.limits.call_time {
-            Some(limit) if !self.0.is_embedded() => self.interruptible(limit)?,
-            _ => self.0.program.clone(),
-        };
         let blob = Blob::open(source.into())?;
-        let threads = threads::choose(options.threads, blob.total_filled(), program.is_collective)?;
+        let is_collective = self.0.program.is_collective;
+        let threads = threads::choose(options.threads, blob.total_filled(), is_collective)?;
         let size = if options.scope == Scope::Full {
             threads
         } else {
@@ -109,7 +112,9 @@ impl Engine {
             },
             ..options.clone()
         };
-        let group = Group::new(&program, &blob, &options, size)?;
+        let group = self.in_address_space(options.limits, |program| {
+            Group::new(program, &blob, &options, size)
+        })?;
         Model::load(group, &options, threads)
     }
 
@@ -137,28 +142,50 @@ impl Engine {
     /// # Errors
     /// As [`pack`](Self::pack), and those for the limits.
     pub fn pack_within(&self, source: impl Into<Source>, limits: Limits) -> Result<Packed, Error> {
-        let program = match limits.call_time {
-            Some(limit) if !self.0.is_embedded() => self.interruptible(limit)?,
-            _ => self.0.program.clone(),
-        };
-        Packed::open(&program, Blob::open(source.into())?, limits)
+        let blob = Blob::open(source.into())?;
+        self.in_address_space(limits, |program| {
+            Packed::open(program, blob.clone(), limits)
+        })
     }
 
-    /// The program that can be interrupted anywhere, compiled within `limit` if it is not there yet.
-    fn interruptible(&self, limit: Duration) -> Result<Arc<Program>, Error> {
-        let mut program = self
-            .0
-            .interruptible
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(program) = &*program {
+    /// Makes instances of the component, with memories that take the least time; if the system has no address space for
+    /// those, with memories that take the least space.
+    fn in_address_space<T>(
+        &self,
+        limits: Limits,
+        make: impl Fn(&Arc<Program>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let interruption = match limits.call_time {
+            Some(_) if !self.0.is_embedded() => Interruption::AtLoops,
+            _ => Interruption::AtImports,
+        };
+        let program = |reservation| self.variant((interruption, reservation), limits);
+        match make(&program(Reservation::Whole)?) {
+            Err(Error::AddressSpace { .. }) => make(&program(Reservation::AsNeeded)?),
+            made => made,
+        }
+    }
+
+    /// The program compiled in this way. If it is not there yet, a component that is not part of this library has to be
+    /// compiled within the time limit.
+    fn variant(&self, way: Way, limits: Limits) -> Result<Arc<Program>, Error> {
+        if way == FIRST {
+            return Ok(self.0.program.clone());
+        }
+        let variants = &self.0.variants;
+        let mut variants = variants.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, program)) = variants.iter().find(|(of, _)| *of == way) {
             return Ok(program.clone());
         }
         let (component, compiler) = (self.0.component.clone(), self.0.compiler.clone());
-        let made = within(limit, move || {
-            compiler.program(&component, Interruption::AtLoops)
-        })?;
-        Ok(program.insert(Arc::new(made)).clone())
+        let compile = move || compiler.program(&component, way);
+        let made = match limits.call_time {
+            Some(limit) if !self.0.is_embedded() => within(limit, compile)?,
+            _ => compile()?,
+        };
+        let made = Arc::new(made);
+        variants.push((way, made.clone()));
+        Ok(made)
     }
 }
 
@@ -200,7 +227,11 @@ struct Compiler {
 type WarningFn = Arc<dyn Fn(&str) + Send + Sync>;
 
 impl Compiler {
-    fn program(&self, component: &[u8], interruption: Interruption) -> Result<Program, Error> {
+    fn program(
+        &self,
+        component: &[u8],
+        (interruption, reservation): Way,
+    ) -> Result<Program, Error> {
         Program::new(
             component,
             &self.surroundings,
@@ -208,16 +239,16 @@ impl Compiler {
                 interruption,
                 profiling: self.profiling,
                 isa: self.isa,
+                reservation,
             },
             self.cache_dir.as_deref(),
             &Listeners {
                 on_compile: &|| self.on_compile.iter().for_each(|listener| listener()),
-                // The second program is compiled by the same rules: there is nothing new to say.
-                on_distrust: &|text| match interruption {
-                    Interruption::AtImports => {
+                // Further programs are compiled by the same rules: there is nothing new to say.
+                on_distrust: &|text| {
+                    if (interruption, reservation) == FIRST {
                         self.on_warning.iter().for_each(|listener| listener(text));
                     }
-                    Interruption::AtLoops => {}
                 },
             },
         )
@@ -288,9 +319,10 @@ impl EngineBuilder {
         self
     }
 
-    /// Sets a function to call when the component has to be compiled, which may take seconds. It is called at most
-    /// twice, and once for the embedded engine: the first load with a time limit per call compiles other components
-    /// again, so that they can be interrupted.
+    /// Sets a function to call when the component has to be compiled, which may take seconds. It is called once, and
+    /// again for each way in which the component is needed differently: the first load with a time limit per call compiles
+    /// other components than the embedded one again, so that they can be interrupted, and the first load with too little
+    /// address space (`ulimit -v`) all of them, so that they take less.
     pub fn on_compile(mut self, listener: impl Fn() + Send + Sync + 'static) -> Self {
         self.compiler.on_compile = Some(Arc::new(listener));
         self
@@ -333,12 +365,12 @@ impl EngineBuilder {
         }
         let build = move || -> Result<Engine, Error> {
             let component = middleware::around(component.bytes()?, &middleware)?;
-            let program = compiler.program(&component, Interruption::AtImports)?;
+            let program = compiler.program(&component, FIRST)?;
             Ok(Engine(Arc::new(Shared {
                 component,
                 compiler,
                 program: Arc::new(program),
-                interruptible: Mutex::new(None),
+                variants: Mutex::default(),
             })))
         };
         match build_time {

@@ -209,6 +209,21 @@ impl Model {
         vectors.ok_or_else(embeds_nothing)
     }
 
+    /// The tokens of a text that is to be embedded, with all that the model expects around it. What
+    /// [`tokenize`](Self::tokenize) gives is to be continued, so it lacks what ends a sequence.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a text that is too long; [`Error::Component`] if the engine does not embed texts.
+    pub fn tokenize_whole(&self, text: &str) -> Result<Vec<u32>, Error> {
+        let Shared { group, handle, .. } = &*self.0;
+        let tokens = group.ask(handle, |exports, store, model| {
+            let embedding = exports.embedding;
+            let tokens = embedding.map(|embedding| embedding.tokenize(store, model, text));
+            tokens.transpose().map(Option::transpose)
+        })?;
+        tokens.ok_or_else(embeds_nothing)
+    }
+
     /// The tokens of a query and a document, as a reranker expects them.
     ///
     /// # Errors

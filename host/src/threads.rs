@@ -23,6 +23,7 @@ pub(crate) fn choose(asked: Option<u32>, bytes: u64, is_collective: bool) -> Res
             "1, because the component does not import `gust:llm/collective`",
             many,
         ),
+        Some(many) if many as usize > MOST => wrong("at most 256", many),
         Some(threads) => Ok(threads as usize),
         None if !is_collective => Ok(1),
         None => Ok(default(bytes, cores())),
@@ -65,7 +66,8 @@ mod tests {
         assert_eq!(choose(None, u64::MAX, false), Ok(1));
         assert_eq!(choose(Some(1), 0, false), Ok(1));
         assert_eq!(choose(Some(3), 0, true), Ok(3));
-        for (threads, is_collective) in [(2, false), (0, true), (0, false)] {
+        assert_eq!(choose(Some(256), 0, true), Ok(MOST));
+        for (threads, is_collective) in [(2, false), (0, true), (0, false), (257, true)] {
             let refused = choose(Some(threads), 0, is_collective);
             assert!(matches!(refused, Err(Error::InvalidArgument(_))));
         }

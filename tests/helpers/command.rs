@@ -53,6 +53,25 @@ impl Gust {
         self
     }
 
+    /// Limits its address space, as `ulimit -v` does.
+    #[cfg(unix)]
+    pub(crate) fn address_space(self, kib: u64) -> Self {
+        let mut shell = Command::new("sh");
+        let limited = format!("ulimit -v {kib} && exec \"$0\" \"$@\"");
+        shell.args(["-c", &limited]).arg(self.command.get_program());
+        shell.args(self.command.get_args());
+        for (name, value) in self.command.get_envs() {
+            match value {
+                Some(value) => shell.env(name, value),
+                None => shell.env_remove(name),
+            };
+        }
+        Gust {
+            command: shell,
+            ..self
+        }
+    }
+
     /// Sets what it reads from stdin.
     pub(crate) fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.stdin = bytes.into();
@@ -66,11 +85,20 @@ impl Gust {
     ///
     /// If it cannot be started.
     pub(crate) fn start(&mut self, stdin: Stdio) -> Child {
+        self.start_on(stdin, Stdio::piped(), Stdio::piped())
+    }
+
+    /// Starts it with these streams, which may be a terminal.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be started.
+    pub(crate) fn start_on(&mut self, stdin: Stdio, stdout: Stdio, stderr: Stdio) -> Child {
         let line = format!("{:?}", self.command);
         self.command
             .stdin(stdin)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stdout(stdout)
+            .stderr(stderr)
             .spawn()
             .unwrap_or_else(|error| panic!("{line}: {error}"))
     }

@@ -30,6 +30,8 @@ pub(crate) struct Parrot {
     pub(crate) text: String,
     /// Whether it ends after the text, or starts over.
     pub(crate) ends: bool,
+    /// Whether its file asks for an end-of-sequence behind each text.
+    pub(crate) adds_eos: bool,
     /// The context length in tokens.
     pub(crate) context_length: u32,
     /// E, a multiple of 32 and wide enough that no two rows of random signs look alike.
@@ -44,6 +46,7 @@ impl Parrot {
         Parrot {
             text: text.to_owned(),
             ends: false,
+            adds_eos: false,
             context_length: 512,
             width: 128,
             chat_template: None,
@@ -133,7 +136,7 @@ impl Parrot {
             .metadata("tokenizer.ggml.eos_token_id", EOS as u32)
             .metadata("tokenizer.ggml.unknown_token_id", 0)
             .metadata("tokenizer.ggml.add_bos_token", true)
-            .metadata("tokenizer.ggml.add_eos_token", false)
+            .metadata("tokenizer.ggml.add_eos_token", self.adds_eos)
             .metadata("tokenizer.ggml.add_space_prefix", false);
         if let Some(template) = &self.chat_template {
             writer.metadata("tokenizer.chat_template", template.as_str());

@@ -104,7 +104,7 @@ export class Model {
     const inputs = (isList ? given : [given]).map(textOrTokens);
     const pooling = options.pooling ?? (await this.#pooling());
     const vectors = await embedEach(inputs, { isList, ...options }, async (input) => {
-      const tokens = typeof input === "string" ? await this.tokenize(input) : input;
+      const tokens = typeof input === "string" ? await this.#group.ask(this.#embedding("tokenize", input)) : input;
       const vector = await this.#vector(tokens, pooling, options.signal);
       const isScaled = pooling !== "rank" && (options.normalize ?? true);
       return isScaled ? normalized(vector, pooling === "none" ? tokens.length : 1) : vector;

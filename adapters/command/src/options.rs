@@ -17,19 +17,19 @@ Without PROMPT, the prompt is read from stdin, without the final line break.
       --chat                  format the prompt as a user message with the model's chat template
       --date YYYY-MM-DD       date for chat templates that write one [default: today, in UTC]
   -c, --context TOKENS        context length in tokens [default: the model's, at most 4096]
-  -n, --max-tokens N          at most this many tokens [default: until the model ends or the context is full]
+  -n, --max-tokens N          at most this many tokens [default: -1, until the model ends or the context is full]
       --stop TEXT             stop before this text would appear; may be given several times
       --ignore-eos            continue after the model has ended its text
   -t, --temperature T         0 always chooses the most probable token [default: 0.8]
-      --top-k K               keep the K most probable tokens; 0 keeps all [default: 40]
+      --top-k K               keep the K most probable tokens; 0 and -1 keep all [default: 40]
       --top-p P               keep the smallest set of tokens whose probabilities sum to P [default: 0.95]
       --min-p P               keep tokens at least P times as probable as the best [default: 0.05]
       --typical-p P           locally typical sampling with mass P [default: 1, off]
       --repeat-penalty X      divide the logits of recent tokens [default: 1, off]
       --frequency-penalty X   subtract once per occurrence of a recent token [default: 0]
       --presence-penalty X    subtract once from each recent token [default: 0]
-      --penalty-window N      how many of the last tokens count as recent [default: 64]
-  -s, --seed N                the same seed gives the same text [default: random]
+      --penalty-window N      how many of the last tokens count as recent; -1 is all [default: 64]
+  -s, --seed N                the same seed gives the same text [default: -1, random]
   -h, --help                  print this help
 
 Exit status: 0 on success, 1 on failure, with a message on stderr.
@@ -70,7 +70,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Result<Options, S
     let mut args = args.into_iter();
     let mut only_prompt = false;
     while let Some(arg) = args.next() {
-        if only_prompt || arg == "-" || !arg.starts_with('-') {
+        if only_prompt || !is_flag(&arg) {
             if let Some(prompt) = options.prompt.replace(arg) {
                 return Err(format!(
                     "expected one prompt, found a second after `{prompt}`; quote a prompt with spaces"
@@ -95,19 +95,21 @@ pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Result<Options, S
             "--ignore-eos" => options.ignore_eos = true,
             "-m" | "--model" => options.model = Some(value.text()?),
             "-c" | "--context" => options.context = Some(value.number()?),
-            "-n" | "--max-tokens" => options.max_tokens = Some(value.number()?),
+            "-n" | "--max-tokens" => options.max_tokens = value.whole()?,
             "--date" => options.date = Some(value.text()?),
             "--stop" => options.stop.push(value.text()?),
             "-t" | "--temperature" => options.temperature = Some(value.number()?),
-            "--top-k" => options.top_k = Some(value.number()?),
+            "--top-k" => options.top_k = Some(value.whole()?.unwrap_or(0)),
             "--top-p" => options.top_p = Some(value.number()?),
             "--min-p" => options.min_p = Some(value.number()?),
             "--typical-p" => options.typical_p = Some(value.number()?),
             "--repeat-penalty" => options.repeat_penalty = Some(value.number()?),
             "--frequency-penalty" => options.frequency_penalty = Some(value.number()?),
             "--presence-penalty" => options.presence_penalty = Some(value.number()?),
-            "--penalty-window" => options.penalty_window = Some(value.number()?),
-            "-s" | "--seed" => options.seed = Some(value.number()?),
+            "--penalty-window" => {
+                options.penalty_window = Some(value.whole()?.unwrap_or(u32::MAX));
+            }
+            "-s" | "--seed" => options.seed = value.whole()?,
             _ => {
                 return Err(format!("unknown option `{flag}`; see --help"));
             }
@@ -117,6 +119,17 @@ pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Result<Options, S
         }
     }
     Ok(options)
+}
+
+/// Whether an argument is meant as a flag, and not as a text that begins with a hyphen, such as `- [ ] buy milk`.
+fn is_flag(arg: &str) -> bool {
+    let name = arg.split('=').next().unwrap_or_default();
+    let letters = name.strip_prefix("--").or_else(|| name.strip_prefix('-'));
+    arg == "--"
+        || letters.is_some_and(|letters| {
+            letters.starts_with(|c: char| c.is_ascii_alphabetic())
+                && !letters.contains(char::is_whitespace)
+        })
 }
 
 /// Whether `flag` takes the next argument as its value.
@@ -144,6 +157,17 @@ impl Value<'_> {
         self.next
             .take()
             .ok_or_else(|| format!("`{}` needs a value", self.flag))
+    }
+
+    /// A whole number, or none for -1.
+    fn whole<T: std::str::FromStr>(&mut self) -> Result<Option<T>, String> {
+        match self.next.as_deref() {
+            Some("-1") => {
+                self.next = None;
+                Ok(None)
+            }
+            _ => self.number().map(Some),
+        }
     }
 
     fn number<T: std::str::FromStr>(&mut self) -> Result<T, String> {
@@ -175,8 +199,38 @@ mod tests {
         let one = ["-m", "m.gguf", "--seed=42", "-t", "0", "--stop", "a"];
         let two = ["--stop", "-b", "--no-echo", "Once"];
         assert_eq!(of(&[one.as_slice(), &two].concat()), Ok(expected));
+        for text in [
+            "- [ ] buy milk",
+            "-> this way",
+            "---",
+            "-5",
+            "-n is a flag",
+            "-",
+        ] {
+            let prompt = of(&[text, "--json"]).map(|options| options.prompt);
+            assert_eq!(prompt, Ok(Some(text.into())));
+        }
         let behind = of(&["--", "--seed"]).map(|options| options.prompt);
         assert_eq!(behind, Ok(Some("--seed".into())));
+    }
+
+    #[test]
+    fn minus_one_is_no_limit_and_a_random_seed() {
+        let expected = Options {
+            top_k: Some(0),
+            penalty_window: Some(u32::MAX),
+            ..Options::default()
+        };
+        let args = [
+            "-n",
+            "-1",
+            "-s",
+            "-1",
+            "--top-k",
+            "-1",
+            "--penalty-window=-1",
+        ];
+        assert_eq!(of(&args), Ok(expected));
     }
 
     #[test]

@@ -44,6 +44,10 @@ impl wit_embedding::Guest for Component {
         Ok(embedding::embed(model, &tokens, pooling)?)
     }
 
+    fn tokenize(model: wit::ModelBorrow<'_>, text: String) -> Result<Vec<u32>, wit::Error> {
+        Ok(embedding::tokenize(&model.get::<ModelHandle>().0, &text)?)
+    }
+
     fn tokenize_pair(
         model: wit::ModelBorrow<'_>,
         query: String,

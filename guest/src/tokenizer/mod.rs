@@ -61,7 +61,8 @@ pub const MAX_TEXT_LEN: usize = 4 << 20;
 /// How to turn text into tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EncodeOptions {
-    /// Adds the tokens that the model expects around a text, such as begin-of-sequence.
+    /// Adds the tokens that the model expects around a text, such as begin-of-sequence, except for one that ends it: a
+    /// prompt is to be continued (see [`Tokenizer::encode_whole`]).
     pub add_special: bool,
     /// Parses the names of control tokens in the text as those tokens. For templates only.
     pub parse_special: bool,
@@ -152,11 +153,30 @@ impl Tokenizer {
     /// `invalid-argument` for a text longer than [`MAX_TEXT_LEN`], or too long after the file's normalisation;
     /// `invalid-model` and `unsupported` if the text leads to a broken part of the file's `precompiled_charsmap`.
     pub fn encode(&self, text: &str, options: EncodeOptions) -> Result<Vec<u32>> {
+        let suffix = self.special.suffix;
+        let suffix = suffix.filter(|id| !self.is_end_of_generation(*id));
+        self.encode_before(text, options, suffix)
+    }
+
+    /// The tokens of a text that is not continued, as a model that embeds texts expects it: with all that the file asks for
+    /// around a text, the end of a sequence (`add_eos_token`) included.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`].
+    pub fn encode_whole(&self, text: &str) -> Result<Vec<u32>> {
+        self.encode_before(text, EncodeOptions::default(), self.special.suffix)
+    }
+
+    fn encode_before(
+        &self,
+        text: &str,
+        options: EncodeOptions,
+        suffix: Option<u32>,
+    ) -> Result<Vec<u32>> {
         check_length(text)?;
         let parts = self.markers.split(&self.vocab, text, options.parse_special);
-        let (prefix, suffix) = (self.special.prefix, self.special.suffix);
         let mut tokens = Vec::new();
-        tokens.extend(prefix.filter(|_| options.add_special));
+        tokens.extend(self.special.prefix.filter(|_| options.add_special));
         self.encode_parts(parts, &mut tokens)?;
         tokens.extend(suffix.filter(|_| options.add_special));
         Ok(tokens)

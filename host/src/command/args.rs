@@ -10,6 +10,7 @@ use gust::{Isa, Mapping};
 
 use super::units::{
     parse_bytes, parse_factor, parse_penalty, parse_seconds, parse_share, parse_temperature,
+    parse_whole,
 };
 
 /// Which model to run, in which engine, under which limits.
@@ -122,13 +123,16 @@ impl From<KvType> for gust::KvType {
     }
 }
 
+/// A whole number, or none if -1 is given.
+type Whole<T> = Option<T>;
+
 /// How the next tokens are chosen and where an answer ends.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Generation")]
 pub(super) struct GenerationArgs {
-    /// Maximum number of tokens to generate [default: until the model ends its text or the context is full]
-    #[arg(short = 'n', long, value_name = "N")]
-    pub(super) max_tokens: Option<u32>,
+    /// Maximum number of tokens to generate [default: -1, until the model ends its text or the context is full]
+    #[arg(short = 'n', long, value_name = "N", value_parser = parse_whole::<u32>)]
+    max_tokens: Option<Whole<u32>>,
     /// Stop before this text would appear; can be given more than once
     #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(super) stop: Vec<String>,
@@ -142,10 +146,15 @@ pub(super) struct GenerationArgs {
 }
 
 impl GenerationArgs {
+    /// The most tokens to generate, if there is a limit.
+    pub(super) fn max_tokens(&self) -> Option<u32> {
+        self.max_tokens.flatten()
+    }
+
     /// The library's options, with this seed.
     pub(super) fn options(&self, seed: u64) -> gust::GenerationOptions {
         gust::GenerationOptions {
-            max_tokens: self.max_tokens,
+            max_tokens: self.max_tokens(),
             stop: self.stop.clone(),
             ignore_end: Some(self.ignore_eos),
             seed: Some(seed),
@@ -178,9 +187,9 @@ pub(super) struct SamplingArgs {
     /// Sampling temperature; 0 always picks the most probable token [default: 0.8]
     #[arg(short, long, value_name = "T", value_parser = parse_temperature, allow_negative_numbers = true)]
     pub(super) temperature: Option<f32>,
-    /// Keep the K most probable tokens; 0 keeps all [default: 40]
-    #[arg(long, value_name = "K")]
-    pub(super) top_k: Option<u32>,
+    /// Keep the K most probable tokens; 0 and -1 keep all [default: 40]
+    #[arg(long, value_name = "K", value_parser = parse_whole::<u32>)]
+    top_k: Option<Whole<u32>>,
     /// Keep the smallest set of tokens whose probabilities sum to P [default: 0.95]
     #[arg(long, value_name = "P", value_parser = parse_share, allow_negative_numbers = true)]
     pub(super) top_p: Option<f32>,
@@ -199,33 +208,37 @@ pub(super) struct SamplingArgs {
     /// Subtract X once from the logit of each recent token, -2 to 2 [default: 0]
     #[arg(long, value_name = "X", value_parser = parse_penalty, allow_negative_numbers = true)]
     pub(super) presence_penalty: Option<f32>,
-    /// How many of the last tokens count as recent [default: 64]
-    #[arg(long, value_name = "N")]
-    pub(super) penalty_window: Option<u32>,
-    /// Random seed; the same seed gives the same text [default: random, shown in the summary]
-    #[arg(short, long, value_name = "N")]
-    pub(super) seed: Option<u64>,
+    /// How many of the last tokens count as recent; -1 is all [default: 64]
+    #[arg(long, value_name = "N", value_parser = parse_whole::<u32>)]
+    penalty_window: Option<Whole<u32>>,
+    /// Random seed; the same seed gives the same text [default: -1, random, shown in the summary]
+    #[arg(short, long, value_name = "N", value_parser = parse_whole::<u64>)]
+    seed: Option<Whole<u64>>,
 }
 
 impl SamplingArgs {
-    /// The given seed, or a random one from the system. Random seeds have 32 bits, so that they are easy to type.
+    /// The given seed, or a random one.
     pub(super) fn seed(&self) -> u64 {
-        self.seed
-            .unwrap_or_else(|| RandomState::new().build_hasher().finish() >> 32)
+        self.seed.flatten().unwrap_or_else(random_seed)
     }
 
     fn options(&self) -> gust::GenerationOptions {
         gust::GenerationOptions {
             temperature: self.temperature,
-            top_k: self.top_k,
+            top_k: self.top_k.map(Option::unwrap_or_default),
             top_p: self.top_p,
             min_p: self.min_p,
             typical_p: self.typical_p,
             repeat_penalty: self.repeat_penalty,
             frequency_penalty: self.frequency_penalty,
             presence_penalty: self.presence_penalty,
-            penalty_window: self.penalty_window,
+            penalty_window: self.penalty_window.map(|n| n.unwrap_or(u32::MAX)),
             ..Default::default()
         }
     }
+}
+
+/// A seed from the system. It has 32 bits, so that it is easy to type.
+pub(super) fn random_seed() -> u64 {
+    RandomState::new().build_hasher().finish() >> 32
 }

@@ -7,6 +7,8 @@ mod conversation;
 mod lines;
 mod slash;
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -27,7 +29,8 @@ use slash::Slash;
 /// Chat with a model
 ///
 /// End a line with a backslash to continue it on the next one, or enclose several lines in """. Input that starts with
-/// a slash is a command; /help lists the commands. Without a terminal, each line of stdin is a turn.
+/// a slash is a command; /help lists the commands. Without a terminal, each line of stdin is a turn; if one of them fails,
+/// the conversation goes on, and the exit code at its end is that of the first failure.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -79,6 +82,8 @@ pub(super) fn chat(args: &ChatArgs) -> Result<(), Failure> {
         options: args.generation.options(seed),
         output: Output::new(),
         model,
+        code: None,
+        is_lost: false,
     };
     let mut lines = Lines::new();
     if lines.is_interactive() {
@@ -92,12 +97,18 @@ pub(super) fn chat(args: &ChatArgs) -> Result<(), Failure> {
             Line::Command(text) => match slash::parse(&text) {
                 Ok(Slash::Exit) => break,
                 Ok(command) => chat.obey(command),
-                Err(problem) => note(&format!("error: {problem}")),
+                Err(problem) => chat.report(&Failure::usage(problem)),
             },
             Line::Text(text) => chat.turn(text)?,
+            Line::Unreadable(failure) => chat.report(&failure),
         }
     }
-    chat.output.flush()
+    chat.output.flush()?;
+    match chat.code {
+        // On a terminal, whoever ends the conversation has seen the errors.
+        Some(code) if !lines.is_interactive() => Err(Failure::Reported { code }),
+        _ => Ok(()),
+    }
 }
 
 fn read_template(path: &PathBuf) -> Result<String, Failure> {
@@ -111,39 +122,59 @@ struct Chat {
     conversation: Conversation,
     options: gust::GenerationOptions,
     output: Output,
+    /// The exit code of the first failure.
+    code: Option<u8>,
+    /// Whether the model has ended, so that no turn can succeed any more.
+    is_lost: bool,
 }
 
 impl Chat {
-    /// One question and its answer. If a turn fails, the error is reported and the conversation continues; only errors
-    /// that the session does not survive end it.
+    /// One question and its answer. If a turn fails, the error is reported and the conversation continues: its messages are
+    /// still there, even if the model is not. Only a closed output ends it.
     fn turn(&mut self, text: String) -> Result<(), Failure> {
-        match self.answer(text) {
-            Ok(()) => Ok(()),
-            Err(Failure::Gust(gust::Error::Cancelled)) => {
-                self.output.text("\n")?;
-                self.output.flush()?;
+        let failure = match self.answer(text) {
+            Ok(()) => return Ok(()),
+            Err(Failure::ClosedOutput) => return Err(Failure::ClosedOutput),
+            Err(failure) => failure,
+        };
+        match &failure {
+            Failure::Gust(gust::Error::Cancelled) => {
+                self.end_line()?;
                 note("note: stopped");
-                Ok(())
             }
-            Err(Failure::Gust(gust::Error::ContextFull { limit })) => {
-                self.output.text("\n")?;
-                self.output.flush()?;
+            Failure::Gust(gust::Error::ContextFull { limit }) => {
+                self.end_line()?;
                 note(&format!(
                     "note: the context of {limit} tokens is full, so the answer ends here; raise --context for more"
                 ));
-                Ok(())
             }
-            Err(failure) if is_about_messages(&failure) => {
-                failure.tell();
-                Ok(())
-            }
-            Err(failure) => Err(failure),
+            failure => failure.tell(),
         }
+        self.code.get_or_insert(failure.code());
+        if !self.is_lost && self.conversation.usage().is_err() {
+            self.is_lost = true;
+            note(
+                "note: the model cannot go on; /save FILE keeps the conversation, for /load FILE in another chat",
+            );
+        }
+        Ok(())
+    }
+
+    /// Ends the line of an answer that was broken off.
+    fn end_line(&mut self) -> Result<(), Failure> {
+        self.output.text("\n")?;
+        self.output.flush()
+    }
+
+    /// Reports what failed; the conversation continues.
+    fn report(&mut self, failure: &Failure) {
+        failure.tell();
+        self.code.get_or_insert(failure.code());
     }
 
     fn answer(&mut self, text: String) -> Result<(), Failure> {
         let handle = self.conversation.cancel_handle();
-        let _guard = signals::cancels(&handle);
+        let _guard = signals::stops(&handle);
         let dropped = self.conversation.ask(text, &self.options)?;
         if dropped > 0 {
             note(&format!(
@@ -177,18 +208,21 @@ impl Chat {
                     .set_system((!text.is_empty()).then_some(text));
                 Ok("system prompt changed; started a new conversation".to_owned())
             }
-            Slash::Set(setting) => setting.apply(&mut self.options),
-            Slash::Save(path) => save(&path, self.conversation.messages()),
-            Slash::Load(path) => load(&path).map(|messages| {
-                let length = messages.len();
-                self.conversation.replace(messages);
-                format!("{length} messages loaded")
-            }),
+            Slash::Set(setting) => setting.apply(&mut self.options).map_err(Failure::usage),
+            Slash::Save(path) => save(&path, self.conversation.messages()).map_err(Failure::failed),
+            Slash::Load(path) => match load(&path) {
+                Ok(messages) => {
+                    let length = messages.len();
+                    self.conversation.replace(messages);
+                    Ok(format!("{length} messages loaded"))
+                }
+                Err(problem) => Err(Failure::failed(problem)),
+            },
             Slash::Info => Ok(self.info()),
         };
         match done {
             Ok(text) => note(&text),
-            Err(problem) => note(&format!("error: {problem}")),
+            Err(failure) => self.report(&failure),
         }
     }
 
@@ -219,17 +253,15 @@ impl Chat {
     }
 }
 
-/// Whether a message is at fault, so that the conversation can go on without this turn.
-fn is_about_messages(failure: &Failure) -> bool {
-    match failure {
-        Failure::Message { .. } => true,
-        Failure::Gust(gust::Error::InvalidArgument(what)) => what.subject.starts_with("messages"),
-        _ => false,
-    }
-}
-
-/// Writes the messages as a JSON list of `{"role", "content"}`, the format that most chat programs read.
+/// Writes the messages as a JSON list of `{"role", "content"}`, the format that most chat programs read. A file that is
+/// there may be another such list, and nothing else: not the model, for example.
 fn save(path: &str, messages: &[ChatMessage]) -> Result<String, String> {
+    let exists = std::fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() > 0);
+    if exists && !is_conversation(path) {
+        return Err(format!(
+            "{path}: expected no file, or a saved conversation to replace, found another file"
+        ));
+    }
     let list: Vec<_> = messages
         .iter()
         .map(|message| serde_json::json!({ "role": message.role, "content": message.content }))
@@ -237,6 +269,13 @@ fn save(path: &str, messages: &[ChatMessage]) -> Result<String, String> {
     let text = serde_json::to_string_pretty(&list).map_err(|error| error.to_string())?;
     std::fs::write(path, text + "\n").map_err(|error| format!("writing {path}: {error}"))?;
     Ok(format!("{} messages saved to {path}", messages.len()))
+}
+
+fn is_conversation(path: &str) -> bool {
+    // Models are large: one byte tells most files from a list.
+    let mut first = [0];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut first));
+    read.is_ok() && first == *b"[" && load(path).is_ok()
 }
 
 fn load(path: &str) -> Result<Vec<ChatMessage>, String> {

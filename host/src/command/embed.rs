@@ -1,7 +1,7 @@
 //! `gust embed` and `gust rerank`: texts as vectors, and documents in the order of their relevance.
 
 use clap::{Args, ValueEnum};
-use gust::{CancelHandle, Model, Scope, TokenizeOptions};
+use gust::{CancelHandle, Model, Scope};
 use serde::Serialize;
 
 use super::args::ModelArgs;
@@ -141,8 +141,7 @@ pub(super) fn embed(args: &EmbedArgs) -> Result<(), Failure> {
         },
     };
     let mut output = Output::new();
-    let options = TokenizeOptions::default();
-    let tokenize = |text: &str| model.tokenize(text, &options);
+    let tokenize = |text: &str| model.tokenize_whole(text);
     each(
         &model,
         &texts,

@@ -30,6 +30,8 @@ pub(super) enum Failure {
     },
     /// The reader of stdout has closed it (`| head`). This is not an error, and nothing is reported.
     ClosedOutput,
+    /// What failed has been reported, and the command went on. Its exit code is left.
+    Reported { code: u8 },
 }
 
 impl Failure {
@@ -110,7 +112,9 @@ impl Failure {
     /// The text of the error, or `None` if there is nothing to report.
     pub(super) fn message(&self) -> Option<String> {
         match self {
-            Failure::ClosedOutput | Failure::Gust(gust::Error::Cancelled) => None,
+            Failure::ClosedOutput
+            | Failure::Reported { .. }
+            | Failure::Gust(gust::Error::Cancelled) => None,
             Failure::Gust(error) => Some(error.to_string()),
             Failure::Message { message, .. } => Some(message.clone()),
         }
@@ -119,7 +123,7 @@ impl Failure {
     /// What to do about it. Unlike the library, the command can name its flags.
     fn hint_text(&self) -> Option<&str> {
         let error = match self {
-            Failure::ClosedOutput => return None,
+            Failure::ClosedOutput | Failure::Reported { .. } => return None,
             Failure::Message { hint, .. } => return hint.as_deref(),
             Failure::Gust(error) => error,
         };
@@ -139,10 +143,11 @@ impl Failure {
         }
     }
 
-    fn code(&self) -> u8 {
+    /// The exit code of a command that ends because of it.
+    pub(super) fn code(&self) -> u8 {
         match self {
             Failure::ClosedOutput => 0,
-            Failure::Message { code, .. } => *code,
+            Failure::Message { code, .. } | Failure::Reported { code } => *code,
             Failure::Gust(error) => match error {
                 gust::Error::InvalidArgument(_) => USAGE,
                 gust::Error::NotFound(_)
@@ -155,7 +160,8 @@ impl Failure {
                 | gust::Error::PromptTooLong { .. }
                 | gust::Error::ContextFull { .. }
                 | gust::Error::MemoryLimit { .. }
-                | gust::Error::CallTime { .. } => LIMIT,
+                | gust::Error::CallTime { .. }
+                | gust::Error::AddressSpace { .. } => LIMIT,
                 gust::Error::Cancelled => INTERRUPTED,
                 _ => FAILED,
             },

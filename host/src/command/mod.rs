@@ -11,6 +11,7 @@ mod completions;
 mod date;
 mod embed;
 mod failure;
+mod hyphens;
 mod input;
 mod inspect;
 mod logits;
@@ -28,7 +29,7 @@ mod version;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use failure::Failure;
 
@@ -100,7 +101,8 @@ Environment:
 
 /// Parses the command line and runs the subcommand.
 pub(super) fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let args = hyphens::told_apart(&Cli::command(), std::env::args_os());
+    let cli = Cli::parse_from(args);
     signals::install();
     let done = match &cli.command {
         Some(command) => dispatch(command),
@@ -131,11 +133,11 @@ fn dispatch(command: &Command) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use super::*;
 
     /// clap's own check of the whole command line: names that clash, defaults that do not parse.
     #[test]
     fn the_command_line_is_sound() {
-        super::Cli::command().debug_assert();
+        Cli::command().debug_assert();
     }
 }

@@ -3,8 +3,8 @@
 //! The file is written to `OUTPUT.part` and renamed to `OUTPUT` once it is complete and on disk. An interrupted run is
 //! resumed where it stopped.
 
-use std::fs::{self, File, TryLockError};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::fs::{self, File, Metadata, TryLockError};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -70,12 +70,7 @@ pub(super) fn pack(args: &PackArgs) -> Result<(), Failure> {
         Some(output) => output.clone(),
         None => args.model.with_extension("packed.gguf"),
     };
-    let exists = output.try_exists();
-    if exists.map_err(|error| Failure::file("checking", output.display(), &error))? && !args.force {
-        let message = format!("{} already exists", output.display());
-        return Err(Failure::usage(message)
-            .hint("pass --force to overwrite it, or -o to write another file"));
-    }
+    let output = target(&args.model, &output, args.force)?;
 
     let start = Instant::now();
     let progress = Progress::start("loading the engine");
@@ -96,7 +91,7 @@ pub(super) fn pack(args: &PackArgs) -> Result<(), Failure> {
             .hint("matrices of types Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K and MXFP4 can be packed; `gust inspect` lists the types"));
     }
     reporter.doing("packing");
-    let part = Part::open(&output, &mut packed)?;
+    let part = Part::open(&args.model, &output, &mut packed)?;
     let resumed_at = part.done;
     part.complete(&mut packed, &reporter)?;
     drop(progress);
@@ -127,6 +122,74 @@ pub(super) fn pack(args: &PackArgs) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The file that `output` leads to, through links, after making sure that it may be replaced.
+fn target(model: &Path, output: &Path, force: bool) -> Result<PathBuf, Failure> {
+    let fail = |error| Failure::file("checking", output.display(), &error);
+    match output.symlink_metadata() {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(output.to_owned()),
+        found => found.map_err(fail)?,
+    };
+    let target = output.canonicalize().map_err(fail)?;
+    check_replaceable(model, &target)?;
+    if !force {
+        let message = format!("{} already exists", output.display());
+        return Err(Failure::usage(message)
+            .hint("pass --force to overwrite it, or -o to write another file"));
+    }
+    Ok(target)
+}
+
+/// What to do if the output is something that must not be replaced.
+const HINT: &str = "pass -o to write another file";
+
+/// Refuses to write to what is there, unless it is a regular file other than the model. `--force` does not change that.
+fn check_replaceable(model: &Path, there: &Path) -> Result<(), Failure> {
+    let fail = |error| Failure::file("checking", there.display(), &error);
+    let metadata = there.metadata().map_err(fail)?;
+    if !metadata.is_file() {
+        let found = match metadata.is_dir() {
+            true => "a folder",
+            false => "something else",
+        };
+        let expected = "expected a regular file, or none, to write to";
+        let message = format!("{}: {expected}, found {found}", there.display());
+        return Err(Failure::usage(message).hint(HINT));
+    }
+    match is_model(model, there) {
+        true => Err(model_itself(there)),
+        false => Ok(()),
+    }
+}
+
+fn model_itself(there: &Path) -> Failure {
+    let message = format!(
+        "{} is the model itself, which would be lost",
+        there.display()
+    );
+    Failure::usage(message).hint(HINT)
+}
+
+/// Whether two names lead to one file. A model that is missing is reported later.
+fn is_model(model: &Path, there: &Path) -> bool {
+    let (Ok(a), Ok(b)) = (model.metadata(), there.metadata()) else {
+        return false;
+    };
+    is_same((model, &a), (there, &b))
+}
+
+/// Whether two files are one, perhaps under several names.
+#[cfg(unix)]
+fn is_same((_, a): (&Path, &Metadata), (_, b): (&Path, &Metadata)) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    (a.dev(), a.ino()) == (b.dev(), b.ino())
+}
+
+#[cfg(not(unix))]
+fn is_same((a, _): (&Path, &Metadata), (b, _): (&Path, &Metadata)) -> bool {
+    let canonical = [a.canonicalize(), b.canonicalize()];
+    matches!(canonical, [Ok(a), Ok(b)] if a == b)
+}
+
 /// The file that is being written.
 struct Part {
     file: File,
@@ -138,7 +201,7 @@ struct Part {
 
 impl Part {
     /// Opens the partial file of an interrupted run, if it is a prefix of this output, or else starts a new one.
-    fn open(output: &Path, packed: &mut Packed) -> Result<Part, Failure> {
+    fn open(model: &Path, output: &Path, packed: &mut Packed) -> Result<Part, Failure> {
         let mut name = output.as_os_str().to_owned();
         name.push(".part");
         let path = PathBuf::from(name);
@@ -146,6 +209,9 @@ impl Part {
             let path = path.clone();
             move |error| Failure::file(doing, path.display(), &error)
         };
+        if is_model(model, &path) {
+            return Err(model_itself(&path));
+        }
         // It is continued, and its middle is not compared: nobody else may have written it.
         let mut file = files::open_own(&path).map_err(|refusal| match refusal {
             Refusal::Unusable(error) => fail("writing")(error),

@@ -64,7 +64,7 @@ struct PrintArgs {
 pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
     let prompt = prompt(args)?;
     let draft = args.generation.speculation.draft_model.as_ref();
-    let opened = open_to_generate(&args.model, draft, args.generation.max_tokens)?;
+    let opened = open_to_generate(&args.model, draft, args.generation.max_tokens())?;
     let model = &opened.model;
     let tokens = model.tokenize(&prompt, &TokenizeOptions::default())?;
     if tokens.is_empty() {

@@ -8,7 +8,13 @@ use super::failure::INTERRUPTED;
 use super::output::note;
 
 /// The session that is running.
-static WORKING: Mutex<Option<CancelHandle>> = Mutex::new(None);
+static WORKING: Mutex<Option<Working>> = Mutex::new(None);
+
+struct Working {
+    handle: CancelHandle,
+    /// Whether something would be lost with the program, so that ending it takes one more Ctrl-C.
+    warns: bool,
+}
 
 /// Installs the handler for Ctrl-C.
 pub(super) fn install() {
@@ -23,8 +29,19 @@ pub(super) fn install() {
 /// Until the guard is dropped, Ctrl-C cancels this session instead of ending the program. A second Ctrl-C still ends
 /// the program.
 pub(super) fn cancels(handle: &CancelHandle) -> Guard {
+    guard(handle, false)
+}
+
+/// The same for one answer of a conversation, which would be lost with the program: a second Ctrl-C only warns, and the
+/// third one ends the program.
+pub(super) fn stops(handle: &CancelHandle) -> Guard {
+    guard(handle, true)
+}
+
+fn guard(handle: &CancelHandle, warns: bool) -> Guard {
     handle.reset();
-    set(Some(handle.clone()));
+    let handle = handle.clone();
+    set(Some(Working { handle, warns }));
     Guard(())
 }
 
@@ -39,13 +56,17 @@ impl Drop for Guard {
 
 /// Runs on a thread of its own, not inside the signal handler.
 fn interrupted() {
-    let working = WORKING.lock().unwrap_or_else(PoisonError::into_inner);
-    match working.as_ref() {
-        Some(handle) if !handle.is_cancelled() => handle.cancel(),
+    let mut working = WORKING.lock().unwrap_or_else(PoisonError::into_inner);
+    match working.as_mut() {
+        Some(Working { handle, .. }) if !handle.is_cancelled() => handle.cancel(),
+        Some(Working { warns, .. }) if *warns => {
+            *warns = false;
+            note("note: stopping; press Ctrl-C again to end gust, and the conversation with it");
+        }
         _ => std::process::exit(i32::from(INTERRUPTED)),
     }
 }
 
-fn set(handle: Option<CancelHandle>) {
-    *WORKING.lock().unwrap_or_else(PoisonError::into_inner) = handle;
+fn set(working: Option<Working>) {
+    *WORKING.lock().unwrap_or_else(PoisonError::into_inner) = working;
 }

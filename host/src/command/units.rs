@@ -1,5 +1,7 @@
 //! Numbers with units, as people write and read them.
 
+use std::num::{IntErrorKind, ParseIntError};
+use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::date;
@@ -53,6 +55,23 @@ pub(super) fn parse_seconds(text: &str) -> Result<Duration, String> {
         Ok(duration) if !duration.is_zero() => Ok(duration),
         _ => Err(expected()),
     }
+}
+
+/// A whole number; `None` for -1, which other programs take for no limit, or for any seed.
+pub(super) fn parse_whole<T>(text: &str) -> Result<Option<T>, String>
+where
+    T: FromStr<Err = ParseIntError>,
+{
+    if text == "-1" {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|error: ParseIntError| {
+        let expected = match error.kind() {
+            IntErrorKind::PosOverflow => "a smaller number",
+            _ => "a whole number of 0 or more, or -1 for none",
+        };
+        format!("expected {expected}, found `{text}`")
+    })
 }
 
 /// A number from 0 to 1.
@@ -184,6 +203,16 @@ mod tests {
                 && parse_seconds("-3").is_err()
         );
         assert_eq!(parse_seconds("0.25"), Ok(Duration::from_millis(250)));
+    }
+
+    #[test]
+    fn minus_one_is_no_number() {
+        assert_eq!(parse_whole::<u32>("-1"), Ok(None));
+        assert_eq!(parse_whole::<u32>("4294967295"), Ok(Some(u32::MAX)));
+        for text in ["-2", "", "x", "1.5", "4294967296"] {
+            let error = parse_whole::<u32>(text).expect_err(text);
+            assert!(error.ends_with(&format!("found `{text}`")), "{error}");
+        }
     }
 
     #[test]

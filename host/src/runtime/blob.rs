@@ -3,6 +3,8 @@
 //! Files are read at an offset (`pread`), so that blobs share no state, or mapped (see
 //! [`memory`](crate::runtime::memory)).
 
+mod stamp;
+
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,6 +13,7 @@ use std::sync::{Arc, Weak};
 use crate::runtime::files;
 use crate::runtime::memory::{MapError, Region};
 use crate::types::{Error, Source};
+use stamp::Stamp;
 
 /// A source that was found and opened: the bytes behind a `blob` handle.
 #[derive(Clone)]
@@ -23,6 +26,8 @@ pub struct Blob {
     size: u64,
     /// How much of that there can be besides holes.
     filled: u64,
+    /// What the file was like when it was opened, if it is one.
+    stamp: Option<Arc<Stamp>>,
     /// The files after this one, if its name says that it is the first of several.
     others: Arc<[Result<Blob, Error>]>,
     /// The memory that it is mapped into: the opener's. Dangling if that is not known, or not possible.
@@ -69,6 +74,7 @@ impl Blob {
             data,
             size,
             filled: size,
+            stamp: None,
             others: Arc::new([]),
             region: Weak::new(),
         }
@@ -81,9 +87,23 @@ impl Blob {
         };
         let file = files::open_regular(path).map_err(fail)?;
         let metadata = file.metadata().map_err(fail)?;
+        let stamp = Some(Arc::new(Stamp::new(path, &metadata)));
         let blob = Self::of(Data::File(Arc::new(file)), metadata.len());
         let filled = filled(&metadata);
-        Ok(Blob { filled, ..blob })
+        Ok(Blob {
+            filled,
+            stamp,
+            ..blob
+        })
+    }
+
+    /// Whether the file, or one of those after it, has been written to since it was opened.
+    pub(crate) fn has_changed(&self) -> bool {
+        let changed = match (&self.data, &self.stamp) {
+            (Data::File(file), Some(stamp)) => stamp.has_changed(file),
+            _ => false,
+        };
+        changed || self.others.iter().flatten().any(Blob::has_changed)
     }
 
     /// The file that `suffix`, such as `-00002-of-00003`, refers to. `None` if there is none of that number.

@@ -49,7 +49,12 @@ impl Instance {
                 program.component.instantiate(store)
             })
         });
-        let instance = instance?;
+        let instance = instance.map_err(|error| match memory::was_refused() {
+            true => Error::AddressSpace {
+                limit: memory::address_limit(),
+            },
+            false => error,
+        })?;
         let exports = Exports::of(&mut store, &instance, &program.exports);
         let exports = exports.map_err(|error| Error::Component(format!("{error:#}")))?;
         store.data_mut().regions = regions;
@@ -112,6 +117,8 @@ fn run<T>(
 ) -> Result<T, Error> {
     let state = store.data_mut();
     state.memory.refused = false;
+    state.memory.exhausted = false;
+    state.has_read = false;
     // A limit too far in the future for the clock to represent is no limit.
     state.deadline = limits
         .call_time
@@ -119,8 +126,8 @@ fn run<T>(
     let ticking = program.ticker.as_ref().map(|ticker| ticker.during_call());
     let answer = call(store);
     drop(ticking);
-    if store.data().file_was_cut() {
-        // The engine has read zeros: neither its answer nor its trap means anything.
+    if store.data().file_has_changed() {
+        // The engine has read zeros or other bytes: neither its answer nor its trap means anything.
         return Err(Error::FileChanged);
     }
     answer.map_err(|error| why(&error, store.data(), limits))
@@ -145,9 +152,13 @@ fn why(error: &wasmtime::Error, state: &State, limits: Limits) -> Error {
     })
 }
 
-/// The error for the memory limit, if one was set and memory was refused in this call. Without a limit, the memory
-/// refused is more than WebAssembly can address.
+/// The error for the memory limit, if one was set and memory was refused in this call, or for the system's limit. Without a
+/// limit, the memory refused is more than WebAssembly can address.
 fn memory_breach(state: &State, limits: Limits) -> Option<Error> {
+    let limit = memory::address_limit().filter(|_| state.memory.exhausted);
+    if limit.is_some() {
+        return Some(Error::AddressSpace { limit });
+    }
     let limit = limits.memory.filter(|_| state.memory.refused)?;
     Some(Error::MemoryLimit { limit })
 }

@@ -23,7 +23,8 @@
 //!   and the engine itself asked for the change.
 //! - *The file.* `MAP_PRIVATE`: what the engine writes stays in its memory. If the file is truncated, pages past its
 //!   new end raise `SIGBUS`, which [`sigbus`] turns into zeros and a mark. If it is overwritten in place, the engine
-//!   may see other bytes, which it trusts no more than any others.
+//!   may see other bytes, which it trusts no more than any others, until the end of the call, when the host looks at
+//!   the file's times.
 
 #![expect(
     unsafe_code,
@@ -33,7 +34,7 @@
 mod mappings;
 mod sigbus;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -48,6 +49,10 @@ use mappings::{Layout, Mapped, Mappings};
 
 /// The size of a page of WebAssembly memory. `map-pages` requires offsets and addresses to be multiples of it.
 pub(crate) const WASM_PAGE: u64 = 65_536;
+
+/// What a program asks for, as `Config::memory_reservation`, if memories shall take no more address space than they have
+/// bytes. They begin in places that are far from each other, and are extended there as they grow.
+pub(crate) const AS_NEEDED: u64 = 0;
 
 /// Why a file could not be mapped.
 #[derive(Debug, PartialEq)]
@@ -68,6 +73,24 @@ pub(crate) struct Creator;
 thread_local! {
     /// The regions created on this thread since [`observe`] began; `None` while it is not running.
     static OBSERVED: RefCell<Option<Vec<Weak<Region>>>> = const { RefCell::new(None) };
+    /// Whether the system has refused address space for a memory on this thread.
+    static REFUSED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether the system has refused address space for a memory on this thread since this was last asked.
+pub(crate) fn was_refused() -> bool {
+    REFUSED.take()
+}
+
+/// The most bytes of address space that this process may use, if there is a limit.
+pub(crate) fn address_limit() -> Option<u64> {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: `limit` is a place for the answer.
+    let done = unsafe { libc::getrlimit(libc::RLIMIT_AS, &mut limit) };
+    (done == 0 && limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur)
 }
 
 /// Runs `instantiate` and returns the regions of the memories that were created on this thread meanwhile.
@@ -91,10 +114,14 @@ unsafe impl MemoryCreator for Creator {
         reserved: Option<usize>,
         guard: usize,
     ) -> Result<Box<dyn LinearMemory>, String> {
-        let capacity = reserved.unwrap_or(minimum).max(minimum);
-        let region = Region::reserve(capacity, guard)
+        let region = match reserved {
+            Some(0) => Region::reserve_as_needed(minimum, guard),
+            _ => Region::reserve(reserved.unwrap_or(minimum).max(minimum), guard),
+        };
+        let region = region
             .and_then(|region| region.grow_to(minimum).map(|()| Arc::new(region)))
             .map_err(|error| {
+                REFUSED.set(true);
                 format!("cannot reserve address space for a linear memory: {error}")
             })?;
         OBSERVED.with_borrow_mut(|observed| {
@@ -135,8 +162,10 @@ pub(crate) struct Region {
     start: usize,
     /// Bytes that it may grow to.
     capacity: usize,
-    /// Bytes that are reserved: the capacity and the guard.
-    reserved: usize,
+    /// Bytes behind its end that have to fault.
+    guard: usize,
+    /// Bytes that are reserved: the capacity and the guard, or what is needed so far.
+    reserved: AtomicUsize,
     /// Bytes that are accessible.
     size: AtomicUsize,
     /// Its place among the regions whose `SIGBUS` is handled, from the first mapping on. An inner `None` means that all
@@ -151,7 +180,8 @@ pub(crate) struct Region {
 impl Region {
     fn reserve(capacity: usize, guard: usize) -> io::Result<Region> {
         let capacity = capacity.next_multiple_of(host_page());
-        let reserved = capacity.checked_add(guard.next_multiple_of(host_page()));
+        let guard = guard.next_multiple_of(host_page());
+        let reserved = capacity.checked_add(guard);
         let reserved = reserved.ok_or(io::ErrorKind::OutOfMemory)?.max(host_page());
         // SAFETY: without `MAP_FIXED`, no existing mapping is touched.
         let start = unsafe {
@@ -174,12 +204,54 @@ impl Region {
         Ok(Region {
             start: start as usize,
             capacity,
-            reserved,
+            guard,
+            reserved: AtomicUsize::new(reserved),
             size: AtomicUsize::new(0),
             watch: OnceLock::new(),
             layout: Mutex::new(Layout::new(mappings())),
             hole: OnceLock::new(),
         })
+    }
+
+    /// Reserves only `size` bytes and the guard, in a place where the memory can be extended.
+    fn reserve_as_needed(size: usize, guard: usize) -> io::Result<Region> {
+        /// Far from where the system puts mappings, and far enough apart for all that 32-bit addresses reach.
+        const FIRST: usize = 1 << 45;
+        const DISTANCE: usize = 1 << 33;
+        const PLACES: usize = 1 << 12;
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let size = size.next_multiple_of(host_page());
+        let guard = guard.next_multiple_of(host_page());
+        let reserved = size + guard;
+        for _ in 0..PLACES {
+            let start = FIRST + NEXT.fetch_add(1, Ordering::Relaxed) % PLACES * DISTANCE;
+            match reserve_at(start, reserved) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                done => done?,
+            }
+            return Ok(Region {
+                start,
+                capacity: 1 << 32,
+                guard,
+                reserved: AtomicUsize::new(reserved),
+                size: AtomicUsize::new(0),
+                watch: OnceLock::new(),
+                layout: Mutex::new(Layout::new(mappings())),
+                hole: OnceLock::new(),
+            });
+        }
+        Err(io::ErrorKind::OutOfMemory.into())
+    }
+
+    /// Makes sure that `size` bytes and the guard behind them are reserved.
+    fn extend_to(&self, size: usize) -> io::Result<()> {
+        let reserved = self.reserved.load(Ordering::Relaxed);
+        let needed = size + self.guard;
+        if needed > reserved {
+            reserve_at(self.start + reserved, needed - reserved)?;
+            self.reserved.store(needed, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// Makes the bytes up to `new_size` accessible; it never shrinks.
@@ -192,6 +264,7 @@ impl Region {
         if new_size > self.capacity || !new_size.is_multiple_of(host_page()) {
             return Err(io::ErrorKind::OutOfMemory.into());
         }
+        self.extend_to(new_size)?;
         // SAFETY: `size..new_size` is within the reservation, whose pages are ours, and above everything accessible.
         let done = unsafe {
             libc::mprotect(
@@ -216,6 +289,11 @@ impl Region {
     /// Bytes that are accessible.
     pub(crate) fn size(&self) -> u64 {
         self.size.load(Ordering::Relaxed) as u64
+    }
+
+    /// Whether a file has been mapped into it.
+    pub(crate) fn has_mapped(&self) -> bool {
+        matches!(self.watch.get(), Some(Some(_)))
     }
 
     /// Whether a mapped file was truncated and the engine has read zeros in its place.
@@ -257,7 +335,7 @@ impl Region {
         let start = self.start as *mut u8;
         let watch = self
             .watch
-            .get_or_init(|| sigbus::Watch::new(self.start, self.capacity));
+            .get_or_init(|| sigbus::Watch::new(self.start, self.reserved.load(Ordering::Relaxed)));
         if watch.is_none() {
             return Err(MapError::Unsupported);
         }
@@ -321,8 +399,9 @@ impl Drop for Region {
     fn drop(&mut self) {
         // First drop the watch: once the addresses are released, a fault there is someone else's.
         drop(self.watch.take());
-        let hole = self.hole.take().unwrap_or(self.reserved..self.reserved);
-        for part in [0..hole.start, hole.end..self.reserved] {
+        let reserved = *self.reserved.get_mut();
+        let hole = self.hole.take().unwrap_or(reserved..reserved);
+        for part in [0..hole.start, hole.end..reserved] {
             if part.is_empty() {
                 continue;
             }
@@ -387,6 +466,34 @@ fn mappings() -> &'static Mappings {
         return limited;
     }
     Mappings::of_the_process()
+}
+
+/// Reserves `length` bytes at `start`, unless something is there ([`io::ErrorKind::AlreadyExists`]).
+fn reserve_at(start: usize, length: usize) -> io::Result<()> {
+    // SAFETY: `MAP_FIXED_NOREPLACE` touches no existing mapping: either the addresses are free, or the call fails.
+    let mapped = unsafe {
+        libc::mmap(
+            ptr::without_provenance_mut(start),
+            length,
+            libc::PROT_NONE,
+            libc::MAP_PRIVATE
+                | libc::MAP_ANONYMOUS
+                | libc::MAP_NORESERVE
+                | libc::MAP_FIXED_NOREPLACE,
+            -1,
+            0,
+        )
+    };
+    if mapped == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    if mapped.addr() == start {
+        return Ok(());
+    }
+    // A kernel before 4.17 takes the address for a mere wish.
+    // SAFETY: the mapping was just made, and nothing points into it.
+    unsafe { libc::munmap(mapped, length) };
+    Err(io::ErrorKind::AlreadyExists.into())
 }
 
 /// Replaces the pages of a range with zero pages that can be read and written. Returns whether that worked. May be

@@ -29,6 +29,10 @@ impl Region {
         match *self {}
     }
 
+    pub(crate) fn has_mapped(&self) -> bool {
+        match *self {}
+    }
+
     pub(crate) fn file_was_cut(&self) -> bool {
         match *self {}
     }
@@ -43,6 +47,16 @@ impl Region {
     ) -> Result<(), MapError> {
         match *self {}
     }
+}
+
+/// See `memory.rs`: nothing is known about address space.
+pub(crate) fn was_refused() -> bool {
+    false
+}
+
+/// See `memory.rs`.
+pub(crate) fn address_limit() -> Option<u64> {
+    None
 }
 
 /// Runs `instantiate`; nothing is known about its memories.

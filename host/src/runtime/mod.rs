@@ -39,5 +39,5 @@ pub(crate) use imports::weights;
 pub(crate) use instance::Instance;
 #[cfg(all(test, target_os = "linux"))]
 pub(crate) use memory::tests::with_mappings;
-pub(crate) use program::{Compilation, Interruption, Profiling, Program};
+pub(crate) use program::{Compilation, Interruption, Profiling, Program, Reservation};
 pub(crate) use state::{State, Surroundings};

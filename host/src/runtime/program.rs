@@ -33,6 +33,16 @@ pub(crate) struct Compilation {
     pub(crate) interruption: Interruption,
     pub(crate) profiling: Profiling,
     pub(crate) isa: Isa,
+    pub(crate) reservation: Reservation,
+}
+
+/// How much address space each linear memory takes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Reservation {
+    /// All that 32-bit addresses reach, so that compiled code has no addresses to check.
+    Whole,
+    /// As much as the memory has bytes. Compiled code checks every address, which is slower.
+    AsNeeded,
 }
 
 /// Where the calls of a program can be ended (see [`deadline`](crate::runtime::deadline)).
@@ -121,6 +131,7 @@ fn config(compilation: Compilation) -> Config {
         interruption,
         profiling,
         isa,
+        reservation,
     } = compilation;
     let mut config = Config::new();
     config
@@ -139,6 +150,15 @@ fn config(compilation: Compilation) -> Config {
         .with_host_memory(Arc::new(crate::runtime::memory::Creator))
         // Wasmtime's copy-on-write initialisation needs Wasmtime's own memories.
         .memory_init_cow(false);
+    #[cfg(target_os = "linux")]
+    if reservation == Reservation::AsNeeded {
+        config
+            .memory_reservation(crate::runtime::memory::AS_NEEDED)
+            .memory_guard_size(crate::runtime::memory::WASM_PAGE)
+            .memory_may_move(false);
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = reservation;
     restrict(&mut config, isa);
     config
 }
@@ -175,6 +195,7 @@ mod tests {
                 interruption: Interruption::AtImports,
                 profiling: Profiling::Off,
                 isa,
+                reservation: Reservation::Whole,
             };
             if check_processor(isa).is_err() {
                 continue;

@@ -33,6 +33,8 @@ pub(crate) struct State {
     pub(crate) model: Blob,
     /// The draft model's bytes, if there is one.
     pub(crate) draft: Option<Blob>,
+    /// Whether the current call has read some of them.
+    pub(crate) has_read: bool,
     /// Counts how much of them was taken.
     pub(crate) progress: LoadProgress,
     /// The memories of the instance that files can be mapped into. A composed component has one for each of its parts.
@@ -76,6 +78,7 @@ impl State {
             table: ResourceTable::new(),
             model,
             draft,
+            has_read: false,
             progress,
             regions: Vec::new(),
             opener: Weak::new(),
@@ -90,10 +93,15 @@ impl State {
         }
     }
 
-    /// Whether the model file was truncated and the engine has read zeros in place of its end.
-    pub(crate) fn file_was_cut(&self) -> bool {
-        let mut regions = self.regions.iter().filter_map(Weak::upgrade);
-        regions.any(|region| region.file_was_cut())
+    /// Whether the engine has used a model file that was truncated, so that it may have read zeros in place of its end, or
+    /// overwritten. What was copied before does not depend on the file any more.
+    pub(crate) fn file_has_changed(&self) -> bool {
+        let regions = || self.regions.iter().filter_map(Weak::upgrade);
+        let is_used = self.has_read || regions().any(|region| region.has_mapped());
+        let mut blobs = [Some(&self.model), self.draft.as_ref()]
+            .into_iter()
+            .flatten();
+        regions().any(|region| region.file_was_cut()) || is_used && blobs.any(Blob::has_changed)
     }
 }
 
@@ -125,6 +133,8 @@ pub(crate) struct MemoryBudget {
     used: Arc<AtomicU64>,
     /// Whether this instance was refused memory since this was last set to `false`.
     pub(crate) refused: bool,
+    /// Whether the system had no memory for it since then.
+    pub(crate) exhausted: bool,
 }
 
 impl MemoryBudget {
@@ -135,6 +145,7 @@ impl MemoryBudget {
             limit: limit.unwrap_or(all).min(all),
             used: Arc::default(),
             refused: false,
+            exhausted: false,
         }
     }
 
@@ -170,6 +181,11 @@ impl ResourceLimiter for MemoryBudget {
         // If growing fails after this because the system has no memory, it stays counted: the budget errs on the small
         // side.
         Ok(self.take(desired.saturating_sub(current) as u64))
+    }
+
+    fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
+        self.exhausted = true;
+        Ok(())
     }
 
     fn table_growing(

@@ -94,11 +94,17 @@ pub enum Error {
         /// The time that a call may take.
         limit: Duration,
     },
+    /// The system has no more address space for linear memories. The instance that needed it is lost.
+    #[error("out of address space: {}", space(.limit))]
+    AddressSpace {
+        /// The most bytes that this process may use, if there is a limit (`ulimit -v`).
+        limit: Option<u64>,
+    },
     /// [`CancelHandle::cancel`](crate::CancelHandle::cancel) was called. The session stays usable.
     #[error("cancelled")]
     Cancelled,
-    /// The model file was truncated while its pages were in use. The model and its sessions are lost.
-    #[error("the model file was truncated while in use")]
+    /// The model file was truncated or overwritten while it was read or mapped. The model and its sessions are lost.
+    #[error("the model file was truncated or overwritten while in use")]
     FileChanged,
     /// The component trapped. Carries its last output to standard error, if any. The model and its sessions are lost.
     #[error("the engine trapped: {0}")]
@@ -131,6 +137,9 @@ impl Error {
                 "raise the memory limit, or use a smaller context or model"
             }
             Error::CallTime { .. } => "raise the time limit per call",
+            Error::AddressSpace { .. } => {
+                "raise the limit (ulimit -v), or use fewer threads, a smaller context or a smaller model"
+            }
             Error::FileChanged => "load the model again once the file is complete",
             Error::InvalidArgument(_)
             | Error::Io(_)
@@ -138,5 +147,14 @@ impl Error {
             | Error::Cancelled
             | Error::Trap(_) => return None,
         })
+    }
+}
+
+fn space(limit: &Option<u64>) -> String {
+    match limit {
+        Some(limit) => {
+            format!("this process is limited to {limit} bytes (ulimit -v), too few for the engine")
+        }
+        None => "the system refuses the engine more memory".to_owned(),
     }
 }

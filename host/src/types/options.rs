@@ -16,7 +16,7 @@ pub struct LoadOptions {
     /// Whether weights are mapped or copied. Default: [`Mapping::Auto`].
     pub mmap: Mapping,
     /// The number of compute threads, each with an instance of the engine and a share of the weights. Any number gives
-    /// the same answers, to the last bit. Must be at least 1, and exactly 1 if the component does not import
+    /// the same answers, to the last bit. Must be 1 to 256, and exactly 1 if the component does not import
     /// `gust:llm/collective`. Default: the number of physical cores that the process may use; fewer for a small model,
     /// and more for a model that needs the memory of more instances (an instance holds less than 4 GiB). Unless the
     /// [scope](Self::scope) is full, only one instance loads the model.
@@ -170,7 +170,8 @@ pub struct GenerationOptions {
 /// How text becomes tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TokenizeOptions {
-    /// Adds the special tokens that the model expects around a text, such as begin-of-sequence. Default: yes.
+    /// Adds the special tokens that the model expects around a text, such as begin-of-sequence, but none that would end the
+    /// text, because it is to be continued (see [`Model::tokenize_whole`](crate::Model::tokenize_whole)). Default: yes.
     pub add_special: Option<bool>,
     /// Turns the names of control tokens in the text into those tokens. For templates only: text from users must not be
     /// able to say `<|im_end|>`. Default: no.

@@ -9,6 +9,7 @@ use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 
 use crate::command::failure::Failure;
+use crate::command::input;
 use crate::command::output::note;
 
 const PROMPT: &str = "> ";
@@ -17,12 +18,14 @@ const CONTINUED: &str = "… ";
 const BLOCK: &str = "\"\"\"";
 
 /// One piece of input.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Line {
     /// A turn of the conversation.
     Text(String),
     /// The text after a slash.
     Command(String),
+    /// Lines that are no text.
+    Unreadable(Failure),
 }
 
 /// Reads the user's input.
@@ -33,17 +36,23 @@ enum Reader {
         editor: Box<DefaultEditor>,
         history: Option<PathBuf>,
     },
-    Stdin,
+    Stdin {
+        /// Why lines of the current text are no text.
+        unreadable: Option<Failure>,
+    },
 }
 
 impl Lines {
-    /// Reads from the terminal, or from stdin if there is none (or none that supports line editing).
+    /// Reads from the terminal, or from stdin if there is none (or none that supports line editing). The editor draws on
+    /// stdout, so that must not be a file either.
     pub(super) fn new() -> Self {
-        if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
-            return Lines(Reader::Stdin);
+        let stdin = Lines(Reader::Stdin { unreadable: None });
+        let (output, notes) = (io::stdout().is_terminal(), io::stderr().is_terminal());
+        if !(io::stdin().is_terminal() && output && notes) {
+            return stdin;
         }
         let Ok(mut editor) = DefaultEditor::new() else {
-            return Lines(Reader::Stdin);
+            return stdin;
         };
         let history =
             ProjectDirs::from("", "", "gust").map(|dirs| dirs.data_dir().join("chat_history.txt"));
@@ -64,15 +73,22 @@ impl Lines {
     /// The next piece of input, or `None` at the end (Ctrl-D, or Ctrl-C twice at an empty prompt).
     pub(super) fn next(&mut self) -> Result<Option<Line>, Failure> {
         loop {
-            let Some(text) = assemble(|prompt| self.0.line(prompt))? else {
+            let Some(Assembled { text, is_block }) = assemble(|prompt| self.0.line(prompt))? else {
                 return Ok(None);
             };
+            if let Reader::Stdin { unreadable } = &mut self.0
+                && let Some(failure) = unreadable.take()
+            {
+                return Ok(Some(Line::Unreadable(failure)));
+            }
             if text.trim().is_empty() {
                 continue;
             }
             self.0.remember(&text);
             return Ok(Some(match text.strip_prefix('/') {
-                Some(command) if !text.contains('\n') => Line::Command(command.to_owned()),
+                Some(command) if !is_block && !text.contains('\n') => {
+                    Line::Command(command.to_owned())
+                }
                 _ => Line::Text(text),
             }));
         }
@@ -82,12 +98,17 @@ impl Lines {
 impl Reader {
     fn line(&mut self, prompt: &str) -> Result<Option<String>, Failure> {
         match self {
-            Reader::Stdin => {
-                let mut line = String::new();
+            Reader::Stdin { unreadable } => {
+                let mut bytes = Vec::new();
                 let read = io::stdin()
                     .lock()
-                    .read_line(&mut line)
+                    .read_until(b'\n', &mut bytes)
                     .map_err(|error| Failure::file("reading", "stdin", &error))?;
+                // What is lossy is not used: it shows where the text goes on.
+                let line = String::from_utf8_lossy(&bytes).into_owned();
+                if let Err(failure) = input::text("this line", bytes) {
+                    unreadable.get_or_insert(failure);
+                }
                 let line = line.strip_suffix('\n').unwrap_or(&line);
                 let line = line.strip_suffix('\r').unwrap_or(line);
                 Ok((read > 0).then(|| line.to_owned()))
@@ -122,16 +143,25 @@ impl Reader {
             if let Some(folder) = path.parent() {
                 let _ = std::fs::create_dir_all(folder);
             }
-            let _ = editor.save_history(path);
+            // Appended, because another conversation may write to the same file.
+            let _ = editor.append_history(path);
         }
     }
+}
+
+/// The text of one or several lines.
+struct Assembled {
+    text: String,
+    /// Whether it was enclosed in `"""`.
+    is_block: bool,
 }
 
 /// Joins lines into one text: a backslash at the end continues on the next line, and `"""` includes all lines up to the
 /// next `"""`. Returns `None` at the end of the input.
 fn assemble(
     mut next: impl FnMut(&str) -> Result<Option<String>, Failure>,
-) -> Result<Option<String>, Failure> {
+) -> Result<Option<Assembled>, Failure> {
+    let assembled = |text, is_block| Ok(Some(Assembled { text, is_block }));
     let Some(mut line) = next(PROMPT)? else {
         return Ok(None);
     };
@@ -139,11 +169,11 @@ fn assemble(
         let mut text = begun.to_owned();
         loop {
             if let Some(whole) = text.trim_end().strip_suffix(BLOCK) {
-                return Ok(Some(whole.trim_matches('\n').to_owned()));
+                return assembled(whole.trim_matches('\n').to_owned(), true);
             }
             // The end of the input ends the block too.
             let Some(line) = next(CONTINUED)? else {
-                return Ok(Some(text));
+                return assembled(text, true);
             };
             text.push('\n');
             text.push_str(&line);
@@ -155,11 +185,11 @@ fn assemble(
         text.push('\n');
         match next(CONTINUED)? {
             Some(more) => line = more,
-            None => return Ok(Some(text)),
+            None => return assembled(text, false),
         }
     }
     text.push_str(&line);
-    Ok(Some(text))
+    assembled(text, false)
 }
 
 #[cfg(test)]
@@ -169,8 +199,8 @@ mod tests {
     fn all(input: &[&str]) -> Vec<String> {
         let mut lines = input.iter().map(|line| (*line).to_owned());
         let mut texts = Vec::new();
-        while let Ok(Some(text)) = assemble(|_| Ok(lines.next())) {
-            texts.push(text);
+        while let Ok(Some(assembled)) = assemble(|_| Ok(lines.next())) {
+            texts.push(assembled.text);
         }
         texts
     }

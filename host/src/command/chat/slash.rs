@@ -2,7 +2,10 @@
 
 use gust::GenerationOptions;
 
-use crate::command::units::{parse_factor, parse_penalty, parse_share, parse_temperature};
+use crate::command::args::random_seed;
+use crate::command::units::{
+    parse_factor, parse_penalty, parse_share, parse_temperature, parse_whole,
+};
 
 /// What `/help` prints.
 pub(super) const HELP: &str = "\
@@ -73,16 +76,18 @@ impl Setting {
         let Setting { name, value } = self;
         match name.as_str() {
             "temperature" => options.temperature = Some(parse_temperature(value)?),
-            "top-k" => options.top_k = Some(whole(value)?),
+            "top-k" => options.top_k = Some(parse_whole(value)?.unwrap_or(0)),
             "top-p" => options.top_p = Some(parse_share(value)?),
             "min-p" => options.min_p = Some(parse_share(value)?),
             "typical-p" => options.typical_p = Some(parse_share(value)?),
             "repeat-penalty" => options.repeat_penalty = Some(parse_factor(value)?),
             "frequency-penalty" => options.frequency_penalty = Some(parse_penalty(value)?),
             "presence-penalty" => options.presence_penalty = Some(parse_penalty(value)?),
-            "penalty-window" => options.penalty_window = Some(whole(value)?),
-            "max-tokens" => options.max_tokens = Some(whole(value)?),
-            "seed" => options.seed = Some(whole(value)?),
+            "penalty-window" => {
+                options.penalty_window = Some(parse_whole(value)?.unwrap_or(u32::MAX));
+            }
+            "max-tokens" => options.max_tokens = parse_whole(value)?,
+            "seed" => options.seed = Some(parse_whole(value)?.unwrap_or_else(random_seed)),
             other => {
                 return Err(format!(
                     "/set: expected one of the settings that /info shows, found `{other}`"
@@ -116,12 +121,6 @@ pub(super) fn settings(options: &GenerationOptions) -> String {
     ]
     .map(|(name, value)| format!("{name} {value}"))
     .join(", ")
-}
-
-fn whole<T: std::str::FromStr>(value: &str) -> Result<T, String> {
-    value
-        .parse()
-        .map_err(|_| format!("/set: expected a whole number of 0 or more, found `{value}`"))
 }
 
 #[cfg(test)]
@@ -161,6 +160,15 @@ mod tests {
                 .unwrap_or_else(|problem| panic!("{name}: {problem}"));
             assert_ne!(options, GenerationOptions::default(), "{name}");
         }
+        let all = Setting {
+            name: "max-tokens".to_owned(),
+            value: "-1".to_owned(),
+        };
+        let mut options = GenerationOptions {
+            max_tokens: Some(1),
+            ..Default::default()
+        };
+        assert!(all.apply(&mut options).is_ok() && options.max_tokens.is_none());
         let bad = Setting {
             name: "top-p".to_owned(),
             value: "2".to_owned(),

@@ -18,6 +18,7 @@ type Answer<T> = (Result<T, Error>,);
 pub(crate) struct Embedding {
     info: TypedFunc<(ResourceAny,), Answer<Info>>,
     embed: TypedFunc<(ResourceAny, Vec<u32>, Options), Answer<Vec<f32>>>,
+    tokenize: TypedFunc<(ResourceAny, String), Answer<Vec<u32>>>,
     tokenize_pair: TypedFunc<(ResourceAny, String, String), Answer<Vec<u32>>>,
 }
 
@@ -59,10 +60,12 @@ impl Embedding {
             |name: &str| instance.get_export_index(&mut *store, Some(&interface), name);
         let info = function("info")?;
         let embed = function("embed")?;
+        let tokenize = function("tokenize")?;
         let tokenize_pair = function("tokenize-pair")?;
         Some(Embedding {
             info: instance.get_typed_func(&mut *store, info).ok()?,
             embed: instance.get_typed_func(&mut *store, embed).ok()?,
+            tokenize: instance.get_typed_func(&mut *store, tokenize).ok()?,
             tokenize_pair: instance.get_typed_func(&mut *store, tokenize_pair).ok()?,
         })
     }
@@ -92,6 +95,16 @@ impl Embedding {
         };
         let (vectors,) = self.embed.call(store, (model, tokens, options))?;
         Ok(vectors)
+    }
+
+    pub(crate) fn tokenize(
+        self,
+        store: impl AsContextMut,
+        model: ResourceAny,
+        text: &str,
+    ) -> wasmtime::Result<Result<Vec<u32>, Error>> {
+        let (tokens,) = self.tokenize.call(store, (model, text.to_owned()))?;
+        Ok(tokens)
     }
 
     pub(crate) fn tokenize_pair(

@@ -99,6 +99,7 @@ impl HostBlob for State {
         }
         let blob = self.table.get(&blob)?;
         let bytes = blob.read(offset, length);
+        self.has_read = true;
         if bytes.is_ok() {
             self.progress.add(u64::from(length), self.total());
         }

@@ -424,11 +424,14 @@ struct Wasm {
 
 impl Wasm {
     fn new() -> Wasm {
-        let mut config = Config::new();
+        Self::with(&mut Config::new())
+    }
+
+    fn with(config: &mut Config) -> Wasm {
         config
             .with_host_memory(Arc::new(Creator))
             .memory_init_cow(false);
-        let engine = Engine::new(&config).expect("a valid configuration");
+        let engine = Engine::new(config).expect("a valid configuration");
         let binary = wat::parse_str(MODULE).expect("valid text");
         let module = Module::new(&engine, binary).expect("a valid module");
         let mut store = Store::new(&engine, ());
@@ -488,6 +491,45 @@ fn webassembly_sees_its_data_the_file_and_its_limits() {
     drop(region);
     drop(wasm.store);
     assert!(wasm.region.upgrade().is_none());
+}
+
+/// What is reserved as needed works the same, except that nothing is mapped into it.
+#[test]
+fn a_memory_without_a_reservation_grows_in_its_place() {
+    let small = || {
+        let mut config = Config::new();
+        config
+            .memory_reservation(AS_NEEDED)
+            .memory_guard_size(PAGE)
+            .memory_may_move(false);
+        Wasm::with(&mut config)
+    };
+    let (mut wasm, mut other) = (small(), small());
+    let region = wasm.region.upgrade().expect("alive");
+    let reserved = || region.reserved.load(Ordering::Relaxed) as u64;
+    assert_eq!((region.size(), reserved()), (2 * PAGE, 3 * PAGE));
+    for (pages, before) in [(2, 2), (1000, 4), (1, 1004)] {
+        assert_eq!(wasm.call("grow", pages).expect("no trap"), before);
+        other.call("grow", 1).expect("no trap");
+    }
+    assert_eq!((region.size(), reserved()), (1005 * PAGE, 1006 * PAGE));
+    assert_eq!(
+        other.region.upgrade().map(|region| region.size()),
+        Some(5 * PAGE)
+    );
+    let data = wasm.call("read", PAGE as i32).expect("in range");
+    assert_eq!(data, i32::from(b'd'));
+    let last = (1005 * PAGE - 1) as i32;
+    assert_eq!(wasm.call("read", last).expect("in range"), 0);
+    for outside in [last + 1, last + 1 + PAGE as i32, i32::MAX, -1] {
+        let trap = wasm.call("read", outside).expect_err("out of range");
+        let expected = wasmtime::Trap::MemoryOutOfBounds;
+        assert_eq!(trap.downcast_ref(), Some(&expected), "{outside}");
+    }
+    assert_eq!(wasm.call("grow", 1 << 16).expect("no trap"), -1);
+    let (_path, file) = file(PAGE);
+    let mapped = region.map_file(&file, PAGE, 0, PAGE, 0);
+    assert_eq!(mapped, Err(MapError::Unsupported));
 }
 
 #[test]
