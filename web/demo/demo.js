@@ -234,14 +234,16 @@ function count(parameters) {
   return parameters >= 1e9 ? `${(parameters / 1e9).toFixed(1)} billion` : `${(parameters / 1e6).toFixed(1)} million`;
 }
 
-function showProgress({ stage, done, total }) {
+function showProgress({ stage, done, total, file, files }) {
   at("progress").hidden = false;
   if (total === undefined) {
     at("progress").removeAttribute("value");
   } else {
     at("progress").value = done / total;
   }
-  at("facts").textContent = `${stage === "fetching" ? "Fetching" : "Loading"} · ${(done / 1e6).toFixed(1)} MB`;
+  const what = stage === "fetching" ? "Fetching" : "Loading";
+  const which = files === undefined ? "" : ` file ${file} of ${files}`;
+  at("facts").textContent = `${what}${which} · ${(done / 1e6).toFixed(1)} MB`;
 }
 
 function showTrouble(error) {
