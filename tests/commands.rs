@@ -290,8 +290,10 @@ fn an_engine_without_chat_holds_conversations() {
         let path = template.path().display().to_string();
         let chat = gust(["chat", "--component", &mock, "--template", &path]).args(more);
         let ended = chat.stdin("Hi<|end|>\nHi\n").run();
+        // The first turn is refused, and the second one answered.
         ended.says(&["control token"]);
-        assert_eq!(ended.success(), said);
+        assert_eq!(ended.code, Some(2), "{ended:#?}");
+        assert_eq!(ended.stdout, said.as_bytes());
     }
 }
 

@@ -171,7 +171,8 @@ fn a_file_overwritten_while_in_use_is_an_error() {
         // Wide enough that its weights are mapped, small ones are not.
         let mut parrot = Parrot::new("abc");
         parrot.width = 512;
-        parrot.chat_template = Some("{{ messages[-1].content }}".to_owned());
+        let all = "{% for message in messages %}{{ message.content }}{% endfor %}";
+        parrot.chat_template = Some(all.to_owned());
         let file = parrot.file();
         let mut child = gust(["chat", mapping, "-t", "0", "-n", "3"])
             .model(&file)
