@@ -6,7 +6,7 @@ use std::rc::Rc;
 use crate::blob::{Blob, ONLY, only};
 use crate::error::{Result, invalid_argument, invalid_model, unsupported};
 use crate::gguf::{Gguf, Joined, Metadata};
-use crate::model::{Group, Mapping, Plan, Transformer};
+use crate::model::{Adapter, Group, Mapping, Plan, Transformer};
 use crate::tokenizer::Tokenizer;
 
 /// How much of a file to load.
@@ -76,6 +76,24 @@ impl Model {
         Self::open(ONLY, only(file), scope, mapping, group)
     }
 
+    /// Opens an adapter of this model by its name, and loads it. Sessions of the model take it.
+    ///
+    /// # Errors
+    /// `not-found`; `unsupported` for a file that is no LoRA or changes what cannot be changed; `invalid-argument` for an
+    /// adapter of another model, or if the weights are not loaded; `invalid-model`, `out-of-memory`, `io`.
+    pub fn open_adapter<B: Blob>(
+        &self,
+        name: &str,
+        open: impl Fn(&str) -> Result<B>,
+    ) -> Result<Adapter> {
+        let transformer = self.transformer()?;
+        let (adapter, file) = Joined::open(name, open)?;
+        if file.is_one() {
+            adapter.check_data(file.size())?;
+        }
+        transformer.load_adapter(&self.gguf, &adapter, &file)
+    }
+
     fn check_vocabulary(&self, plan: &Plan) -> Result<()> {
         let tokens = self.tokenizer()?.vocab_size() as usize;
         if tokens != plan.n_vocab {
@@ -136,7 +154,7 @@ fn check_kind(metadata: &Metadata, scope: Scope) -> Result<()> {
             return Ok(());
         }
         (Some("adapter"), _) => {
-            "adapter, a LoRA that changes a model; load the model that it was made from"
+            "adapter, a LoRA that changes a model; load the model that it was made for, and this file as its adapter (`--lora`)"
         }
         (Some("mmproj"), _) => {
             "mmproj, a projector for images or sound; load the model that it belongs to"

@@ -13,7 +13,7 @@ use std::rc::Rc;
 
 use crate::error::{Error, Result, invalid_argument};
 use crate::loaded::Model;
-use crate::model::KvType;
+use crate::model::{Adapter, Adapters, KvType};
 use crate::sampler::{Candidates, SamplerOptions};
 use answer::Answer;
 pub use answer::FinishReason;
@@ -227,6 +227,22 @@ impl Session {
             self.sequence.rewind(length, length.saturating_sub(1));
             self.answer.begin();
         }
+        Ok(())
+    }
+
+    /// Adds these adapters' changes to the model's matrices from now on, each times its scale, in place of those before;
+    /// none removes them. Afterwards the session is as if its tokens had been fed with these adapters: they are computed
+    /// again when it is asked for what follows, unless the adapters are the same as before. A new answer starts. A draft
+    /// model keeps its own matrices.
+    ///
+    /// # Errors
+    /// `invalid-argument` for an adapter of another model or a scale that is not finite, `out-of-memory`; then nothing
+    /// has changed.
+    pub fn set_adapters(&mut self, adapters: &[(Rc<Adapter>, f32)]) -> Result<()> {
+        let adapters = Adapters::new(adapters)?;
+        self.settle();
+        self.sequence.set_adapters(adapters)?;
+        self.answer.begin();
         Ok(())
     }
 

@@ -165,6 +165,11 @@ impl Builder {
         }
     }
 
+    /// The same with other numbers in its tensors.
+    pub(crate) fn seeded(self, random: u64) -> Self {
+        Self { random, ..self }
+    }
+
     /// A vocabulary of llama.cpp's test models, of [`N_VOCAB`] tokens.
     pub(crate) fn test_vocabulary(&mut self) {
         let tokens = (0..N_VOCAB).map(|id| format!("tok_{id}"));

@@ -5,7 +5,7 @@
 
 use crate::error::{Error, Result};
 use crate::gguf::{Array, Gguf, TensorType, Value};
-use crate::model::wanted_tensor;
+use crate::model::{adaptable_tensors, wanted_tensor};
 use crate::test_model::Builder;
 
 /// A model of an architecture.
@@ -17,6 +17,44 @@ pub struct Case {
     keys: Vec<(&'static str, Value)>,
     /// Tensors that a plan does without, with their shapes in GGUF's order. A `*` is each layer's number.
     tensors: Vec<(&'static str, &'static [u32])>,
+}
+
+/// An adapter with random numbers.
+#[derive(Debug, Clone, Copy)]
+pub struct RandomAdapter {
+    /// Its rank.
+    pub rank: u32,
+    /// What its scale is multiplied with, times the rank; 0 for nothing.
+    pub alpha: f32,
+    /// Other numbers for each.
+    pub seed: u64,
+    /// F32, F16, Q8_0 or Q4_0, whose blocks the rank must fill.
+    pub ty: TensorType,
+}
+
+impl RandomAdapter {
+    /// As a file, for the model `file`: a change of each tensor that can be changed and that `is_changed`.
+    ///
+    /// # Panics
+    /// If the loader refuses the model.
+    pub fn file(&self, file: &[u8], is_changed: impl Fn(&str) -> bool) -> Vec<u8> {
+        let gguf = Gguf::read(&file).unwrap();
+        let architecture = gguf.metadata.str("general.architecture").unwrap();
+        let mut builder = Builder::new(architecture.unwrap()).seeded(self.seed);
+        builder
+            .writer
+            .metadata("general.type", "adapter")
+            .metadata("adapter.type", "lora")
+            .metadata("adapter.lora.alpha", self.alpha);
+        for (name, [cols, rows]) in adaptable_tensors(&gguf).unwrap() {
+            if is_changed(&name) {
+                let [cols, rows] = [cols as u32, rows as u32];
+                builder.tensor(&format!("{name}.lora_a"), self.ty, &[cols, self.rank]);
+                builder.tensor(&format!("{name}.lora_b"), self.ty, &[self.rank, rows]);
+            }
+        }
+        builder.finish()
+    }
 }
 
 /// Width of the residual stream, layers, heads, heads of keys and values, width of a head, hidden layer.

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use super::group::{Group, Place, gather_columns};
 use super::kv_block::KvType;
 use super::layer::{Layer, Pass, Scratch, quantized};
+use super::lora::{Adapter, Adapters};
 use super::memory_check;
 use super::plan::{Mixer, Plan, Pooling};
 use super::state::State;
@@ -159,6 +160,7 @@ impl Transformer {
         } = self;
         debug_assert!(!plan.is_encoder());
         trace::begin();
+        scratch.activations.attached.set(batch);
         weights.embed(plan, batch, scratch);
         if let Some(per_layer) = &weights.per_layer {
             per_layer.prepare(batch, &**group, scratch)?;
@@ -180,6 +182,7 @@ impl Transformer {
         if let Some(streams) = &weights.streams {
             streams.end(&**group, scratch)?;
         }
+        scratch.activations.attached.set(&[]);
         let n_tokens = scratch.keep_wanted(batch);
         Ok(Hidden {
             transformer: self,
@@ -283,6 +286,29 @@ impl Transformer {
         self.weights.pooling.pool(hidden, self.plan.n_embd, kind)
     }
 
+    /// Loads an adapter of this model. `gguf` is the model's own, `adapter` the header of the adapter, whose data the
+    /// caller has found to lie within `blob`.
+    ///
+    /// # Errors
+    /// As [`Adapter::load`].
+    pub(crate) fn load_adapter(
+        &self,
+        gguf: &Gguf,
+        adapter: &Gguf,
+        blob: &dyn Blob,
+    ) -> Result<Adapter> {
+        Adapter::load(gguf, &self.weights.adaptable, adapter, blob)
+    }
+
+    /// Reserves buffers for what `adapters` add, so that no token needs an allocation.
+    ///
+    /// # Errors
+    /// `invalid-argument` for an adapter of another model, `out-of-memory`.
+    pub(crate) fn reserve_adapters(&mut self, adapters: &Adapters) -> Result<()> {
+        adapters.check(&self.weights.adaptable)?;
+        self.scratch.activations.attached.reserve(adapters)
+    }
+
     /// Reserves capacity for the logits of `rows` tokens at once.
     ///
     /// # Errors
@@ -317,7 +343,7 @@ impl Transformer {
         trace::lap("quantize");
         let own_logits = &mut self.own_logits;
         own_logits.resize(n_tokens * output.n_rows(), 0.0);
-        kernels::matmul(output.rows(), input, own_logits);
+        kernels::matmul(output.rows(), input.rows, own_logits);
         if let Some(scale) = weights.output_scale {
             own_logits.iter_mut().for_each(|logit| *logit *= scale);
         }

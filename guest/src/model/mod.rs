@@ -2,7 +2,8 @@
 //! are loaded and computed in `layer`; `forward` runs them over a batch. The rest in the order of the data: `weights` and
 //! `region`; `state`, what the layers keep of a sequence, with `kv_cache` in the layout of `kv_block` and
 //! `recurrent_state`; rotary positions
-//! (`rope`), `attention`, `pooling` of hidden states to one vector, and the group of instances that share the work (`group`, `memory_check`).
+//! (`rope`), `attention`, `pooling` of hidden states to one vector, adapters (`lora`), and the group of instances that
+//! share the work (`group`, `memory_check`).
 
 mod arch;
 mod attention;
@@ -11,6 +12,7 @@ mod group;
 mod kv_block;
 mod kv_cache;
 mod layer;
+mod lora;
 mod memory_check;
 mod plan;
 mod pooling;
@@ -24,6 +26,8 @@ pub(crate) use forward::embeds_only;
 pub use forward::{BATCH, Hidden, Span, Transformer};
 pub use group::{Group, Solo};
 pub use kv_block::KvType;
+pub use lora::Adapter;
+pub(crate) use lora::Adapters;
 pub use plan::{
     AttentionSpec, ExpertsSpec, Ffn, LayerSpec, Mixer, Pairing, Plan, Pooling, RopeScaling,
     RopeSpec, SharedGate, SharedSpec,
@@ -37,6 +41,25 @@ pub(crate) fn wanted_tensor(gguf: &crate::gguf::Gguf) -> crate::error::Result<()
     let plan = Plan::from_gguf(gguf)?;
     let place = group::Place { rank: 0, size: 1 };
     weights::Weights::weigh(gguf, &plan, place).map(drop)
+}
+
+/// The tensors that adapters can change in the model of a file, each with its shape in GGUF's order.
+#[cfg(any(test, feature = "tiny-models"))]
+pub(crate) fn adaptable_tensors(
+    gguf: &crate::gguf::Gguf,
+) -> crate::error::Result<Vec<(String, [usize; 2])>> {
+    let plan = Plan::from_gguf(gguf)?;
+    let place = group::Place { rank: 0, size: 1 };
+    let parts = weights::Weights::adaptable(gguf, &plan, place)?;
+    let mut tensors = Vec::new();
+    for part in &*parts {
+        let tensor = (gguf.tensors[part.tensor].name.clone(), part.shape);
+        // Parts of one tensor follow one another.
+        if tensors.last() != Some(&tensor) {
+            tensors.push(tensor);
+        }
+    }
+    Ok(tensors)
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
 //! What makes vectors of a text's hidden states: one of them, or their mean, and the small matrices that files of
 //! embedding models and rerankers have for it. Each instance of a group computes all of it.
 
-use super::layer::{Norm, quantized};
+use super::layer::{Activations, Norm, quantized};
 use super::plan::{ClassifierActivation, NormKind, NormSpec, Plan, Pooling, PoolingSpec};
 use super::weights::{Linear, Loader};
 use crate::error::{Result, invalid_argument};
-use crate::kernels::{Activations, geglu};
+use crate::kernels::geglu;
 
 /// What follows the hidden states.
 pub(crate) struct PoolingHead {

@@ -4,10 +4,13 @@
 //! from what one group has saved: for each layer, the keys and then the values of all tokens of each of its heads, or
 //! what a recurrent part keeps.
 
+use std::rc::Rc;
+
 use super::forward::Transformer;
 use super::group::Place;
 use super::kv_block::KvType;
 use super::kv_cache::KvCache;
+use super::lora::Adapters;
 use super::plan::Plan;
 use super::recurrent_state::RecurrentState;
 use crate::error::{Error, Result};
@@ -18,6 +21,8 @@ pub struct State {
     /// The capacity in tokens.
     capacity: usize,
     layers: Vec<LayerState>,
+    /// What the model's matrices are changed by for this sequence.
+    adapters: Option<Rc<Adapters>>,
 }
 
 enum LayerState {
@@ -38,6 +43,7 @@ impl State {
         let mut state = Self {
             capacity,
             layers: Vec::new(),
+            adapters: None,
         };
         // The layers of an encoder take turns with one cache.
         let n = if plan.is_encoder() {
@@ -86,7 +92,20 @@ impl State {
         Ok(Self {
             capacity: self.capacity,
             layers: self.layers.iter().map(fork).collect::<Result<_>>()?,
+            adapters: self.adapters.clone(),
         })
+    }
+
+    /// What the model's matrices are changed by for this sequence.
+    pub(crate) fn adapters(&self) -> Option<&Rc<Adapters>> {
+        self.adapters.as_ref()
+    }
+
+    /// Changes the model's matrices by `adapters` for this sequence from now on. Drops all tokens: they were computed
+    /// with other matrices. The caller has reserved buffers for `adapters`.
+    pub(crate) fn set_adapters(&mut self, adapters: Option<Rc<Adapters>>) {
+        self.rewind(0);
+        self.adapters = adapters;
     }
 
     /// The capacity in tokens.

@@ -10,7 +10,7 @@ use crate::test_data::data;
 use crate::test_model::{self, Shape};
 use crate::tiny_models::{Case, Matrices, encoders, named};
 
-fn load(file: &[u8], group: Rc<dyn Group>) -> Transformer {
+pub(super) fn load(file: &[u8], group: Rc<dyn Group>) -> Transformer {
     let gguf = Gguf::read(&file).unwrap();
     gguf.check_data(file.len() as u64).unwrap();
     Transformer::load(&gguf, &file, Mapping::Allowed, group).unwrap()
@@ -200,7 +200,7 @@ fn architectures_match_llama_cpp() {
 }
 
 /// The root of the mean square of the differences, divided by that of the expected numbers.
-fn relative_rmse(found: &[f32], expected: &[f64]) -> f64 {
+pub(super) fn relative_rmse(found: &[f32], expected: &[f64]) -> f64 {
     assert_eq!(found.len(), expected.len());
     let found = found.iter().map(|x| f64::from(*x));
     let differences: f64 = found.zip(expected).map(|(f, e)| (f - e).powi(2)).sum();

@@ -112,10 +112,23 @@ impl Matrices {
 /// This instance's rows of a projection: a matrix, and optionally a scale and a bias.
 pub(crate) struct Linear {
     pub(crate) weight: Matrix,
+    /// Its number among the parts of tensors that adapters can change: see [`Weights::adaptable`].
+    pub(crate) number: usize,
     /// The factor of the product.
     pub(crate) scale: Option<f32>,
     /// `[rows]`.
     pub(crate) bias: Option<Vec<f32>>,
+}
+
+/// This instance's rows of a matrix in the file that an adapter can change. Several parts may be of one tensor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Adaptable {
+    /// The number of the tensor in the file.
+    pub(crate) tensor: usize,
+    /// The shape of the tensor in GGUF's order, `[cols, rows]`.
+    pub(crate) shape: [usize; 2],
+    /// This instance's rows.
+    pub(crate) rows: Range<usize>,
 }
 
 /// All weights that this instance needs.
@@ -145,6 +158,8 @@ pub(crate) struct Weights {
     pub(crate) output_bias: Option<Vec<f32>>,
     /// What makes vectors of hidden states.
     pub(crate) pooling: PoolingHead,
+    /// What adapters can change, by [`Linear::number`].
+    pub(crate) adaptable: Rc<[Adaptable]>,
     /// Bytes that were mapped.
     pub(crate) mapped_bytes: u64,
 }
@@ -174,6 +189,16 @@ impl Weights {
         let mut loader = Loader::new(gguf, None, place, plan);
         Self::collect(&mut loader, plan)?;
         Ok(loader.weight)
+    }
+
+    /// What adapters can change in the model of a file, without loading it.
+    ///
+    /// # Errors
+    /// As [`Weights::load`], except for errors while reading.
+    #[cfg(any(test, feature = "tiny-models"))]
+    pub(crate) fn adaptable(gguf: &Gguf, plan: &Plan, place: Place) -> Result<Rc<[Adaptable]>> {
+        let mut loader = Loader::new(gguf, None, place, plan);
+        Ok(Self::collect(&mut loader, plan)?.adaptable)
     }
 
     fn collect(loader: &mut Loader<'_>, plan: &Plan) -> Result<Self> {
@@ -224,6 +249,8 @@ impl Weights {
             let name = if is_tied { "token_embd" } else { "output" };
             Some(Rc::new(loader.matrix(name, [n_embd, n_vocab], rows)?))
         };
+        // Adapters change how text is generated, and none of what pools hidden states.
+        let adaptable = Rc::from(&*loader.adaptable);
         let pooling = PoolingHead::load(loader, plan)?;
         loader.check_all_read(plan)?;
         Ok(Self {
@@ -240,6 +267,7 @@ impl Weights {
             output_scale,
             output_bias,
             pooling,
+            adaptable,
             mapped_bytes: loader.mapped_bytes,
         })
     }
@@ -266,6 +294,8 @@ pub(crate) struct Loader<'a> {
     unused_layers: Range<usize>,
     /// For each tensor of the file, whether it has been asked for.
     is_read: Vec<bool>,
+    /// What adapters can change, so far.
+    adaptable: Vec<Adaptable>,
     /// The number of parts so far that keep something of a sequence.
     slots: usize,
     mapped_bytes: u64,
@@ -286,6 +316,7 @@ impl<'a> Loader<'a> {
             unused: &plan.unused,
             unused_layers: plan.layers.len()..plan.layers.len() + plan.n_further_layers,
             is_read: vec![false; gguf.tensors.len()],
+            adaptable: Vec::new(),
             slots: 0,
             mapped_bytes: 0,
             weight: Weight::default(),
@@ -359,10 +390,35 @@ impl<'a> Loader<'a> {
         rows: &Range<usize>,
     ) -> Result<Linear> {
         let bias = self.optional_vector(&format!("{name}.bias"), shape[1])?;
+        let linear = self.linear_alone(name, shape, rows)?;
         Ok(Linear {
-            weight: self.matrix(name, shape, rows.clone())?,
             scale: self.scale(name)?,
             bias: bias.map(|bias| bias[rows.clone()].to_vec()),
+            ..linear
+        })
+    }
+
+    /// `name.weight` alone.
+    pub(crate) fn linear_alone(
+        &mut self,
+        name: &str,
+        shape: [usize; 2],
+        rows: &Range<usize>,
+    ) -> Result<Linear> {
+        let weight = self.matrix(name, shape, rows.clone())?;
+        let number = self.adaptable.len();
+        // The matrix is there, so its tensor has a number.
+        let tensor = self.gguf.number_of(&format!("{name}.weight"));
+        self.adaptable.extend(tensor.map(|tensor| Adaptable {
+            tensor,
+            shape,
+            rows: rows.clone(),
+        }));
+        Ok(Linear {
+            weight,
+            number,
+            scale: None,
+            bias: None,
         })
     }
 

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use super::SessionOptions;
 use crate::error::{Error, Result, invalid_argument, reserve};
 use crate::loaded::Model;
-use crate::model::{BATCH, Hidden, KvType, Plan, Span, State, embeds_only};
+use crate::model::{Adapters, BATCH, Hidden, KvType, Plan, Span, State, embeds_only};
 use crate::quant::{Element, F32};
 
 /// The default context length. A longer one takes memory that few sessions use.
@@ -160,6 +160,29 @@ impl Sequence {
         self.tokens.truncate(length);
         self.computed = self.state.rewind(self.computed.min(computed));
         self.has_logits = false;
+    }
+
+    /// Changes the model's matrices by `adapters` from now on. The tokens stay, and are computed again with these when they
+    /// are needed.
+    ///
+    /// # Errors
+    /// `invalid-argument` for adapters of another model, `out-of-memory`; then nothing has changed.
+    pub(super) fn set_adapters(&mut self, adapters: Option<Rc<Adapters>>) -> Result<()> {
+        if let Some(adapters) = &adapters {
+            self.model.transformer()?.reserve_adapters(adapters)?;
+        }
+        let is_same = adapters.as_ref().map(|new| new.fingerprint()) == self.adapters();
+        if !is_same {
+            self.rewind(self.tokens.len(), 0);
+            self.state.set_adapters(adapters);
+        }
+        Ok(())
+    }
+
+    /// The fingerprint of its adapters, if it has any.
+    pub(super) fn adapters(&self) -> Option<u64> {
+        let adapters = self.state.adapters();
+        adapters.map(|adapters| adapters.fingerprint())
     }
 
     /// Computes the pending tokens, at most a batch, and the tokens `ahead` that may follow them. Does nothing if no

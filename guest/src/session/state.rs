@@ -1,7 +1,7 @@
 //! Copies of a session: in memory, and as bytes.
 //!
-//! The bytes are `magic, shape, usage, random, computed, tokens, hidden, keys and values`, little-endian. They are
-//! checked like a file, because they may come from anywhere.
+//! The bytes are `magic, shape, adapters, usage, random, computed, tokens, hidden, keys and values`, little-endian;
+//! `adapters` is there only if the session has some. They are checked like a file, because they may come from anywhere.
 
 use super::Session;
 use super::draft::Draft;
@@ -9,6 +9,8 @@ use crate::error::{Result, invalid_argument};
 
 /// The last digit is the version of the layout.
 const MAGIC: &[u8; 8] = b"gustses3";
+/// That of a session with adapters.
+const ADAPTED: &[u8; 8] = b"gustses4";
 
 impl Session {
     /// Makes an independent copy.
@@ -36,11 +38,13 @@ impl Session {
     /// `invalid-argument` if the model's weights are not loaded, `aborted`.
     pub fn save(&mut self) -> Result<Vec<u8>> {
         self.settle();
-        let mut out = MAGIC.to_vec();
+        let adapters = self.sequence.adapters();
+        let magic = adapters.map_or(MAGIC, |_| ADAPTED);
+        let mut out = magic.to_vec();
         // Before the numbers: it may compute tokens.
         let mut sequence = Vec::new();
         self.sequence.save(&mut sequence)?;
-        for number in self.sequence.shape()? {
+        for number in self.sequence.shape()?.into_iter().chain(adapters) {
             out.extend(number.to_le_bytes());
         }
         for number in [
@@ -58,23 +62,35 @@ impl Session {
         Ok(out)
     }
 
-    /// Restores the saved state of a session of the same model and layout. The options stay, and a new answer starts.
+    /// Restores the saved state of a session of the same model, layout and adapters. The options stay, and a new answer
+    /// starts.
     ///
     /// # Errors
     /// `invalid-argument` for any other bytes; then nothing has changed.
     pub fn restore(&mut self, state: &[u8]) -> Result<()> {
         let wrong = |found: &str| {
-            let expected = "a state saved with the same model and session options";
+            let expected = "a state saved with the same model, session options and adapters";
             invalid_argument("state", expected, found)
         };
         let mut rest = state;
-        if rest.split_off(..MAGIC.len()) != Some(MAGIC) {
+        let magic = rest.split_off(..MAGIC.len());
+        let is_adapted = magic == Some(ADAPTED);
+        if magic != Some(MAGIC) && !is_adapted {
             return Err(wrong("bytes that are not a saved state"));
         }
         for expected in self.sequence.shape()? {
             if number(&mut rest) != Some(expected) {
                 return Err(wrong("the state of a different model or layout"));
             }
+        }
+        let adapters = match is_adapted {
+            true => Some(number(&mut rest).ok_or_else(|| wrong("too few bytes"))?),
+            false => None,
+        };
+        if adapters != self.sequence.adapters() {
+            return Err(wrong(
+                "the state of a session with other adapters or scales",
+            ));
         }
         let mut header = [0; 7];
         for field in &mut header {

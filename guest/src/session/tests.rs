@@ -1,6 +1,7 @@
 //! Tests sessions on a tiny model with random weights: what a caller sees, whatever the weights are.
 
 mod aborted;
+mod adapters;
 mod architectures;
 mod speculative;
 

@@ -9,9 +9,9 @@ use super::super::group::{Group, Place, gather_columns};
 use super::super::plan::{AltUpSpec, NormSpec, Plan};
 use super::super::weights::{Linear, Loader, Matrices};
 use super::norm::Norm;
-use super::{Pass, Scratch, quantized};
+use super::{Activations, Pass, Scratch, quantized};
 use crate::error::{Result, reserve};
-use crate::kernels::{self, Activations};
+use crate::kernels;
 use crate::trace;
 
 /// How the streams begin and end.

@@ -10,9 +10,8 @@ use super::super::rope::Ropes;
 use super::super::weights::{Linear, Loader};
 use super::activation::softplus;
 use super::norm::Norm;
-use super::{Pass, Scratch, quantized};
+use super::{Input, Pass, Scratch, quantized};
 use crate::error::{Result, reserve};
-use crate::kernels::Input;
 use crate::trace;
 
 pub(super) struct Attention {

@@ -365,7 +365,11 @@ impl Experts {
         let n_tokens = x.len() / s.n_embd;
         let input = quantized(x, &mut s.activations, [&self.ffn_gate_inp]);
         buffers.probabilities.resize(n_tokens * n, 0.0);
-        kernels::matmul(self.ffn_gate_inp.rows(), input, &mut buffers.probabilities);
+        kernels::matmul(
+            self.ffn_gate_inp.rows(),
+            input.rows,
+            &mut buffers.probabilities,
+        );
         trace::lap("ffn_gate_inp");
         buffers.choices.clear();
         let mut probabilities = std::mem::take(&mut buffers.probabilities);

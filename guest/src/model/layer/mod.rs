@@ -31,7 +31,7 @@ use experts::Experts;
 use feed_forward::{FeedForward, Names};
 use mla::Mla;
 pub(crate) use norm::Norm;
-pub(crate) use pass::{Pass, Scratch, quantized};
+pub(crate) use pass::{Activations, Input, Pass, Scratch, quantized};
 use per_layer::PerLayer;
 pub(crate) use per_layer::PerLayerInputs;
 use rwkv::{ChannelMix, TimeMix};

@@ -3,6 +3,7 @@
 use super::super::attention;
 use super::super::forward::{BATCH, Span};
 use super::super::group::{Group, Place, gather_columns};
+use super::super::lora::Attached;
 use super::super::rope::Ropes;
 use super::super::weights::{Linear, Matrix};
 use super::{
@@ -10,7 +11,8 @@ use super::{
     per_layer, rwkv, ssm,
 };
 use crate::error::{Result, reserve};
-use crate::kernels::{self, Activations, Input};
+use crate::gguf::TensorType;
+use crate::kernels;
 use crate::trace;
 
 /// A batch on its way through the layers.
@@ -30,7 +32,7 @@ pub(crate) struct Scratch {
     pub(crate) x: Vec<f32>,
     /// `[T, E]`: normalised.
     pub(crate) normed: Vec<f32>,
-    /// The input of the next products in 8 bits.
+    /// The input of the next products.
     pub(crate) activations: Activations,
     /// `[T, own E]`, and the same for all instances: what a layer adds to the residual stream.
     pub(super) own_delta: Vec<f32>,
@@ -214,14 +216,55 @@ fn normalize(x: &Vec<f32>, norm: Option<&Norm>, out: &mut Vec<f32>) {
     }
 }
 
+/// The inputs of products: in 8 bits, and with the adapters of the batch.
+#[derive(Default)]
+pub(crate) struct Activations {
+    forms: kernels::Activations,
+    /// The adapters that the products of the batch are changed by.
+    pub(crate) attached: Attached,
+}
+
+impl Activations {
+    /// As [`kernels::Activations::reserve`].
+    ///
+    /// # Errors
+    /// `out-of-memory`.
+    pub(crate) fn reserve(&mut self, tokens: usize, cols: usize) -> Result<()> {
+        self.forms.reserve(tokens, cols)
+    }
+
+    /// As [`kernels::Activations::quantize`]: for products that no adapter changes.
+    pub(crate) fn quantize<'a>(
+        &'a mut self,
+        x: &'a [f32],
+        cols: usize,
+        readers: impl Iterator<Item = TensorType>,
+    ) -> kernels::Input<'a> {
+        self.forms.quantize(x, cols, readers)
+    }
+
+    /// As [`kernels::Activations::input`]: for products that no adapter changes.
+    pub(crate) fn input<'a>(&'a self, x: &'a [f32]) -> kernels::Input<'a> {
+        self.forms.input(x)
+    }
+}
+
+/// Rows of activations, one for each token of the batch, and the adapters of these tokens.
+#[derive(Clone, Copy)]
+pub(crate) struct Input<'a> {
+    pub(crate) rows: kernels::Input<'a>,
+    attached: &'a Attached,
+}
+
 impl Linear {
-    /// `out = input * weight^T * scale + bias`, `[n_tokens, own rows]`.
+    /// `out = input * weight^T * scale + bias`, `[n_tokens, own rows]`, and what adapters add.
     pub(crate) fn apply(&self, n_tokens: usize, input: Input<'_>, out: &mut Vec<f32>) {
         out.resize(n_tokens * self.weight.n_rows(), 0.0);
-        kernels::matmul(self.weight.rows(), input, out);
+        kernels::matmul(self.weight.rows(), input.rows, out);
         if let Some(scale) = self.scale {
             out.iter_mut().for_each(|x| *x *= scale);
         }
+        input.attached.add(self.number, input.rows, out);
         if let Some(bias) = &self.bias {
             for row in out.chunks_exact_mut(bias.len().max(1)) {
                 for (x, bias) in row.iter_mut().zip(bias) {
@@ -239,5 +282,9 @@ pub(crate) fn quantized<'a, const N: usize>(
     readers: [&Matrix; N],
 ) -> Input<'a> {
     let types = readers.iter().map(|matrix| matrix.rows().ty);
-    activations.quantize(x, readers[0].rows().cols, types)
+    let cols = readers[0].rows().cols;
+    Input {
+        rows: activations.forms.quantize(x, cols, types),
+        attached: &activations.attached,
+    }
 }

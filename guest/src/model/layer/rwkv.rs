@@ -11,9 +11,9 @@ use super::super::forward::BATCH;
 use super::super::group::{Place, gather_columns};
 use super::super::plan::{ChannelMixSpec, TimeMixSpec};
 use super::super::weights::{Linear, Loader, Matrix};
-use super::{Pass, Scratch, quantized};
+use super::{Activations, Pass, Scratch, quantized};
 use crate::error::{Result, reserve};
-use crate::kernels::{self, Activations};
+use crate::kernels;
 use crate::trace;
 
 /// The scale of a decay's exponent: `exp(-1/2)`, with the digits of the reference.
@@ -160,7 +160,7 @@ fn product(
 ) {
     out.resize(n_tokens * matrix.n_rows(), 0.0);
     let input = quantized(x, activations, [matrix]);
-    kernels::matmul(matrix.rows(), input, out);
+    kernels::matmul(matrix.rows(), input.rows, out);
 }
 
 fn sigmoid(x: f32) -> f32 {

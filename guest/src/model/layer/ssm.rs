@@ -145,12 +145,8 @@ impl Ssm {
             let n = spec.dt_rank + 2 * d_state;
             ssm_x = Some(loader.linear(&name("ssm_x"), [d_inner, n], &(0..n))?);
             // Its bias is read below.
-            let weight = loader.matrix(&name("ssm_dt"), [spec.dt_rank, n_heads], heads.clone())?;
-            ssm_dt = Some(Linear {
-                weight,
-                scale: None,
-                bias: None,
-            });
+            let shape = [spec.dt_rank, n_heads];
+            ssm_dt = Some(loader.linear_alone(&name("ssm_dt"), shape, &heads)?);
         }
         let norms = match spec.normalizes {
             false => None,
