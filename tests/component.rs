@@ -51,8 +51,15 @@ fn it_exports_the_engine_and_what_no_engine_has_to_have() {
         assert_eq!(
             exports,
             BTreeSet::from(
-                ["chat", "embedding", "engine", "packing", "trace"]
-                    .map(|name| format!("gust:llm/{name}@0.1.0"))
+                [
+                    "adapters",
+                    "chat",
+                    "embedding",
+                    "engine",
+                    "packing",
+                    "trace"
+                ]
+                .map(|name| format!("gust:llm/{name}@0.1.0"))
             ),
             "{file}"
         );
@@ -82,7 +89,7 @@ fn composed_components_import_nothing_but_wasi() {
             let others: Vec<_> = exports
                 .iter()
                 .filter(|name| {
-                    !["chat", "embedding", "trace", "packing"]
+                    !["adapters", "chat", "embedding", "trace", "packing"]
                         .iter()
                         .any(|own| name.starts_with(&format!("gust:llm/{own}@")))
                 })

@@ -13,6 +13,7 @@ mod tokenizers;
 mod agreement;
 mod embedding;
 mod generation;
+mod lora;
 mod reference;
 mod speculation;
 

@@ -33,6 +33,7 @@
 //! handler, so that a file truncated while in use is an [error](Error::FileChanged). The handler passes all other
 //! faults on.
 
+mod adapter;
 mod build_info;
 mod engine;
 mod middleware;
@@ -45,6 +46,7 @@ mod threads;
 mod types;
 mod utf8;
 
+pub use adapter::Adapter;
 pub use build_info::BuildInfo;
 pub use engine::{Engine, EngineBuilder};
 pub use middleware::Middleware;

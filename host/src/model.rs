@@ -10,9 +10,9 @@ use wasmtime::component::ResourceAny;
 
 use crate::runtime::{Answer, Group, Handle, State, Trace, weights, wit};
 use crate::{
-    CancelHandle, ChatMessage, ChatOptions, EmbeddingInfo, Error, LoadOptions, MetadataEntry,
-    ModelInfo, OperatorTime, Pooling, Session, SessionOptions, SpecialTokens, TensorEntry,
-    TokenizeOptions,
+    Adapter, CancelHandle, ChatMessage, ChatOptions, EmbeddingInfo, Error, LoadOptions,
+    MetadataEntry, ModelInfo, OperatorTime, Pooling, Session, SessionOptions, Source,
+    SpecialTokens, TensorEntry, TokenizeOptions,
 };
 
 /// A loaded model, in its own instances of the engine. Clones share the same model; sessions keep it alive.
@@ -171,6 +171,18 @@ impl Model {
         Ok(session)
     }
 
+    /// Loads an adapter of this model: a small change of its matrices, which sessions take with
+    /// [`set_adapters`](Session::set_adapters). The model itself stays as it is.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] and [`Error::Io`] for a file that cannot be read; [`Error::InvalidModel`] for a broken one;
+    /// [`Error::Unsupported`] for one that is no LoRA, or changes what the engine cannot change;
+    /// [`Error::InvalidArgument`] for an adapter of another model; [`Error::OutOfMemory`] or [`Error::MemoryLimit`];
+    /// [`Error::Component`] if the engine does not take adapters; components other than the embedded one may not.
+    pub fn load_adapter(&self, source: impl Into<Source>) -> Result<Adapter, Error> {
+        Adapter::load(self, source.into())
+    }
+
     /// What the model says about the vectors that it makes of texts.
     ///
     /// # Errors
@@ -279,6 +291,15 @@ impl Model {
 
     pub(crate) fn group(&self) -> &Group {
         &self.0.group
+    }
+
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.0.handle
+    }
+
+    /// Whether both are the same loaded model.
+    pub(crate) fn is_same(&self, other: &Model) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     fn ask<T>(

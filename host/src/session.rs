@@ -6,9 +6,11 @@ use std::sync::Arc;
 use wasmtime::Store;
 use wasmtime::component::ResourceAny;
 
+use crate::adapter::adapts_nothing;
 use crate::runtime::{Answer, Handle, State, wit};
 use crate::{
-    CancelHandle, Error, Event, FinishReason, GenerationOptions, Model, Token, Usage, Utf8Stream,
+    Adapter, CancelHandle, Error, Event, FinishReason, GenerationOptions, Model, Token, Usage,
+    Utf8Stream,
 };
 
 /// A sequence of tokens, what the model has computed for it, and how it continues.
@@ -65,6 +67,37 @@ impl Session {
         self.call(move |session, store, resource| {
             session.call_configure(store, resource, &options)
         })?;
+        self.finish_reason = None;
+        Ok(())
+    }
+
+    /// Changes the model for this session by these adapters, each times its scale, in place of those before; none of them
+    /// leaves the model as it is. Afterwards the session is as if its tokens had been fed with these adapters: they are
+    /// computed again in the next call that needs them. A new answer begins. [Copies](Self::fork) have the same adapters, a
+    /// draft model has none, and a [saved](Self::save) state can be restored only with the same adapters and scales.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for an adapter of another model or a scale that is not finite; [`Error::OutOfMemory`]
+    /// or [`Error::MemoryLimit`]; [`Error::Component`] if the engine does not take adapters.
+    pub fn set_adapters(&mut self, adapters: &[(&Adapter, f32)]) -> Result<(), Error> {
+        let handles = adapters
+            .iter()
+            .map(|(adapter, _)| adapter.handle_in(&self.model));
+        let handles = handles.collect::<Result<_, _>>()?;
+        let scales: Vec<f32> = adapters.iter().map(|(_, scale)| *scale).collect();
+        let group = self.model.group();
+        let attached = group.call_optional_with(
+            &self.handle,
+            handles,
+            move |exports, store, session, adapters| {
+                let adapters = adapters.into_iter().zip(scales.iter().copied()).collect();
+                let attached = exports
+                    .adapters
+                    .map(|exported| exported.attach(store, session, adapters));
+                attached.transpose().map(Option::transpose)
+            },
+        )?;
+        attached.ok_or_else(adapts_nothing)?;
         self.finish_reason = None;
         Ok(())
     }
@@ -220,7 +253,8 @@ impl Session {
         Ok(copy)
     }
 
-    /// Returns the whole state as bytes, for [`restore`](Self::restore) in a session of the same model and options,
+    /// Returns the whole state as bytes, for [`restore`](Self::restore) in a session of the same model, options and
+    /// adapters,
     /// even in another program and with another number of threads. Only this version of the engine can restore it.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use super::bindings::exports::gust::llm::adapters as wit_adapters;
 use super::bindings::exports::gust::llm::chat as wit_chat;
 use super::bindings::exports::gust::llm::embedding as wit_embedding;
 use super::bindings::exports::gust::llm::packing as wit_packing;
@@ -9,6 +10,7 @@ use super::bindings::exports::gust::llm::trace as wit_trace;
 use super::imports::{Instances, Weights};
 use super::{ModelHandle, SessionHandle, convert, wit};
 use crate::embedding;
+use crate::model::Adapter;
 use crate::packing::PackedFile;
 use crate::trace;
 
@@ -67,6 +69,36 @@ impl wit_chat::Guest for Component {
         model.get::<ModelHandle>().prompt(messages, options)
     }
 }
+
+impl wit_adapters::Guest for Component {
+    type Adapter = AdapterHandle;
+
+    fn load(
+        name: String,
+        model: wit::ModelBorrow<'_>,
+    ) -> Result<wit_adapters::Adapter, wit::Error> {
+        let model = &model.get::<ModelHandle>().0;
+        let adapter = model.open_adapter(&name, Weights::open)?;
+        Ok(wit_adapters::Adapter::new(AdapterHandle(Rc::new(adapter))))
+    }
+
+    fn attach(
+        session: wit::SessionBorrow<'_>,
+        adapters: Vec<(wit_adapters::AdapterBorrow<'_>, f32)>,
+    ) -> Result<(), wit::Error> {
+        let adapters = adapters.iter().map(|(adapter, scale)| {
+            let AdapterHandle(adapter) = adapter.get::<AdapterHandle>();
+            (Rc::clone(adapter), *scale)
+        });
+        let adapters: Vec<_> = adapters.collect();
+        let mut session = session.get::<SessionHandle>().0.borrow_mut();
+        Ok(session.set_adapters(&adapters)?)
+    }
+}
+
+pub(super) struct AdapterHandle(Rc<Adapter>);
+
+impl wit_adapters::GuestAdapter for AdapterHandle {}
 
 impl wit_trace::Guest for Component {
     fn start() {

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::args::{KvType, ModelArgs};
 use super::failure::Failure;
+use super::lora::LoraArgs;
 use super::open::open_to_generate;
 use super::output::{Output, table};
 use super::progress::Progress;
@@ -65,6 +66,8 @@ pub(super) struct BenchArgs {
     serve: bool,
     #[command(flatten)]
     model: ModelArgs,
+    #[command(flatten)]
+    lora: LoraArgs,
 }
 
 /// What `--json` prints.
@@ -113,7 +116,7 @@ pub(super) fn bench(args: &BenchArgs) -> Result<(), Failure> {
         context_length: Some(context),
         kv_type: Some(args.kv_type.into()),
     };
-    let mut session = opened.model.session(&options)?;
+    let mut session = args.lora.session(&opened.model, &options)?;
     if args.serve {
         return serve::serve(
             &mut session,

@@ -18,6 +18,7 @@ use gust::{ChatMessage, Model, RenderOptions, Utf8Stream};
 use super::args::{GenerationArgs, ModelArgs, SessionArgs};
 use super::failure::Failure;
 use super::input;
+use super::lora::LoraArgs;
 use super::open::open_to_generate;
 use super::output::{Output, note, printable};
 use super::signals;
@@ -40,6 +41,8 @@ Examples:
 pub(super) struct ChatArgs {
     #[command(flatten)]
     model: ModelArgs,
+    #[command(flatten)]
+    lora: LoraArgs,
     /// System prompt, which the model gets before the conversation
     #[arg(long, value_name = "TEXT", help_heading = "Conversation")]
     system: Option<String>,
@@ -66,7 +69,7 @@ pub(super) fn chat(args: &ChatArgs) -> Result<(), Failure> {
         ))
         .hint("continue a text with `gust run`, or pass a template with --template FILE"));
     }
-    let session = model.session(&args.session.options())?;
+    let session = args.lora.session(&model, &args.session.options())?;
     let seed = args.generation.sampling.seed();
     let mut chat = Chat {
         conversation: Conversation::new(

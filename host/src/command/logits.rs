@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::args::{ModelArgs, SessionArgs};
 use super::failure::Failure;
+use super::lora::LoraArgs;
 use super::open::open;
 use super::output::{Output, printable_bytes};
 use super::signals;
@@ -34,6 +35,8 @@ pub(super) struct LogitsArgs {
     session: SessionArgs,
     #[command(flatten)]
     model: ModelArgs,
+    #[command(flatten)]
+    lora: LoraArgs,
 }
 
 /// What `--json` prints.
@@ -56,7 +59,7 @@ struct Row {
 
 pub(super) fn logits(args: &LogitsArgs) -> Result<(), Failure> {
     let model = open(&args.model, Scope::Full)?.model;
-    let mut session = model.session(&args.session.options())?;
+    let mut session = args.lora.session(&model, &args.session.options())?;
     let handle = session.cancel_handle();
     let guard = signals::cancels(&handle);
     session.feed(&args.tokens)?;

@@ -15,6 +15,7 @@ mod hyphens;
 mod input;
 mod inspect;
 mod logits;
+mod lora;
 mod man;
 mod open;
 mod output;

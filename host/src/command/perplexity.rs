@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::args::{ModelArgs, SessionArgs};
 use super::failure::Failure;
 use super::input;
+use super::lora::LoraArgs;
 use super::open::open;
 use super::output::Output;
 use super::progress::Progress;
@@ -39,6 +40,8 @@ pub(super) struct PerplexityArgs {
     session: SessionArgs,
     #[command(flatten)]
     model: ModelArgs,
+    #[command(flatten)]
+    lora: LoraArgs,
 }
 
 /// What is printed.
@@ -65,7 +68,7 @@ pub(super) fn perplexity(args: &PerplexityArgs) -> Result<(), Failure> {
         (None, _) => Some(input::stdin_text()?),
     };
     let model = open(&args.model, Scope::Full)?.model;
-    let mut session = model.session(&args.session.options())?;
+    let mut session = args.lora.session(&model, &args.session.options())?;
     let context = session.usage()?.context_length;
     let windows = match text {
         None => windows(&args.tokens, None, context),

@@ -9,6 +9,7 @@ use gust::{Model, Session, TokenizeOptions, Usage};
 use super::args::{GenerationArgs, ModelArgs, SessionArgs};
 use super::failure::Failure;
 use super::input::stdin_text;
+use super::lora::LoraArgs;
 use super::open::{Opened, open_to_generate};
 use super::output::note;
 use super::progress::Progress;
@@ -35,6 +36,8 @@ pub(super) struct RunArgs {
     prompt: Option<String>,
     #[command(flatten)]
     model: ModelArgs,
+    #[command(flatten)]
+    lora: LoraArgs,
     #[command(flatten)]
     session: SessionArgs,
     #[command(flatten)]
@@ -73,7 +76,7 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
         )
         .hint("pass a prompt: gust run \"Once upon a time\""));
     }
-    let mut session = model.session(&args.session.options())?;
+    let mut session = args.lora.session(model, &args.session.options())?;
     let seed = args.generation.sampling.seed();
     session.configure(&gust::GenerationOptions {
         logprobs: args.printing.logprobs,

@@ -1,5 +1,6 @@
 //! What an instance exports: the engine's functions, and those of the optional interfaces.
 
+mod adapters;
 mod chat;
 mod embedding;
 mod packing;
@@ -11,6 +12,7 @@ use wasmtime::component::Instance;
 use crate::runtime::bindings::exports::gust::llm::engine::Guest;
 use crate::runtime::bindings::{Llm, LlmIndices};
 use crate::runtime::state::State;
+use adapters::Adapters;
 pub(crate) use chat::{Chat, unix_time};
 use embedding::Embedding;
 pub(crate) use packing::Packing;
@@ -21,6 +23,8 @@ pub(crate) struct Exports {
     llm: Llm,
     /// The engine's functions for conversations, if it has them.
     pub(crate) chat: Option<Chat>,
+    /// The engine's functions for adapters, if it has them.
+    pub(crate) adapters: Option<Adapters>,
     /// The engine's functions for embedding texts, if it has them.
     pub(crate) embedding: Option<Embedding>,
     /// The engine's functions for tracing, if it has them.
@@ -38,6 +42,7 @@ impl Exports {
     ) -> wasmtime::Result<Exports> {
         Ok(Exports {
             chat: Chat::of(store, instance),
+            adapters: Adapters::of(store, instance),
             embedding: Embedding::of(store, instance),
             trace: Trace::of(store, instance),
             packing: Packing::of(store, instance),

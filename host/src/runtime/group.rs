@@ -43,7 +43,7 @@ struct Stage {
     ended: Option<Error>,
 }
 
-/// A model or a session: a resource in each member.
+/// A model, a session or an adapter: a resource in each member.
 #[derive(Clone)]
 pub(crate) struct Handle(Arc<[ResourceAny]>);
 
@@ -143,6 +143,24 @@ impl Group {
         Ok(answers.swap_remove(0))
     }
 
+    /// The same with further resources of each member.
+    pub(crate) fn call_optional_with<T: Send + 'static>(
+        &self,
+        on: &Handle,
+        with: Vec<Handle>,
+        call: impl Fn(&Exports, &mut Store<State>, ResourceAny, Vec<ResourceAny>) -> Answer<T>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Result<T, Error> {
+        let on = on.clone();
+        let mut answers = self.call_ranked(None, move |rank, exports, store| {
+            let with = with.iter().map(|handle| handle.0[rank]).collect();
+            call(exports, store, on.0[rank], with)
+        })?;
+        Ok(answers.swap_remove(0))
+    }
+
     /// Calls all members with two of their resources.
     pub(crate) fn call_with(
         &self,
@@ -179,10 +197,28 @@ impl Group {
         &self,
         call: impl Fn(usize, &Guest, &mut Store<State>) -> Answer<ResourceAny> + Send + Sync + 'static,
     ) -> Result<Handle, Error> {
+        self.make_ranked(move |rank, exports, store| call(rank, exports.engine(), store))
+    }
+
+    /// Creates a resource of an optional interface in all members, from one that they have.
+    pub(crate) fn make_optional(
+        &self,
+        of: &Handle,
+        call: impl Fn(&Exports, &mut Store<State>, ResourceAny) -> Answer<ResourceAny>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Result<Handle, Error> {
+        let of = of.clone();
+        self.make_ranked(move |rank, exports, store| call(exports, store, of.0[rank]))
+    }
+
+    fn make_ranked(
+        &self,
+        call: impl Fn(usize, &Exports, &mut Store<State>) -> Answer<ResourceAny> + Send + Sync + 'static,
+    ) -> Result<Handle, Error> {
         let mut stage = self.enter()?;
-        let answers = self.perform(&mut stage, None, move |rank, exports, store| {
-            call(rank, exports.engine(), store)
-        })?;
+        let answers = self.perform(&mut stage, None, call)?;
         agreed(answers, &stage.meeting)
             .map(|resources| Handle(resources.into()))
             .map_err(|refusal| {
@@ -207,7 +243,7 @@ impl Group {
         self.make(move |rank, engine, store| call(engine, store, of.0[rank]))
     }
 
-    /// Releases a model or a session. Never waits.
+    /// Releases a model, a session or an adapter. Never waits.
     pub(crate) fn discard(&self, handle: &Handle) {
         for (dropped, resource) in lock(&self.dropped).iter_mut().zip(&*handle.0) {
             dropped.push(*resource);

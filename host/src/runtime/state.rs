@@ -33,9 +33,11 @@ pub(crate) struct State {
     pub(crate) model: Blob,
     /// The draft model's bytes, if there is one.
     pub(crate) draft: Option<Blob>,
+    /// The bytes of an adapter, while it is loaded.
+    pub(crate) adapter: Option<Blob>,
     /// Whether the current call has read some of them.
     pub(crate) has_read: bool,
-    /// Counts how much of them was taken.
+    /// Counts how much of the models was taken.
     pub(crate) progress: LoadProgress,
     /// The memories of the instance that files can be mapped into. A composed component has one for each of its parts.
     pub(crate) regions: Vec<Weak<Region>>,
@@ -78,6 +80,7 @@ impl State {
             table: ResourceTable::new(),
             model,
             draft,
+            adapter: None,
             has_read: false,
             progress,
             regions: Vec::new(),

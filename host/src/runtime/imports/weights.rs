@@ -1,8 +1,8 @@
 //! The `weights` import: gives the engine the bytes of the models that its instance was made for.
 //!
-//! The engine is told the name [`NAME`], and [`DRAFT`] if there is a draft model, whatever the files are called. The
-//! further files of a model that is split have its name with a suffix, such as `model-00002-of-00003`, and nothing else
-//! has a name. Every range is checked before it is used: the engine is not trusted.
+//! The engine is told the name [`NAME`], [`DRAFT`] if there is a draft model, and [`ADAPTER`] while an adapter is loaded,
+//! whatever the files are called. The further files of a model that is split have its name with a suffix, such as
+//! `model-00002-of-00003`, and nothing else has a name. Every range is checked before it is used: the engine is not trusted.
 
 use std::sync::Weak;
 
@@ -19,6 +19,8 @@ use crate::types::Error;
 pub(crate) const NAME: &str = "model";
 /// What the engine calls the model that proposes tokens.
 pub(crate) const DRAFT: &str = "draft";
+/// What the engine calls the adapter that is being loaded.
+pub(crate) const ADAPTER: &str = "adapter";
 
 /// The most that the engine can read at a time, in bytes: the host holds a copy meanwhile.
 const MAX_READ: u32 = 64 << 20;
@@ -70,7 +72,8 @@ impl State {
             suffix => blob.other(suffix),
         };
         let draft = || named(DRAFT, self.draft.as_ref()?);
-        named(NAME, &self.model).or_else(draft)
+        let adapter = || named(ADAPTER, self.adapter.as_ref()?);
+        named(NAME, &self.model).or_else(draft).or_else(adapter)
     }
 
     /// Bytes of all models.
