@@ -226,7 +226,8 @@ fn rank(name: &str, shape: [usize; 2], [a, b]: [&TensorInfo; 2]) -> Result<usize
     usize::try_from(rank).map_err(|_| too_large(rank))
 }
 
-/// Reads a matrix of `n_rows` rows in pieces, and calls `each` with the numbers of some rows.
+/// Reads a matrix of `n_rows` rows in pieces, and calls `each` with the numbers of some rows. Each piece is read by the
+/// host, which can end the call there.
 fn read(
     blob: &dyn Blob,
     tensor: &TensorInfo,
@@ -259,7 +260,6 @@ fn read(
         }
         numbers.resize(rows.len() * cols, 0.0);
         quant::dequantize(tensor.ty, &bytes, &mut numbers);
-        work(numbers.len());
         if let Some(at) = numbers.iter().position(|x| !x.is_finite()) {
             return Err(invalid_model(
                 format!("tensor `{}` of the adapter", tensor.name),

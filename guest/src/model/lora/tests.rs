@@ -3,7 +3,7 @@
 use super::*;
 use crate::gguf::Writer;
 use crate::model::tests::{load, relative_rmse};
-use crate::model::{Group, KvType, Solo, State, Transformer, adaptable_tensors};
+use crate::model::{KvType, Solo, State, Transformer, adaptable_tensors};
 use crate::test_model::{self, Shape};
 use crate::tiny_models::{Matrices, RandomAdapter, named};
 
@@ -256,7 +256,7 @@ fn a_group_of_any_size_computes_the_same_bits() {
         let file = case.file(Matrices::Q8_0);
         let [one, two] = [2, 3].map(|seed| random(seed).file(&file, |_| true));
         let files: [(&[u8], f32); 2] = [(&one, 1.0), (&two, -0.5)];
-        let computed = |group: Rc<dyn Group>| {
+        let computed = |group: Rc<dyn crate::model::Group>| {
             let mut model = load(&file, group);
             let own = adapters(&mut model, &file, &files).unwrap();
             logits(&mut model, own.as_ref(), &tokens(5, TOKENS), BATCH)
@@ -275,7 +275,7 @@ fn a_group_of_any_size_computes_the_same_bits() {
 #[cfg(not(target_arch = "wasm32"))]
 fn a_fingerprint_is_of_the_file_and_not_of_the_share() {
     let file = test_model::model(&Shape::default());
-    let fingerprint = |group: Rc<dyn Group>, files: &[(&[u8], f32)]| {
+    let fingerprint = |group: Rc<dyn crate::model::Group>, files: &[(&[u8], f32)]| {
         let own = adapters(&mut load(&file, group), &file, files).unwrap();
         own.map(|adapters| adapters.fingerprint())
     };
