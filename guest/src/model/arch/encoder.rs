@@ -7,7 +7,7 @@ use super::super::plan::{
 };
 use super::decoder::{build, windows};
 use super::gemma;
-use super::keys::{Keys, MAX_LAYERS};
+use super::keys::{Keys, MAX_LAYERS, UNSPECIFIED};
 use crate::error::{Result, invalid_model, unsupported};
 
 /// BERT: positions are added, and norms follow each sum.
@@ -91,8 +91,8 @@ pub(super) fn modern_bert(keys: &Keys<'_>) -> Result<Plan> {
         first.mixer_norms.before = first.mixer_norms.before.filter(|_| has_norm);
     }
     plan.pooling.classifier = ClassifierActivation::Gelu;
-    plan.pooling.classified = match keys.number_or_none("classifier.pooling_type", 4)? {
-        None | Some(1) => Pooling::Mean,
+    plan.pooling.classified = match keys.number_or_none("classifier.pooling_type", UNSPECIFIED)? {
+        None | Some(1 | UNSPECIFIED) => Pooling::Mean,
         Some(2) => Pooling::Cls,
         Some(other) => {
             let key = keys.full("classifier.pooling_type");

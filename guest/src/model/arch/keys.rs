@@ -16,6 +16,8 @@ pub(super) const MAX_DIM: u32 = 1 << 20;
 pub(super) const MAX_EXPERTS: u32 = 512;
 /// The bound for the number of a classifier's outputs.
 const MAX_LABELS: u64 = 1 << 16;
+/// A kind of pooling that a file leaves open: llama.cpp's -1, which it writes into files that it saves.
+pub(super) const UNSPECIFIED: u32 = u32::MAX;
 /// The bound for the context length, in tokens.
 pub(super) const MAX_CONTEXT: u32 = 1 << 24;
 
@@ -253,7 +255,7 @@ impl Keys<'_> {
     pub(super) fn pooling(&self) -> Result<PoolingSpec> {
         let key = self.full("pooling_type");
         let kind = match self.metadata.u32(&key)? {
-            None | Some(0) => Pooling::None,
+            None | Some(0 | UNSPECIFIED) => Pooling::None,
             Some(1) => Pooling::Mean,
             Some(2) => Pooling::Cls,
             Some(3) => Pooling::Last,

@@ -1,7 +1,7 @@
 //! Metadata become plans, or errors that name the key.
 
 use super::super::KvType;
-use super::super::plan::{AttentionSpec, Mixer, Pairing, RopeScaling};
+use super::super::plan::{AttentionSpec, Mixer, Pairing, Pooling, RopeScaling};
 use super::*;
 use crate::error::Error;
 use crate::gguf::{Array, TensorType, Value, Writer};
@@ -134,6 +134,13 @@ fn a_decoder_can_be_made_an_encoder() {
     let decoder = plan("llama", &[]).unwrap();
     assert!(!decoder.is_encoder() && decoder.can_generate());
     assert_refused("pooling_type", Some(Value::U32(5)), "rank");
+}
+
+/// llama.cpp writes its own -1 into files that it saves.
+#[test]
+fn an_unspecified_pooling_is_none() {
+    let plan = plan("llama", &[("pooling_type", Some(Value::U32(u32::MAX)))]).unwrap();
+    assert!(plan.pooling.kind == Pooling::None && plan.can_generate());
 }
 
 #[test]
