@@ -82,9 +82,9 @@ export class Group {
     });
   }
 
-  /** Releases a model or a session. The members learn of it with the next call. */
+  /** Releases a resource after the calls that have been made. The members learn of it with the next one. */
   discard(resource) {
-    this.#dropped.push(resource);
+    this.#enqueue(async () => this.#dropped.push(resource));
   }
 
   /** Terminates all workers and waits for them. The current call is rejected with an error. */

@@ -114,6 +114,12 @@ export interface Model {
   rerank(query: string, documents: string[], options?: RerankOptions): Promise<RankedDocument[]>;
   /** The tokens of a query and a document, as a reranker expects them. */
   tokenizePair(query: string, document: string): Promise<Uint32Array>;
+  /**
+   * Loads an adapter of this model (LoRA): a GGUF file as llama.cpp's `convert_lora_to_gguf` writes it. Sessions take it
+   * with {@link Session.setAdapters}. One that was made for another model is an `invalid-argument`; one that changes what
+   * the engine cannot change is `unsupported`.
+   */
+  loadAdapter(source: SourceFile, options?: { signal?: AbortSignal }): Promise<Adapter>;
   /** Creates an empty session. */
   session(options?: SessionOptions): Promise<Session>;
   /** Terminates the workers, and with them all sessions. */
@@ -131,6 +137,13 @@ export interface Session {
   readonly finishReason: FinishReason | undefined;
   /** Sets how the next tokens are chosen, starts a new answer, and reseeds the random numbers. */
   configure(options: GenerationOptions): Promise<void>;
+  /**
+   * Adds the changes of these adapters, each times its scale (default: 1), in place of those before; an empty list detaches
+   * all. Afterwards the session is as if its tokens had been fed with them, and a new answer starts: tokens are computed
+   * again when they are needed. A state that is saved now restores only in a session with the same adapters and scales in
+   * the same order. A fork has the same adapters; a draft model has none. The scale 0 is as if the adapter were not there.
+   */
+  setAdapters(adapters: ScaledAdapter[]): Promise<void>;
   /** Appends tokens. */
   feed(tokens: Uint32Array | number[], options?: FeedOptions): Promise<void>;
   /** Chooses the next token and appends it, or returns that the answer has ended. */
@@ -161,6 +174,19 @@ export interface Session {
   usage(): Promise<Usage>;
   /** Releases its memory. */
   close(): Promise<void>;
+}
+
+/** An adapter of a model, which any number of its sessions can take. */
+export interface Adapter {
+  /** Releases its memory. Sessions that have taken it keep what they need. */
+  close(): Promise<void>;
+}
+
+/** An adapter, and how much of its changes is added. */
+export interface ScaledAdapter {
+  adapter: Adapter;
+  /** Any finite number. Default: 1. */
+  scale?: number;
 }
 
 /** The layout of a session. */

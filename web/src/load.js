@@ -47,17 +47,36 @@ export function loader(host) {
     const asked = threads(options.threads, most, host);
     const isFull = scope === undefined || scope === "full";
     const size = isFull ? (asked ?? defaultThreads(found.filled, most, host)) : 1;
+    let isLoaded = false;
+    const onRead = (read) => isLoaded || onProgress?.({ stage: "loading", done: Math.min(read, total), total });
     const group = await Group.start({
       host,
       size,
       modules: await modules,
       sources: { model: found.source, ...(foundDraft && { draft: foundDraft.source }) },
-      onRead: onProgress && ((read) => onProgress({ stage: "loading", done: Math.min(read, total), total })),
+      onRead,
       signal,
     });
     const files = { model: found.source.files.length, draft: foundDraft?.source.files.length };
-    return Model.load(group, { ...options, build: chosen, files });
+    const model = await Model.load(group, {
+      ...options,
+      build: chosen,
+      files,
+      findAdapter: (source) => findAdapter(source, host),
+    });
+    // What is read from now on is of adapters.
+    isLoaded = true;
+    return model;
   };
+}
+
+/** Finds the file of an adapter: what the workers open. */
+async function findAdapter(source, host) {
+  const { source: found } = await find(source, host);
+  if (found.files.length > 1) {
+    throw invalidArgument("source", "an adapter in one file", `${found.files.length} files`);
+  }
+  return found;
 }
 
 /** Finds all files of a source. */

@@ -1,6 +1,7 @@
 // A loaded model.
 
 import {
+  ADAPTER_OPTIONS,
   CHAT_OPTIONS,
   DETOKENIZE_OPTIONS,
   EMBED_OPTIONS,
@@ -14,6 +15,7 @@ import {
   texts,
   tokenIds,
 } from "./options.js";
+import { Adapter } from "./adapter.js";
 import { embedEach, normalized, ranked } from "./embedding.js";
 import { GustError, invalidArgument } from "./error.js";
 import { plainNumbers } from "./numbers.js";
@@ -23,9 +25,13 @@ export class Model {
   #group;
   #resource;
   #draft;
+  #findAdapter;
 
-  /** Loads the model that was given to the group's members. `files` are the numbers of files that were given. */
-  static async load(group, { scope, draft, build, signal, files }) {
+  /**
+   * Loads the model that was given to the group's members. `files` are the numbers of files that were given;
+   * `findAdapter` finds what the members open.
+   */
+  static async load(group, { scope, draft, build, signal, files, findAdapter }) {
     const model = new Model();
     const onAbort = () => group.close();
     signal?.addEventListener("abort", onAbort);
@@ -36,6 +42,7 @@ export class Model {
         return resource;
       };
       model.#group = group;
+      model.#findAdapter = findAdapter;
       model.build = build;
       model.#resource = await load("model");
       model.#draft = draft === undefined ? undefined : await load("draft");
@@ -142,6 +149,15 @@ export class Model {
       await group.call({ call: "setDraftModel", of: session, with: this.#draft });
     }
     return new Session(group, session);
+  }
+
+  async loadAdapter(source, options = {}) {
+    check("adapter options", options, ADAPTER_OPTIONS);
+    const { signal } = options;
+    signal?.throwIfAborted();
+    const adapter = await this.#findAdapter(source);
+    const load = { call: "load", from: "adapters", args: ["adapter"], with: this.#resource, sources: { adapter } };
+    return new Adapter(this.#group, await this.#group.make(load, signal));
   }
 
   /** Terminates the workers. */

@@ -26,6 +26,11 @@ export const LOAD_OPTIONS = {
   signal,
 };
 
+export const ADAPTER_OPTIONS = { signal };
+
+/** What there is of an adapter that a session takes. */
+export const SCALED_ADAPTER = { adapter: anything, scale: number };
+
 export const SESSION_OPTIONS = { contextLength: integer, kvType: oneOf("f16", "f32", "q8-0") };
 
 export const GENERATION_OPTIONS = {
@@ -104,6 +109,13 @@ export function textOrTokens(value) {
 export function texts(subject, values) {
   if (!strings.is(values)) {
     throw invalidArgument(subject, strings.what, Array.isArray(values) ? "an array with others" : typeof values);
+  }
+  return values;
+}
+
+export function list(subject, values) {
+  if (!Array.isArray(values)) {
+    throw invalidArgument(subject, "an array", typeof values);
   }
   return values;
 }

@@ -1,7 +1,8 @@
 // A session: a sequence of tokens, and how it continues.
 
+import { Adapter } from "./adapter.js";
 import { GustError, invalidArgument } from "./error.js";
-import { CALL_OPTIONS, GENERATION_OPTIONS, check, tokenIds } from "./options.js";
+import { CALL_OPTIONS, GENERATION_OPTIONS, SCALED_ADAPTER, check, list, tokenIds } from "./options.js";
 import { plainNumbers } from "./numbers.js";
 
 export class Session {
@@ -21,6 +22,19 @@ export class Session {
     check("generation options", options, GENERATION_OPTIONS);
     const { seed } = options;
     await this.#call("configure", [{ ...options, seed: seed === undefined ? undefined : BigInt(seed) }]);
+    this.finishReason = undefined;
+  }
+
+  async setAdapters(adapters) {
+    const scaled = list("adapters", adapters).map((one) => {
+      check("one of the adapters", one, SCALED_ADAPTER);
+      const { adapter, scale = 1 } = one;
+      if (!(adapter instanceof Adapter)) {
+        throw invalidArgument("adapter", "one that `loadAdapter` returned", adapter);
+      }
+      return [adapter.resourceIn(this.#group), scale];
+    });
+    await this.#group.call({ call: "attach", from: "adapters", of: this.#open(), with: scaled });
     this.finishReason = undefined;
   }
 

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import test, { after, before } from "node:test";
 import { serve } from "../demo/server.mjs";
 import { startChromium } from "./chromium.mjs";
-import { encoder, names, split } from "./gguf.mjs";
+import { encoder, lora, names, split } from "./gguf.mjs";
 import { MODEL, gust, gustRun, inFolder, readmeExample } from "./helpers.mjs";
 
 const PROMPT = "Once upon a time";
@@ -394,6 +394,46 @@ for (const isolated of [true, false]) {
         assert.equal(found.aborted, "enough");
         assert.deepEqual(found.again, found.vectors[0]);
         assert.deepEqual(found.ranked.map(({ index }) => index).sort(), [0, 1, 2]);
+      });
+    });
+  });
+}
+
+for (const isolated of [true, false]) {
+  test(`adapters from a URL and from a file, ${isolated ? "" : "not "}isolated`, async () => {
+    const adapter = lora(readFileSync(MODEL), { architecture: "llama", seed: 1 });
+    await inFolder((folder) => {
+      const file = join(folder, "lora.gguf");
+      writeFileSync(file, adapter);
+      const tokens = "1,452,451,264,381";
+      const logits = (...args) =>
+        JSON.parse(gust("logits", "--json", "--tokens", tokens, ...args)[0]).logits.map(Math.fround);
+      const expected = [logits("--lora", `${file}:0.5`), logits("--lora", file), logits()];
+      return inPage({ isolated, files: { "/lora.gguf": file } }, async (page, { requests }) => {
+        const found = await page.evaluate(
+          async ([source, prompt]) => {
+            const { load } = await import("/src/browser.js");
+            const model = await load(source);
+            const session = await model.session();
+            await session.feed(await model.tokenize(prompt));
+            // Twice from the URL: the file must be free again after the first time.
+            const [url, again] = [await model.loadAdapter("/lora.gguf"), await model.loadAdapter("/lora.gguf")];
+            const bytes = await (await fetch("/lora.gguf")).arrayBuffer();
+            const file = await model.loadAdapter(new File([bytes], "lora.gguf"));
+            const found = [];
+            for (const set of [[{ adapter: url, scale: 0.5 }], [{ adapter: file }], [{ adapter: again }], []]) {
+              await session.setAdapters(set);
+              found.push(Array.from(await session.logits()));
+            }
+            await model.close();
+            return found;
+          },
+          [SHIPPED, PROMPT],
+        );
+        const [half, whole, none] = expected;
+        assert.deepEqual(found, [half, whole, whole, none]);
+        // Fetched and kept once; the other time is the test's own.
+        assert.equal(requests.filter((request) => request === "GET /lora.gguf").length, 2);
       });
     });
   });

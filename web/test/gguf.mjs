@@ -1,5 +1,5 @@
-// Model files for tests: the shipped one in several files, as llama.cpp's `gguf-split` writes them, and a tiny encoder
-// with random weights.
+// Model files for tests: the shipped one in several files, as llama.cpp's `gguf-split` writes them, a tiny encoder and
+// an adapter with random weights.
 
 const ALIGNMENT = 32;
 const [U16, U32, I32, F32, BOOL, STRING, ARRAY] = [2, 4, 5, 6, 7, 8, 9];
@@ -17,6 +17,28 @@ export function split(file, count) {
     const own = number === 0 ? metadata : [];
     return write([...own, ...numbers.map(entry)], tensors.slice(number * perFile, (number + 1) * perFile));
   });
+}
+
+/** An adapter of a model: a LoRA of rank 4 for all projections of attention. */
+export function lora(model, { architecture, seed }) {
+  const rank = 4;
+  const random = randomNumbers(seed);
+  const tensor = (name, shape) => {
+    const numbers = Float32Array.from({ length: shape[0] * shape[1] }, () => random() / 4);
+    return { name, shape, type: 0, data: Buffer.from(numbers.buffer) };
+  };
+  const changed = read(model).tensors.filter(({ name }) => /\.attn_(q|k|v|output)\.weight$/.test(name));
+  const tensors = changed.flatMap(({ name, shape: [cols, rows] }) => [
+    tensor(`${name}.lora_a`, [cols, rank]),
+    tensor(`${name}.lora_b`, [rank, rows]),
+  ]);
+  const metadata = [
+    ["general.type", STRING, "adapter"],
+    ["general.architecture", STRING, architecture],
+    ["adapter.type", STRING, "lora"],
+    ["adapter.lora.alpha", F32, 2 * rank],
+  ];
+  return write(metadata.map(entry), tensors);
 }
 
 /** What the files of a model in `count` files are called. */
@@ -85,9 +107,9 @@ export function encoder({ ranks = false } = {}) {
   return write(metadata.map(entry), tensors);
 }
 
-/** Numbers from -0.5 to 0.5, always the same. */
-function randomNumbers() {
-  let state = 1;
+/** Numbers from -0.5 to 0.5, always the same for a seed. */
+function randomNumbers(seed = 1) {
+  let state = seed;
   return () => {
     state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
     return state / 2 ** 32 - 0.5;

@@ -1,13 +1,15 @@
 // Addresses above 2 GiB: jco 1.35 alone takes them for negative numbers, and fails.
 
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import test from "node:test";
 import { ALONE } from "../src/meeting.js";
 import { build } from "../src/engine.js";
 import { instance } from "../src/worker/instance.js";
 import { bytesBlob } from "../src/worker/bytes.js";
-import { MODEL, gust, gustRun } from "./helpers.mjs";
+import { lora } from "./gguf.mjs";
+import { MODEL, gust, gustRun, inFolder } from "./helpers.mjs";
 
 test("the engine works with what lies above 2 GiB", async () => {
   const dist = (file) => new WebAssembly.Module(readFileSync(new URL(`../dist/${file}`, import.meta.url)));
@@ -20,7 +22,9 @@ test("the engine works with what lies above 2 GiB", async () => {
     }
   };
   const highest = { address: 0 };
-  const blob = bytesBlob(readFileSync(MODEL));
+  const file = readFileSync(MODEL);
+  const adapterFile = lora(file, { architecture: "llama", seed: 1 });
+  const blob = bytesBlob(file);
   const watched = {
     size: blob.size,
     read(target, offset) {
@@ -28,13 +32,13 @@ test("the engine works with what lies above 2 GiB", async () => {
       return blob.read(target, offset);
     },
   };
-  const { engine, embedding } = await instance({
+  const { engine, embedding, adapters } = await instance({
     modules: {
       "engine.core.wasm": dist(build() === "relaxed" ? "engine.core.wasm" : "engine-baseline.core.wasm"),
       "engine.core2.wasm": dist("engine.core2.wasm"),
       "engine.core3.wasm": dist("engine.core3.wasm"),
     },
-    models: { model: { files: [watched] } },
+    models: { model: { files: [watched] }, adapter: { files: [bytesBlob(adapterFile)] } },
     member: ALONE,
     onRead: () => undefined,
   }).finally(() => (WebAssembly.Instance = Instance));
@@ -68,4 +72,14 @@ test("the engine works with what lies above 2 GiB", async () => {
   const copy = session.fork();
   copy.restore(session.save());
   assert.deepEqual(copy.logits(), session.logits());
+
+  copy.truncate(0);
+  adapters.attach(copy, [[adapters.load("adapter", model), -0.5]]);
+  copy.feed(tokens);
+  const adapted = await inFolder((folder) => {
+    const path = join(folder, "lora.gguf");
+    writeFileSync(path, adapterFile);
+    return JSON.parse(gust("logits", "--json", "--lora", `${path}:-0.5`, "--tokens", tokens.join())[0]).logits;
+  });
+  assert.deepEqual(copy.logits(), Float32Array.from(adapted));
 });

@@ -1,6 +1,6 @@
 // A program that uses the types; package.test.mjs has it checked and nobody runs it.
 
-import { type ErrorCode, GustError, type Model, type Session, type Token, load } from "gust-llm";
+import { type Adapter, type ErrorCode, GustError, type Model, type Session, type Token, load } from "gust-llm";
 
 const controller = new AbortController();
 const model: Model = await load(new URL("model.gguf", import.meta.url), {
@@ -51,6 +51,14 @@ best?.document.trim().at(best.index + best.score);
 const { pooling, embedsOnly, labels } = await model.embeddingInfo();
 labels.push(`${pooling} ${embedsOnly}`, `${(await model.tokenizePair("a query", "a document")).length}`);
 
+const adapter: Adapter = await model.loadAdapter("lora.gguf", { signal: controller.signal });
+await session.setAdapters([{ adapter, scale: -0.5 }, { adapter }]);
+await adapter.close();
+
+// @ts-expect-error: an adapter is in one file
+await model.loadAdapter(["a.gguf", "b.gguf"]);
+// @ts-expect-error: a list
+await session.setAdapters({ adapter });
 // @ts-expect-error: no such pooling
 await model.embed("a cat", { pooling: "max" });
 // @ts-expect-error: tokens are a Uint32Array

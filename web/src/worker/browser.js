@@ -15,7 +15,11 @@ async function keptBlob(name) {
   const file = await opened(name);
   try {
     const handle = await file.createSyncAccessHandle({ mode: "read-only" });
-    return { size: handle.getSize(), read: (target, offset) => handle.read(target, { at: offset }) };
+    return {
+      size: handle.getSize(),
+      read: (target, offset) => handle.read(target, { at: offset }),
+      close: () => handle.close(),
+    };
   } catch (error) {
     if (error.name !== "NoModificationAllowedError") {
       throw error;
@@ -33,5 +37,6 @@ function blobBlob(blob) {
       target.set(new Uint8Array(found));
       return found.byteLength;
     },
+    close: () => undefined,
   };
 }

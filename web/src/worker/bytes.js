@@ -8,5 +8,6 @@ export function bytesBlob(bytes) {
       target.set(found);
       return found.length;
     },
+    close: () => undefined,
   };
 }

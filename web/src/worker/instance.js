@@ -23,7 +23,7 @@ export async function instance({ modules, models, member, onRead }) {
     }
     return { exports: unsignedExports(exports) };
   };
-  const { engine, chat, embedding } = await instantiate(
+  const { engine, chat, embedding, adapters } = await instantiate(
     (name) => modules[name],
     {
       ...imports,
@@ -32,7 +32,7 @@ export async function instance({ modules, models, member, onRead }) {
     },
     core,
   );
-  return { engine, chat, embedding, lastWords };
+  return { engine, chat, embedding, adapters, lastWords };
 }
 
 /** jco requires these. The engine uses others (collective.js). */

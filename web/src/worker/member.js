@@ -1,11 +1,12 @@
 // The code of a worker: it has one instance of the engine, and executes calls into it one at a time.
 //
 // The first message starts it. Each further message is a call:
-//   { call, of, from, with, args, keep, dropped }
+//   { call, of, from, with, args, sources, keep, dropped }
 // It calls the method `call` of the resource `of` (of the engine if there is none), or the function `call` of the
-// interface `from` with the resource `of` before the arguments. It passes the resource `with` after the arguments if
-// there is one, and keeps the result as the resource `keep`. Resources are numbers that the caller chose; `dropped` are
-// those that are no longer used. An answer is one of
+// interface `from` with the resource `of`, if there is one, before the arguments. It passes `with` after the arguments:
+// a resource, or a list of resources, each with a number. It keeps the result as the resource `keep`. Resources are
+// numbers that the caller chose; `dropped` are those that are no longer used. `sources` are open for this call alone.
+// An answer is one of
 //   { done: value }, { refused: error }, { lost: reason }
 // where `error` is the engine's `error` variant, and `reason` says why the instance has ended.
 
@@ -32,36 +33,44 @@ export function serve(port, open) {
 class Resident {
   static async start({ rank, meeting, modules, sources }, open, onRead) {
     const member = meeting && new Member(new Meeting(meeting.buffer, meeting.size, meeting.processors), rank);
-    const models = {};
-    for (const [model, { name, files }] of Object.entries(sources)) {
-      const blobs = [];
-      for (const file of files) {
-        blobs.push(await open(file));
-      }
-      models[model] = { name, files: blobs };
-    }
+    const models = await opened(sources, open);
     const size = models.model.files.reduce((sum, blob) => sum + blob.size, 0);
     const report = rank === 0 ? inSteps(size, onRead) : () => undefined;
-    const { engine, chat, embedding, lastWords } = await instance({
+    const { lastWords, ...interfaces } = await instance({
       modules,
       models,
       member: member ?? ALONE,
       onRead: report,
     });
-    return new Resident({ engine, chat, embedding }, lastWords, member);
+    return new Resident({ interfaces, lastWords, member, models, open });
   }
 
-  constructor(interfaces, lastWords, member) {
-    this.interfaces = interfaces;
-    this.lastWords = lastWords;
-    this.member = member;
+  constructor(parts) {
+    Object.assign(this, parts);
     this.resources = new Map();
   }
 
-  answer(call) {
-    const answer = this.#perform(call);
+  async answer(call) {
+    const answer = await this.#withSources(call);
     this.member?.meeting.leave(this.member.rank(), !("done" in answer));
     return answer;
+  }
+
+  /** Performs a call while its sources are open. */
+  async #withSources({ sources = {}, ...call }) {
+    let models = {};
+    try {
+      models = await opened(sources, this.open);
+      Object.assign(this.models, models);
+      return this.#perform(call);
+    } catch (error) {
+      return { refused: { tag: "io", val: String(error?.message ?? error) } };
+    } finally {
+      for (const [name, { files }] of Object.entries(models)) {
+        delete this.models[name];
+        files.forEach((blob) => blob.close());
+      }
+    }
   }
 
   #perform({ call, of, from, with: other, args, keep, dropped }) {
@@ -71,11 +80,11 @@ class Resident {
         this.resources.delete(id);
       }
       const resource = this.resources.get(of);
-      const given = other === undefined ? args : [...args, this.resources.get(other)];
+      const given = other === undefined ? args : [...args, this.#resolved(other)];
       const value =
         from === undefined
           ? (resource ?? this.interfaces.engine)[call](...given)
-          : this.interfaces[from][call](resource, ...given);
+          : this.interfaces[from][call](...(of === undefined ? [] : [resource]), ...given);
       if (keep === undefined) {
         return { done: value };
       }
@@ -91,6 +100,25 @@ class Resident {
       return { lost: words === "" ? trap : `${words} (${trap})` };
     }
   }
+
+  /** A resource, or a list of resources, each with a number. */
+  #resolved(other) {
+    return Array.isArray(other)
+      ? other.map(([id, number]) => [this.resources.get(id), number])
+      : this.resources.get(other);
+  }
+}
+
+/** Opens the files of models. */
+async function opened(sources, open) {
+  const models = {};
+  for (const [model, { name, files }] of Object.entries(sources)) {
+    models[model] = { name, files: [] };
+    for (const file of files) {
+      models[model].files.push(await open(file));
+    }
+  }
+  return models;
 }
 
 /** Reports to `onRead` how many bytes have been read, about a hundred times in total for `size` bytes. */

@@ -1,6 +1,6 @@
 // The worker in Node.
 
-import { fstatSync, openSync, readSync } from "node:fs";
+import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { parentPort } from "node:worker_threads";
 import { bytesBlob } from "./bytes.js";
 import { serve } from "./member.js";
@@ -17,5 +17,6 @@ function fileBlob(path) {
   return {
     size: fstatSync(file).size,
     read: (target, offset) => readSync(file, target, 0, target.length, offset),
+    close: () => closeSync(file),
   };
 }

@@ -1,7 +1,7 @@
 // The `weights` import: where a model's bytes come from.
 //
 // A blob is what the environment opened: a file, a file in the origin private file system, a `Blob`, bytes. It has
-// `size` and `read(target, offset)`, which fills `target` and returns the number of bytes read.
+// `size`, `read(target, offset)`, which fills `target` and returns the number of bytes read, and `close()`.
 //
 // `map-pages` reads the bytes directly to their address. Pages cannot be shared with a file here, but the bytes are
 // read once, in place, whereas `read` would copy them twice.
