@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use sha2::{Digest, Sha256};
 
-use crate::helpers::{Parrot, engine_component, find, gust, masked, phrase, workspace};
+use crate::helpers::{Parrot, data, engine_component, find, gust, masked, phrase, workspace};
 
 /// All commands that take a model.
 const WITH_MODEL: [&str; 7] = [
@@ -93,9 +93,9 @@ fn inspect_estimates_the_memory() {
         .model(&parrot)
         .run()
         .json();
-    // Keys and values of one layer, 128 wide, two bytes each.
-    assert_eq!(report["memory"]["kv_f16"], 100 * 2 * 128 * 2);
-    assert_eq!(report["memory"]["kv_f32"], 100 * 2 * 128 * 4);
+    // Keys and values of one layer, 128 wide, two bytes each, in blocks of 32 tokens.
+    assert_eq!(report["memory"]["kv_f16"], 128 * 2 * 128 * 2);
+    assert_eq!(report["memory"]["kv_f32"], 128 * 2 * 128 * 4);
     let sizes = report["tensors"].as_array().into_iter().flatten();
     let weights: u64 = sizes.filter_map(|tensor| tensor["size"].as_u64()).sum();
     assert_eq!(report["memory"]["weights"], weights);
@@ -110,6 +110,23 @@ fn inspect_estimates_the_memory() {
         .collect();
     assert_eq!(keys[0], "general.architecture");
     assert!(keys.contains(&"tokenizer.ggml.tokens"), "{keys:?}");
+}
+
+/// A layer with a window keeps what it sees and some tokens before that, not the whole context.
+#[test]
+fn inspect_knows_windows() {
+    let report = gust(["inspect", "--json", "--context", "512"])
+        .model(data("architectures/gemma3.gguf"))
+        .run()
+        .json();
+    // Five layers with a window of 50 tokens, a batch of 64, and 256 to go back by; one layer with all. Two heads, 8 wide.
+    let window = ((50 + 64 + 256) as u32).next_multiple_of(32) + 32;
+    let per_token = 2 * 2 * 8 * 2;
+    assert_eq!(report["memory"]["kv_f16"], (5 * window + 512) * per_token);
+    assert_eq!(
+        report["memory"]["kv_f32"],
+        (5 * window + 512) * per_token * 2
+    );
 }
 
 /// Text in a file cannot control the terminal on which it is shown.

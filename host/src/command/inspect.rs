@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use clap::Args;
-use gust::{MetadataEntry, ModelInfo, Scope, TensorEntry};
+use gust::{KvType, MetadataEntry, Model, ModelInfo, Scope, SessionOptions, TensorEntry};
 use serde::Serialize;
 
 use super::args::ModelArgs;
@@ -117,14 +117,7 @@ pub(super) fn inspect(args: &InspectArgs) -> Result<(), Failure> {
             (open(&args.model, Scope::Metadata)?.model, Some(obstacle))
         }
     };
-    let report = report(
-        obstacle,
-        model.info(),
-        model.metadata()?,
-        model.tensors()?,
-        args.context,
-        model.threads(),
-    );
+    let report = report(&model, obstacle, args.context)?;
     let mut output = Output::new();
     if args.json {
         output.json(&report)?;
@@ -135,13 +128,11 @@ pub(super) fn inspect(args: &InspectArgs) -> Result<(), Failure> {
 }
 
 fn report(
+    model: &Model,
     obstacle: Option<String>,
-    info: &ModelInfo,
-    metadata: Vec<MetadataEntry>,
-    tensors: Vec<TensorEntry>,
     context: Option<u32>,
-    threads: usize,
-) -> Report {
+) -> Result<Report, Failure> {
+    let (info, tensors) = (model.info(), model.tensors()?);
     let context = context.unwrap_or_else(|| info.context_length.min(DEFAULT_CONTEXT));
     let mut types: BTreeMap<&str, (usize, u64)> = BTreeMap::new();
     for tensor in &tensors {
@@ -158,8 +149,8 @@ fn report(
         })
         .collect();
     types.sort_by_key(|row| std::cmp::Reverse(row.bytes));
-    let kv_f16 = info.kv_bytes_per_token.saturating_mul(context.into());
-    let kv_f32 = kv_f16.saturating_mul(2);
+    let kv_f16 = kv_bytes(model, context, KvType::F16);
+    let kv_f32 = kv_bytes(model, context, KvType::F32);
     let memory = Memory {
         context,
         weights: info.weight_bytes,
@@ -168,7 +159,7 @@ fn report(
         total_f16: info.weight_bytes.saturating_add(kv_f16),
         total_f32: info.weight_bytes.saturating_add(kv_f32),
     };
-    let metadata = metadata.into_iter().map(|entry| {
+    let metadata = model.metadata()?.into_iter().map(|entry| {
         let MetadataEntry {
             key,
             value_type,
@@ -198,7 +189,7 @@ fn report(
             size,
         }
     });
-    Report {
+    Ok(Report {
         runs: obstacle.is_none(),
         obstacle,
         model: overview(info),
@@ -206,8 +197,27 @@ fn report(
         tensors: tensors.collect(),
         types,
         memory,
-        threads,
-    }
+        threads: model.threads(),
+    })
+}
+
+/// What a session keeps of its tokens: as much as one reserves, which depends on windows and recurrent layers. Where there
+/// can be no such session, because the model does not run or the context does not fit, as if each layer kept all tokens.
+fn kv_bytes(model: &Model, context: u32, kv_type: KvType) -> u64 {
+    let options = SessionOptions {
+        context_length: Some(context),
+        kv_type: Some(kv_type),
+    };
+    let session = model.session(&options);
+    let reserved = session.and_then(|session| session.usage());
+    reserved.map_or_else(
+        |_| {
+            let f16 = model.info().kv_bytes_per_token;
+            let size = if kv_type == KvType::F32 { 2 } else { 1 };
+            f16.saturating_mul(size).saturating_mul(context.into())
+        },
+        |usage| usage.kv_bytes,
+    )
 }
 
 fn overview(info: &ModelInfo) -> Overview {
