@@ -6,7 +6,7 @@ use crate::helpers::gust;
 use crate::helpers::stock::{MODEL, Stock, compiled, composed};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
-use hyper::{Request, Response};
+use hyper::{HeaderMap, Request, Response};
 use serde_json::{Value, json};
 use wasmtime::Store;
 use wasmtime_wasi::{WasiCtxView, WasiView};
@@ -68,7 +68,15 @@ impl WasiHttpView for State {
 impl Server {
     /// One server for each of `environments`; the component is compiled once.
     fn start<const N: usize>(environments: [&[(&str, &str)]; N]) -> [Server; N] {
-        let (component, mut linker) = compiled(&composed(&[], Some("http")));
+        Self::start_with(&[], environments)
+    }
+
+    /// With these middlewares in between, innermost first.
+    fn start_with<const N: usize>(
+        middlewares: &[&str],
+        environments: [&[(&str, &str)]; N],
+    ) -> [Server; N] {
+        let (component, mut linker) = compiled(&composed(middlewares, Some("http")));
         wasmtime_wasi_http::p2::add_only_http_to_linker_sync(&mut linker).expect("wasi:http");
         environments.map(|variables| {
             let state = State {
@@ -84,9 +92,47 @@ impl Server {
 
     /// The status, the type and the body of the answer.
     fn ask(&mut self, method: &str, path: &str, body: &str) -> (u16, String, String) {
-        let request = Request::builder()
-            .method(method)
-            .uri(format!("http://localhost{path}"))
+        let (status, headers, body) = self.send(method, path, &[JSON], body);
+        (status, header(&headers, "content-type").to_owned(), body)
+    }
+
+    /// The status, the headers and the body of the answer to a request with these headers.
+    fn send(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> (u16, HeaderMap, String) {
+        let answer = self.exchange(method, path, headers, body, |response| {
+            let (head, body) = response.into_parts();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .build()
+                .expect("a runtime");
+            let body = runtime.block_on(body.collect()).expect("a body").to_bytes();
+            let body = String::from_utf8(body.to_vec()).expect("UTF-8");
+            (head.status.as_u16(), head.headers, body)
+        });
+        answer.expect("an answer")
+    }
+
+    /// What `read` makes of the response. Without a host of its own, the request is for `localhost`.
+    fn exchange<T: Send + 'static>(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+        read: impl FnOnce(Response<WasiBody>) -> T + Send + 'static,
+    ) -> thread::Result<T> {
+        let mut request = Request::builder().method(method).uri(path);
+        if !headers.iter().any(|(name, _)| *name == "host") {
+            request = request.header("host", "localhost");
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request
             .body(Full::new(Bytes::from(body.to_owned())))
             .expect("a request");
         let (sender, receiver) = tokio::sync::oneshot::channel();
@@ -96,25 +142,13 @@ impl Server {
             .expect("a request");
         let out = http.new_response_outparam(sender).expect("a response");
         // The answer is read while it is written.
-        let reader = thread::spawn(|| {
-            let response: Response<_> = receiver.blocking_recv().expect("sent").expect("no error");
-            let (head, body) = response.into_parts();
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .build()
-                .expect("a runtime");
-            let body = runtime.block_on(body.collect()).expect("a body").to_bytes();
-            let kind = head.headers["content-type"]
-                .to_str()
-                .expect("text")
-                .to_owned();
-            let body = String::from_utf8(body.to_vec()).expect("UTF-8");
-            (head.status.as_u16(), kind, body)
-        });
+        let reader =
+            thread::spawn(|| read(receiver.blocking_recv().expect("sent").expect("no error")));
         let handler = self.proxy.wasi_http_incoming_handler();
         handler
             .call_handle(&mut self.store, request, out)
             .expect("no trap");
-        reader.join().expect("an answer")
+        reader.join()
     }
 
     fn post(&mut self, path: &str, body: &Value) -> (u16, Value) {
@@ -139,6 +173,15 @@ impl Server {
         let parse = |event| serde_json::from_str(event).expect("JSON");
         events.into_iter().map(parse).collect()
     }
+}
+
+/// What a body must be.
+const JSON: (&str, &str) = ("content-type", "application/json");
+
+/// The value of a header, or nothing.
+fn header<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
+    let value = headers.get(name).map(|value| value.to_str().expect("text"));
+    value.unwrap_or_default()
 }
 
 fn text(events: &[Value]) -> String {
@@ -193,8 +236,10 @@ fn completions(server: &mut Server) {
     .run()
     .success();
     let expected = expected.trim_end_matches('\n');
-    let mut body =
-        json!({"model": "any", "prompt": "Once upon a time", "max_tokens": 40, "seed": 42});
+    let mut body = json!({
+        "model": "any", "prompt": "Once upon a time", "max_tokens": 40, "seed": 42,
+        "prompt_cache_key": "a secret",
+    });
     let mut cached = Vec::new();
     for _ in 0..2 {
         let (status, answer) = server.post("/v1/completions", &body);
@@ -317,6 +362,7 @@ fn models_and_errors(server: &mut Server) {
     );
 
     let long = json!({"prompt": "word ".repeat(400)}).to_string();
+    let huge = json!({"prompt": "word ".repeat(4 << 20)}).to_string();
     for (method, path, body, status, word) in [
         ("GET", "/v1/nothing", "", 404, "not_found"),
         ("GET", "/v1/models/other", "", 404, "model_not_found"),
@@ -343,6 +389,15 @@ fn models_and_errors(server: &mut Server) {
             400,
             "context_length_exceeded",
         ),
+        ("POST", "/v1/completions", &huge, 413, "body_too_long"),
+        ("OPTIONS", "/v1/completions", "", 405, "method_not_allowed"),
+        (
+            "POST",
+            "/v1/chat/completions",
+            r#"{"messages": [{"role": "user"}], "logprobs": true, "top_logprobs": 21}"#,
+            400,
+            "top_logprobs",
+        ),
     ] {
         let (found, kind, answer) = server.ask(method, path, body);
         assert_eq!(
@@ -356,4 +411,138 @@ fn models_and_errors(server: &mut Server) {
             "{answer}"
         );
     }
+}
+
+/// Nothing that a page from elsewhere, or under a name that is not the server's, can send is answered.
+#[test]
+fn pages_from_elsewhere_are_refused() {
+    let allowing: &[(&str, &str)] = &[
+        ("GUST_MODEL", MODEL),
+        ("GUST_HOSTS", "llm.example.com"),
+        ("GUST_ORIGINS", "https://page.example"),
+    ];
+    let [mut server, mut allowing, mut wrong] = Server::start([
+        &[("GUST_MODEL", MODEL)],
+        allowing,
+        &[("GUST_MODEL", MODEL), ("GUST_CACHE", "all")],
+    ]);
+    let path = "/v1/completions";
+    let body = json!({"prompt": "Once upon a time", "max_tokens": 2}).to_string();
+    let own = ("origin", "http://localhost");
+    let page = ("origin", "https://page.example");
+    let long = "x".repeat(70_000);
+    for (headers, status, word) in [
+        (vec![JSON], 200, "text_completion"),
+        (vec![JSON, own], 200, "text_completion"),
+        (vec![JSON, page], 403, "GUST_ORIGINS"),
+        (vec![JSON, ("origin", "null")], 403, "GUST_ORIGINS"),
+        (vec![JSON, ("host", "evil.example")], 403, "GUST_HOSTS"),
+        (vec![JSON, ("cookie", &long)], 431, "headers"),
+        (vec![("content-type", "text/plain")], 415, "content-type"),
+        (vec![], 415, "content-type"),
+    ] {
+        let (found, got, answer) = server.send("POST", path, &headers, &body);
+        assert_eq!(found, status, "{answer}");
+        assert!(answer.contains(word), "{answer}");
+        assert!(!got.contains_key("access-control-allow-origin"));
+    }
+    let preflight = |server: &mut Server| {
+        let asks = ("access-control-request-method", "POST");
+        server.send("OPTIONS", path, &[page, asks], "")
+    };
+    let (status, headers, _) = preflight(&mut server);
+    assert_eq!(status, 403);
+    assert!(!headers.contains_key("access-control-allow-origin"));
+
+    let (status, headers, answer) = preflight(&mut allowing);
+    assert_eq!((status, answer.as_str()), (204, ""));
+    let says = |name| header(&headers, name);
+    assert_eq!(says("access-control-allow-origin"), page.1);
+    assert_eq!(says("access-control-allow-methods"), "GET, POST");
+    assert_eq!(says("access-control-allow-headers"), "*, authorization");
+    for (body, status) in [(body.as_str(), 200), ("{}", 400)] {
+        let named = ("host", "llm.example.com:443");
+        let (found, headers, answer) = allowing.send("POST", path, &[JSON, page, named], body);
+        assert_eq!(found, status, "{answer}");
+        assert_eq!(header(&headers, "access-control-allow-origin"), page.1);
+        assert_eq!(header(&headers, "vary"), "origin");
+    }
+
+    let (status, _, answer) = wrong.send("POST", path, &[JSON], &body);
+    assert_eq!(status, 503, "{answer}");
+    assert!(answer.contains("GUST_CACHE"), "{answer}");
+}
+
+/// How much of a prompt was in the session already tells what somebody else's prompt was.
+#[test]
+fn nobody_continues_the_prompt_of_somebody_else() {
+    let shared: &[(&str, &str)] = &[("GUST_MODEL", MODEL), ("GUST_CACHE", "shared")];
+    let [mut server, mut shared] = Server::start([&[("GUST_MODEL", MODEL)], shared]);
+    let cached = |server: &mut Server, authorization: Option<&str>, key: Option<&str>| {
+        let mut body = json!({"prompt": "The secret is a dragon", "max_tokens": 1});
+        if let Some(key) = key {
+            body["prompt_cache_key"] = key.into();
+        }
+        let mut headers = vec![JSON];
+        headers.extend(authorization.map(|value| ("authorization", value)));
+        let (status, _, answer) =
+            server.send("POST", "/v1/completions", &headers, &body.to_string());
+        assert_eq!(status, 200, "{answer}");
+        let answer: Value = serde_json::from_str(&answer).expect("JSON");
+        let found = &answer["usage"]["prompt_tokens_details"]["cached_tokens"];
+        found.as_u64().expect("a number")
+    };
+    let (a, b) = (Some("Bearer a"), Some("Bearer b"));
+    for (authorization, key) in [
+        (a, None),
+        (b, None),
+        (None, None),
+        (None, None),
+        (a, Some("k")),
+        (b, Some("k")),
+        (None, Some("k")),
+        (None, Some("Bearer a")),
+    ] {
+        assert_eq!(cached(&mut server, authorization, key), 0);
+    }
+    assert!(cached(&mut server, None, Some("Bearer a")) > 0);
+    assert_eq!(cached(&mut server, a, None), 0);
+    assert!(cached(&mut server, a, None) > 0);
+    assert_eq!(cached(&mut shared, None, None), 0);
+    assert!(cached(&mut shared, a, None) > 0);
+}
+
+/// A client that has disconnected needs no answer, streamed or whole. A token every 20 ms leaves time to disconnect.
+#[test]
+fn an_answer_ends_when_its_client_has_gone() {
+    const ASKED: u32 = 400;
+    let environment: &[(&str, &str)] = &[("GUST_MODEL", MODEL), ("GUST_JITTER_MS", "20")];
+    let [mut server] = Server::start_with(&["jitter", "log"], [environment]);
+    for stream in [false, true] {
+        let body = json!({
+            "prompt": "Once upon a time", "max_tokens": ASKED, "temperature": 0, "stream": stream,
+        });
+        let status = server.exchange(
+            "POST",
+            "/v1/completions",
+            &[JSON],
+            &body.to_string(),
+            // The body is dropped.
+            |response| response.status().as_u16(),
+        );
+        assert_eq!(status.expect("an answer"), 200);
+    }
+    // The line of an answer is written when the next one begins, at the latest.
+    let (status, _) = server.post(
+        "/v1/completions",
+        &json!({"prompt": "Once", "max_tokens": 1}),
+    );
+    assert_eq!(status, 200);
+    let log = server.store.data().stock.written(1);
+    let counts = log.split("generated=").skip(1);
+    let counts = counts.map(|rest| rest.split(' ').next().unwrap_or_default());
+    let generated: u32 = counts
+        .map(|count| count.parse::<u32>().expect("a number"))
+        .sum();
+    assert!((1..ASKED / 4).contains(&generated), "{log}");
 }

@@ -217,7 +217,11 @@ function collect(answer) {
 function overHttp(machine, body) {
   return collect(
     (async function* () {
-      const request = { method: "POST", body: JSON.stringify({ ...body, stream: true }) };
+      const request = {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify({ ...body, stream: true }),
+      };
       for await (const event of events(await fetch(`${machine.url}/v1/completions`, request))) {
         const text = event === "[DONE]" ? "" : JSON.parse(event).choices[0].text;
         if (text !== "") yield text;

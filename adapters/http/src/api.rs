@@ -7,6 +7,11 @@ use serde_json::Value;
 
 use crate::reply::Failure;
 
+/// The most stop texts of a request. OpenAI takes 4.
+const MAX_STOPS: usize = 16;
+/// The most alternatives to each token, as in OpenAI's API.
+const MAX_TOP_LOGPROBS: u32 = 20;
+
 /// The body of `/v1/chat/completions`.
 #[derive(Debug, Deserialize)]
 pub struct ChatRequest {
@@ -102,6 +107,8 @@ pub struct Common {
     pub presence_penalty: Option<f32>,
     /// The same seed gives the same answer.
     pub seed: Option<i64>,
+    /// Names prompts that may continue each other; for others a secret.
+    pub prompt_cache_key: Option<String>,
     stop: Option<Stop>,
     n: Option<u32>,
     logit_bias: Option<Value>,
@@ -142,6 +149,11 @@ impl Common {
             self.n.is_some_and(|n| n != 1),
             "1, because there is one answer per request",
         )?;
+        let stops = match &self.stop {
+            Some(Stop::Several(texts)) => texts.len(),
+            _ => 0,
+        };
+        refuse("stop", stops > MAX_STOPS, "at most 16 texts")?;
         refuse(
             "logit_bias",
             is_set(&self.logit_bias),
@@ -197,6 +209,11 @@ impl ChatRequest {
             "functions",
             is_set(&request.functions),
             "none, because functions are not supported",
+        )?;
+        refuse(
+            "top_logprobs",
+            request.top_logprobs > Some(MAX_TOP_LOGPROBS),
+            "0 to 20",
         )?;
         let format = request.response_format.as_ref();
         let format = format.and_then(|format| format["type"].as_str());
@@ -324,6 +341,14 @@ mod tests {
             (
                 r#"{"messages": [{"role": "user"}], "response_format": {"type": "json_object"}}"#,
                 "response_format",
+            ),
+            (
+                r#"{"messages": [{"role": "user"}], "logprobs": true, "top_logprobs": 21}"#,
+                "top_logprobs",
+            ),
+            (
+                r#"{"messages": [{"role": "user"}], "stop": ["1","2","3","4","5","6","7","8","9","10","11","12","13","14","15","16","17"]}"#,
+                "stop",
             ),
         ] {
             let failure = ChatRequest::parse(body.as_bytes()).expect_err(param);

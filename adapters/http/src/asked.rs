@@ -18,6 +18,8 @@ pub(crate) struct Asked {
     pub(crate) options: GenerationOptions,
     pub(crate) stream: bool,
     pub(crate) include_usage: bool,
+    /// Names prompts that may continue each other.
+    pub(crate) cache_key: Option<String>,
 }
 
 enum Wanted {
@@ -50,6 +52,7 @@ pub(crate) fn conversation(body: &[u8]) -> Result<Asked, Failure> {
         options,
         stream: request.common.stream,
         include_usage: request.common.include_usage(),
+        cache_key: request.common.prompt_cache_key,
     })
 }
 
@@ -75,6 +78,7 @@ pub(crate) fn completion(body: &[u8]) -> Result<Asked, Failure> {
         options: options(&request.common),
         stream: request.common.stream,
         include_usage: request.common.include_usage(),
+        cache_key: request.common.prompt_cache_key,
     })
 }
 

@@ -4,9 +4,11 @@ use serde_json::{Value, json};
 use wasip2::exports::http::incoming_handler::Guest;
 use wasip2::http::types::{IncomingRequest, Method, ResponseOutparam};
 
-use crate::asked::{completion, conversation};
+use crate::access::Access;
+use crate::asked::{Asked, completion, conversation};
 use crate::making::answer;
 use crate::reply::{self, Failure};
+use crate::wire::Outgoing;
 use crate::{served, wire};
 
 #[allow(unsafe_code, reason = "generated: the component's bindings")]
@@ -19,27 +21,39 @@ struct Server;
 
 impl Guest for Server {
     fn handle(request: IncomingRequest, out: ResponseOutparam) {
+        let mut out = Outgoing::new(out);
+        let said = wire::said(&request);
+        let access = Access::read(|name| std::env::var(name).ok());
+        let access = access.and_then(|access| {
+            out.allow(access.check(&said)?);
+            Ok(access)
+        });
+        let access = match access {
+            Ok(access) => access,
+            Err(failure) => return out.fail(&failure),
+        };
         let path = request.path_with_query().unwrap_or_default();
         let path = path.split('?').next().unwrap_or_default();
         let method = request.method();
-        let asked = match (path, &method) {
-            ("/v1/chat/completions", Method::Post) => {
-                wire::body(&request).and_then(|body| conversation(&body))
-            }
-            ("/v1/completions", Method::Post) => {
-                wire::body(&request).and_then(|body| completion(&body))
-            }
+        let parse: fn(&[u8]) -> Result<Asked, Failure> = match (path, &method) {
+            ("/v1/chat/completions", Method::Post) => conversation,
+            ("/v1/completions", Method::Post) => completion,
+            (_, Method::Options) if said.is_preflight() => return out.preflight(),
             _ => {
                 return match information(path, &method) {
-                    Ok(value) => wire::json(out, 200, &value),
-                    Err(failure) => wire::json(out, failure.status, &failure.json()),
+                    Ok(value) => out.json(200, &value),
+                    Err(failure) => out.fail(&failure),
                 };
             }
         };
+        let body = said.has_json().and_then(|()| wire::body(&request));
         // `answer` reports its own failures, in the response or in the stream.
-        match asked {
-            Ok(asked) => answer(&asked, out),
-            Err(failure) => wire::json(out, failure.status, &failure.json()),
+        match body.and_then(|body| parse(&body)) {
+            Ok(asked) => {
+                let owner = access.owner(&said, asked.cache_key.as_deref());
+                answer(&asked, owner, out);
+            }
+            Err(failure) => out.fail(&failure),
         }
     }
 }

@@ -2,6 +2,9 @@
 
 use serde_json::{Value, json};
 
+/// How long an answer may take that others wait for, in seconds.
+const RETRY_AFTER: u32 = 5;
+
 /// Why a request failed, in OpenAI's format.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
@@ -15,6 +18,8 @@ pub struct Failure {
     pub param: Option<&'static str>,
     /// The message, for people.
     pub message: String,
+    /// The seconds after which the same request may succeed.
+    pub retry_after: Option<u32>,
 }
 
 impl Failure {
@@ -26,6 +31,7 @@ impl Failure {
             code: None,
             param: param.into(),
             message: message.into(),
+            retry_after: None,
         }
     }
 
@@ -44,6 +50,14 @@ impl Failure {
             status,
             kind: "server_error",
             ..Failure::invalid(None, message)
+        }
+    }
+
+    /// A failure of the server, which is too busy at the moment.
+    pub fn busy(message: impl Into<String>) -> Self {
+        Failure {
+            retry_after: Some(RETRY_AFTER),
+            ..Failure::server(503, message)
         }
     }
 
@@ -85,7 +99,7 @@ pub struct Head {
 pub struct Usage {
     /// Tokens in the prompt.
     pub prompt: usize,
-    /// Tokens of the prompt that were still in the session from the previous request.
+    /// Tokens of the prompt that were still in the session from the previous request of the same owner.
     pub cached: usize,
     /// Tokens generated.
     pub completion: usize,

@@ -1,17 +1,19 @@
 //! The served model: loaded on an instance's first request, and kept for the following ones.
 //!
 //! The session is kept too: a request that starts like the previous one, such as the next turn of a conversation, only
-//! computes the new tokens. The answer is the same either way.
+//! computes the new tokens. The answer is the same either way, but the time is not: so only the owner of the previous
+//! prompt may continue it, because somebody else could find out what it was.
 
 use std::cell::RefCell;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 
+use gust_front_end::describe;
 use gust_front_end::engine::{
     Error, GenerationOptions, LoadOptions, Model, Session, SessionOptions, load_model,
 };
-use gust_front_end::{describe, feed};
 
+use crate::access::Owner;
 use crate::reply::Failure;
 
 /// The environment variable with the model's name, as the weights provider understands it.
@@ -35,6 +37,37 @@ struct Held {
     session: Session,
     /// The tokens in the session, or the first part of them.
     tokens: Vec<u32>,
+    /// Whose they are.
+    owner: Option<Owner>,
+}
+
+/// A session whose prompt is being fed.
+pub(crate) struct Feeding<'a> {
+    pub(crate) model: &'a Model,
+    pub(crate) session: &'a Session,
+    /// How many of the prompt's tokens did not have to be computed again.
+    pub(crate) cached: usize,
+    held: &'a mut Vec<u32>,
+}
+
+impl Feeding<'_> {
+    /// Feeds some of `tokens`, the whole prompt. Whether more are left.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    pub(crate) fn feed(&mut self, tokens: &[u32]) -> Result<bool, Failure> {
+        let left = tokens.get(self.held.len()..).unwrap_or_default();
+        if !left.is_empty() {
+            let taken = self.session.feed(left).map_err(failure)? as usize;
+            self.held.extend(left.iter().take(taken.max(1)));
+        }
+        Ok(self.held.len() < tokens.len())
+    }
+
+    /// Records that the session has generated this token.
+    pub(crate) fn went_on(&mut self, token: u32) {
+        self.held.push(token);
+    }
 }
 
 /// The model's path.
@@ -70,10 +103,12 @@ pub(crate) fn is_loaded() -> bool {
 
 /// Runs `work` with the model, after loading it if necessary. An instance serves one request at a time.
 pub(crate) fn with<T>(work: impl FnOnce(&mut Served) -> Result<T, Failure>) -> Result<T, Failure> {
-    SERVED.with_borrow_mut(|served| {
-        let served = match served {
+    SERVED.with(|served| {
+        let busy = |_| Failure::busy("the server is busy with another request");
+        let mut served = served.try_borrow_mut().map_err(busy)?;
+        let served = match &mut *served {
             Some(served) => served,
-            None => served.insert(load()?),
+            none => none.insert(load()?),
         };
         work(served)
     })
@@ -81,8 +116,10 @@ pub(crate) fn with<T>(work: impl FnOnce(&mut Served) -> Result<T, Failure>) -> R
 
 fn load() -> Result<Served, Failure> {
     let path = path()?;
-    let model = load_model(&path, LoadOptions::default())
-        .map_err(|error| Failure::server(503, describe(&error)))?;
+    let model = load_model(&path, LoadOptions::default()).map_err(|error| match error {
+        Error::OutOfMemory(_) => failure(error),
+        _ => Failure::server(503, describe(&error)),
+    })?;
     Ok(Served {
         model,
         session: None,
@@ -95,16 +132,17 @@ impl Served {
         &self.model
     }
 
-    /// The model, a session that has been fed `tokens` and configured with `options`, and how many of the tokens did
-    /// not have to be computed again.
+    /// A session for `owner`, configured with `options`, with what it has of `tokens` already.
     ///
     /// # Errors
-    /// The caller's mistakes: too many tokens, options out of range.
+    /// The caller's mistakes: options out of range.
     pub(crate) fn session(
         &mut self,
+        owner: Option<Owner>,
         tokens: &[u32],
         options: &GenerationOptions,
-    ) -> Result<(&Model, &Session, usize), Failure> {
+    ) -> Result<Feeding<'_>, Failure> {
+        // A failure may leave the session in any state, so the session is dropped then.
         let mut held = match self.session.take() {
             Some(held) => held,
             None => Held {
@@ -113,27 +151,32 @@ impl Served {
                     .new_session(session_options()?)
                     .map_err(failure)?,
                 tokens: Vec::new(),
+                owner: None,
             },
         };
+        if held.owner.is_none() || held.owner != owner {
+            held.tokens.clear();
+            held.owner = owner;
+        }
         // The last token is always fed again, because the logits after it are computed with it.
         let limit = tokens.len().saturating_sub(1);
         let common = held.tokens.iter().zip(tokens).take(limit);
         let common = common.take_while(|(old, new)| old == new).count();
-        let session = &held.session;
-        // A failure may leave the session in any state, so the session is dropped then.
-        session.truncate(common as u32).map_err(failure)?;
-        session.configure(options).map_err(failure)?;
-        feed(session, &tokens[common..]).map_err(failure)?;
-        held.tokens = tokens.to_vec();
+        held.session.truncate(common as u32).map_err(failure)?;
+        held.session.configure(options).map_err(failure)?;
+        held.tokens.truncate(common);
         let held = self.session.insert(held);
-        Ok((&self.model, &held.session, common))
+        Ok(Feeding {
+            model: &self.model,
+            session: &held.session,
+            cached: common,
+            held: &mut held.tokens,
+        })
     }
 
-    /// Records that the session has generated these tokens.
-    pub(crate) fn went_on(&mut self, made: &[u32]) {
-        if let Some(held) = &mut self.session {
-            held.tokens.extend_from_slice(made);
-        }
+    /// Drops the session, whose state is not known.
+    pub(crate) fn forget(&mut self) {
+        self.session = None;
     }
 }
 
@@ -159,6 +202,8 @@ pub(crate) fn failure(error: Error) -> Failure {
         Error::PromptTooLong(_) | Error::ContextFull(_) => {
             Failure::status(400, "context_length_exceeded", message)
         }
+        // Other instances may have what is missing, and be done soon.
+        Error::OutOfMemory(_) => Failure::busy(message),
         _ => Failure::server(500, message),
     }
 }
