@@ -546,3 +546,47 @@ fn an_answer_ends_when_its_client_has_gone() {
         .sum();
     assert!((1..ASKED / 4).contains(&generated), "{log}");
 }
+
+/// What a filter keeps out of the answer must not stand among the alternatives to its tokens.
+#[test]
+fn alternatives_do_not_show_what_a_filter_hides() {
+    let body = json!({
+        "messages": [{"role": "user", "content": "Tell me a story."}],
+        "max_tokens": 24, "temperature": 0, "logprobs": true, "top_logprobs": 5,
+    });
+    let ask = |server: &mut Server| {
+        let (status, answer) = server.post("/v1/chat/completions", &body);
+        assert_eq!(status, 200, "{answer}");
+        let choice = &answer["choices"][0];
+        let said = choice["message"]["content"]
+            .as_str()
+            .expect("text")
+            .to_lowercase();
+        let tokens = choice["logprobs"]["content"]
+            .as_array()
+            .expect("tokens")
+            .clone();
+        let of = |token: &Value| token["top_logprobs"].as_array().expect("a list").clone();
+        let alternatives: Vec<Value> = tokens.iter().flat_map(of).collect();
+        (said, alternatives)
+    };
+    let word = |token: &Value| token["token"].as_str().expect("text").trim().to_lowercase();
+    let [mut server] = Server::start([&[("GUST_MODEL", MODEL)]]);
+    let (said, all) = ask(&mut server);
+    let unsaid = |word: &String| word.len() > 2 && !said.contains(word.as_str());
+    let hidden = all
+        .iter()
+        .map(word)
+        .find(unsaid)
+        .expect("a word that is only an alternative");
+
+    let environment: &[(&str, &str)] = &[("GUST_MODEL", MODEL), ("GUST_FILTER", &hidden)];
+    let [mut server] = Server::start_with(&["filter"], [environment]);
+    let (filtered, left) = ask(&mut server);
+    assert_eq!(filtered, said);
+    assert!(!left.is_empty() && left.len() < all.len());
+    assert!(
+        !left.iter().map(word).any(|left| left.contains(&hidden)),
+        "{hidden}: {left:?}"
+    );
+}

@@ -7,6 +7,8 @@
 
 #![cfg(target_arch = "wasm32")]
 
+use std::rc::Rc;
+
 use gust_middleware::Middleware;
 use gust_middleware::chat::{Message, Prompt, RenderOptions};
 use gust_middleware::engine::{
@@ -20,7 +22,7 @@ gust_middleware::export!(Chat);
 struct Chat;
 
 impl Middleware for Chat {
-    fn new(_: &Model, _: SessionOptions, _: &Session) -> Result<Self, Error> {
+    fn new(_: &Rc<Model>, _: SessionOptions, _: &Session) -> Result<Self, Error> {
         Ok(Chat)
     }
 

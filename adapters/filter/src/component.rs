@@ -1,5 +1,7 @@
 //! The middleware.
 
+use std::rc::Rc;
+
 use gust_middleware::Middleware;
 use gust_middleware::engine::{
     self, Error, Event, Finish, FinishReason, GenerationOptions, LoadOptions, Mismatch, Model,
@@ -14,15 +16,17 @@ gust_middleware::export!(Filter);
 /// The state of a session.
 struct Filter {
     settings: Settings,
+    model: Rc<Model>,
     stream: Stream,
     /// Why the answer ended, once it has.
     ended: Option<FinishReason>,
 }
 
 impl Filter {
-    fn with(settings: Settings) -> Self {
+    fn with(settings: Settings, model: Rc<Model>) -> Self {
         Filter {
             settings,
+            model,
             stream: Stream::default(),
             ended: None,
         }
@@ -58,13 +62,14 @@ impl Middleware for Filter {
         engine::load_model(name, options)
     }
 
-    fn new(_: &Model, _: SessionOptions, _: &Session) -> Result<Self, Error> {
-        settings().map(Self::with)
+    fn new(model: &Rc<Model>, _: SessionOptions, _: &Session) -> Result<Self, Error> {
+        Ok(Self::with(settings()?, model.clone()))
     }
 
     fn fork(&self, _: &Session, _: &Session) -> Result<Self, Error> {
         Ok(Filter {
             settings: self.settings.clone(),
+            model: self.model.clone(),
             stream: self.stream.clone(),
             ended: self.ended,
         })
@@ -88,6 +93,7 @@ impl Middleware for Filter {
         }
         Ok(match inner.next_token()? {
             Event::Token(mut token) => {
+                let before = self.stream.clone();
                 let passed = self.stream.push(&self.settings, &token.bytes);
                 if passed.stopped {
                     return Ok(self.end(FinishReason::Stop, passed.bytes));
@@ -97,6 +103,15 @@ impl Middleware for Filter {
                     token.logprob = None;
                     token.top = Vec::new();
                 }
+                // Nor may the alternatives have text that would not be shown at once.
+                let mut shown = Vec::new();
+                for candidate in std::mem::take(&mut token.top) {
+                    let text = self.model.detokenize(&[candidate.id], true)?;
+                    if !before.clone().push(&self.settings, &text).touched {
+                        shown.push(candidate);
+                    }
+                }
+                token.top = shown;
                 token.bytes = passed.bytes;
                 Event::Token(token)
             }

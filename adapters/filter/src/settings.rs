@@ -1,5 +1,7 @@
 //! What to filter and how: from environment variables, which every host can set.
 
+use unicode_normalization::char::{canonical_combining_class, decompose_compatible};
+
 /// The phrases, one per line. Spaces around a phrase and empty lines are ignored.
 pub const PHRASES: &str = "GUST_FILTER";
 /// A file of phrases, in a folder that the host opens.
@@ -39,43 +41,69 @@ pub enum Case {
 impl Case {
     /// The form of a text for comparisons: characters, each with the place of the one that it comes from.
     ///
-    /// Unless the comparison is exact, forms that look the same are the same: characters without a width do not count,
-    /// wide forms of ASCII are ASCII, and any white space is one space. Composed and decomposed letters (`é` in one
-    /// character or two) are still different: telling that they are the same takes tables of Unicode.
+    /// Unless the comparison is exact, forms that look the same are the same: letters are decomposed
+    /// (Unicode's NFKD: `é` is `e` and an accent, a wide or a mathematical `a` is an `a`, a ligature is its letters) and
+    /// small, characters without a width do not count, and any white space is one space. Letters of different scripts
+    /// that look the same are different.
     pub(crate) fn normal(self, text: impl Iterator<Item = char>) -> Vec<(usize, char)> {
         let places = text.enumerate();
-        match self {
-            Case::Exact => places.collect(),
-            Case::Ignore => {
-                let mut normal: Vec<(usize, char)> = Vec::new();
-                for (place, c) in places {
-                    let c = match c {
-                        _ if has_no_width(c) => continue,
-                        '\u{ff01}'..='\u{ff5e}' => narrow(c),
-                        c if c.is_whitespace() => ' ',
-                        c => c,
-                    };
-                    let again = c == ' ' && normal.last().is_some_and(|(_, last)| *last == ' ');
-                    if !again {
-                        normal.push((place, c.to_lowercase().next().unwrap_or(c)));
-                    }
-                }
-                normal
-            }
+        if self == Case::Exact {
+            return places.collect();
         }
+        let mut normal: Vec<(usize, char)> = Vec::new();
+        let mut add = |place: usize, c: char| {
+            let c = if c.is_whitespace() { ' ' } else { c };
+            let again = c == ' ' && normal.last().is_some_and(|(_, last)| *last == ' ');
+            if again || has_no_width(c) {
+                return;
+            }
+            // Marks on one letter have one order, whichever they were written in.
+            let class = canonical_combining_class(c);
+            let larger = |(_, mark): &&(usize, char)| canonical_combining_class(*mark) > class;
+            let after = match class {
+                0 => 0,
+                _ => normal.iter().rev().take_while(larger).count(),
+            };
+            normal.insert(normal.len() - after, (place, c));
+        };
+        for (place, c) in places {
+            decompose_compatible(c, |c| {
+                if is_mark(c) {
+                    return add(place, c);
+                }
+                // Through the large letters, because there are fewer: both forms of a sigma have one.
+                let large = c.to_lowercase().flat_map(char::to_uppercase);
+                for c in large.flat_map(char::to_lowercase) {
+                    decompose_compatible(c, |c| add(place, c));
+                }
+            });
+        }
+        normal
     }
 }
 
-/// Joiners, marks of direction, soft hyphens, and selectors of variants: nothing is shown for them.
-fn has_no_width(c: char) -> bool {
-    matches!(c,
-        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{e0000}'..='\u{e01ef}')
+/// Whether `text`, in its form for comparisons, may become the start of `phrase` when it goes on.
+pub(crate) fn may_begin(phrase: &[char], text: &[(usize, char)]) -> bool {
+    let marks = text.iter().rev().take_while(|(_, c)| is_mark(*c)).count();
+    let (text, marks) = text.split_at(text.len() - marks);
+    let begins = text.len() <= phrase.len() && text.iter().zip(phrase).all(|((_, a), b)| a == b);
+    // Marks that follow may come to stand before these.
+    begins && (marks.is_empty() || phrase.get(text.len()).is_some_and(|c| is_mark(*c)))
 }
 
-/// The ASCII character of a wide form.
-fn narrow(c: char) -> char {
-    char::from_u32(u32::from(c) - 0xff01 + u32::from('!')).unwrap_or(c)
+fn is_mark(c: char) -> bool {
+    canonical_combining_class(c) != 0
+}
+
+/// Nothing is shown for these: joiners, marks of direction, soft hyphens, selectors of variants, fillers
+/// (Unicode's `Default_Ignorable_Code_Point`), and control characters that are not white space.
+fn has_no_width(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+        | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+        | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fff8}'
+        | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+        || c.is_control()
 }
 
 /// An invalid setting.

@@ -1,9 +1,9 @@
 //! Finds phrases in text that arrives in pieces, and passes on what cannot be part of one.
 //!
 //! The text is compared character by character; the longest suffix of it that is a prefix of a phrase is held back. If
-//! phrases overlap, the one that ends first counts.
+//! phrases overlap, the one that ends first counts. The characters that a phrase comes from are hidden as a whole.
 
-use crate::settings::{Action, Settings};
+use crate::settings::{Action, Settings, may_begin};
 
 /// The replacement of a masked phrase.
 pub const MASK: &str = "[...]";
@@ -72,11 +72,7 @@ impl Stream {
     fn character(&mut self, settings: &Settings, c: char, passed: &mut Passed) {
         self.held.push(c);
         let normal = settings.case.normal(self.held.iter().copied());
-        let text: Vec<char> = normal.iter().map(|(_, c)| *c).collect();
-        let phrases = &settings.phrases;
-        let found = phrases.iter().filter(|phrase| text.ends_with(phrase));
-        if let Some(phrase) = found.max_by_key(|phrase| phrase.len()) {
-            let (before, _) = normal[text.len() - phrase.len()];
+        if let Some(before) = first_phrase(&settings.phrases, &normal) {
             passed.bytes.extend(self.release(before));
             self.held.clear();
             passed.touched = true;
@@ -86,12 +82,14 @@ impl Stream {
             }
             return;
         }
-        let begins = |(from, _): &(usize, &(usize, char))| {
-            let end = &text[*from..];
-            phrases.iter().any(|phrase| phrase.starts_with(end))
+        let begins = |from: &usize| {
+            let end = &normal[*from..];
+            settings.phrases.iter().any(|phrase| may_begin(phrase, end))
         };
-        let first = normal.iter().enumerate().find(begins);
-        let first = first.map_or(self.held.len(), |(_, (place, _))| *place);
+        let first = (0..normal.len()).find(begins);
+        // In sorted marks, a later one may come from an earlier place.
+        let place = |from: usize| normal[from..].iter().map(|(place, _)| *place).min();
+        let first = first.and_then(place).unwrap_or(self.held.len());
         // A phrase with this much between its characters is none.
         let excess = self.held.len().saturating_sub(MOST_HELD);
         passed.bytes.extend(self.release(first.max(excess)));
@@ -104,8 +102,28 @@ impl Stream {
     }
 }
 
+/// Where the phrase begins that ends first; if several end there, the longest.
+fn first_phrase(phrases: &[Vec<char>], normal: &[(usize, char)]) -> Option<usize> {
+    let ending = |end: usize| {
+        let text = &normal[..end];
+        let ends = |phrase: &&Vec<char>| {
+            let from = end.checked_sub(phrase.len());
+            from.is_some_and(|from| text[from..].iter().map(|(_, c)| c).eq(phrase.iter()))
+        };
+        let phrase = phrases
+            .iter()
+            .filter(ends)
+            .max_by_key(|phrase| phrase.len())?;
+        let places = text[end - phrase.len()..].iter().map(|(place, _)| *place);
+        places.min()
+    };
+    (1..=normal.len()).find_map(ending)
+}
+
 #[cfg(test)]
 mod tests {
+    use unicode_normalization::UnicodeNormalization;
+
     use super::*;
     use crate::settings::{ACTION, CASE, PHRASES};
 
@@ -196,6 +214,8 @@ mod tests {
             "top\n\tsecret",
             "t\u{200b}o\u{ad}p sec\u{feff}ret",
             "\u{ff54}\u{ff4f}\u{ff50}\u{3000}\u{ff33}ecret",
+            "\u{1d42d}\u{24de}p s\u{212f}cret",
+            "t\u{8}op\u{2003}\u{2062}sec\u{e0061}ret",
         ] {
             for cut in 0..=text.len() {
                 let (start, end) = text.as_bytes().split_at(cut);
@@ -212,6 +232,160 @@ mod tests {
         }
         let exact = settings("top secret", "mask", "exact");
         assert_eq!(through(&exact, &[b"top  secret"]), b"top  secret");
+    }
+
+    /// Expected forms are those of Unicode's table: é, ệ and ǆ, each in several ways, and the ligature of f and i.
+    #[test]
+    fn composed_and_decomposed_letters_are_the_same() {
+        for (phrase, texts) in [
+            (
+                "caf\u{e9}",
+                &["CAFE\u{301}", "caf\u{e9}", "cafe\u{200b}\u{301}"][..],
+            ),
+            ("cafe\u{301}", &["caf\u{c9}"]),
+            (
+                "\u{1ec7}",
+                &[
+                    "e\u{302}\u{323}",
+                    "e\u{323}\u{302}",
+                    "\u{1eb9}\u{302}",
+                    "\u{ea}\u{323}",
+                ],
+            ),
+            ("fix", &["\u{fb01}x", "\u{fb01}X"]),
+            ("\u{1c6}", &["d\u{17e}", "D\u{17d}", "dz\u{30c}"]),
+            (
+                "\u{ac00}\u{ac01}",
+                &["\u{1100}\u{1161}\u{1100}\u{1161}\u{11a8}"],
+            ),
+            ("stra\u{df}e", &["STRASSE", "stra\u{1e9e}e"]),
+            (
+                "\u{3c3}\u{3bf}\u{3c6}\u{3cc}\u{3c2}",
+                &["\u{3a3}\u{39f}\u{3a6}\u{38c}\u{3a3}"],
+            ),
+        ] {
+            let list = settings(phrase, "mask", "ignore");
+            for text in texts {
+                for cut in 0..=text.len() {
+                    let (start, end) = text.as_bytes().split_at(cut);
+                    let shown = through(&list, &[b"<", start, end, b">"]);
+                    assert_eq!(shown, format!("<{MASK}>").as_bytes(), "{text:?} {cut}");
+                }
+            }
+        }
+        // Another letter is another word.
+        for (phrase, text) in [
+            ("f\u{fc}r", "fur"),
+            ("fur", "f\u{fc}r"),
+            ("fur", "fu\u{308}r"),
+        ] {
+            let list = settings(phrase, "mask", "ignore");
+            assert_eq!(through(&list, &[text.as_bytes()]), text.as_bytes());
+        }
+        // Marks that follow are hidden with the letter whose marks are sorted, and do not save it.
+        let list = settings("\u{1ea1}", "mask", "ignore");
+        let shown = through(&list, &["xa\u{301}\u{323}y".as_bytes()]);
+        assert_eq!(shown, format!("x{MASK}y").as_bytes());
+    }
+
+    /// The form for comparisons of a whole text, with the normalization of whole texts.
+    fn form(text: &str) -> String {
+        let fold = |c: char| match unicode_normalization::char::canonical_combining_class(c) {
+            0 => c
+                .to_lowercase()
+                .flat_map(char::to_uppercase)
+                .flat_map(char::to_lowercase)
+                .collect(),
+            _ => String::from(c),
+        };
+        let visible = text.replace(['\u{200b}', '\u{ad}', '\u{7}'], "");
+        let folded: String = visible.nfkd().map(fold).collect();
+        let folded: String = folded.nfkd().collect();
+        let single = |text: String| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        // The borders keep white space at both ends.
+        single(format!("<{folded}>"))
+            .trim_start_matches('<')
+            .trim_end_matches('>')
+            .to_owned()
+    }
+
+    /// Whatever the pieces: nothing of the list is shown, and nothing else is lost.
+    #[test]
+    fn nothing_of_the_list_is_shown_and_nothing_else_is_lost() {
+        const LETTERS: [&str; 22] = [
+            "a", "b", "A", "e", "E", "\u{e9}", "\u{301}", "\u{323}", "\u{1eb9}", "\u{200b}",
+            "\u{ad}", "\u{7}", " ", "\u{3000}", "\n", "\u{fb01}", "f", "i", "\u{ff41}", "\u{1c6}",
+            "\u{ac01}", "\u{1161}",
+        ];
+        let mut state = 42_u64;
+        let mut below = |limit: usize| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 33) as usize % limit
+        };
+        let mut found = 0;
+        for _ in 0..3_000 {
+            let mut letters = |most: usize| -> String {
+                let count = below(most) + 1;
+                (0..count).map(|_| LETTERS[below(LETTERS.len())]).collect()
+            };
+            let phrases = [letters(4), letters(4)];
+            let text = letters(24);
+            if phrases
+                .iter()
+                .all(|phrase| form(phrase.trim()).trim().is_empty())
+            {
+                continue;
+            }
+            let lines = phrases.join("\n");
+            let (mask, stop) = (
+                settings(&lines, "mask", "ignore"),
+                settings(&lines, "stop", "ignore"),
+            );
+            let phrases: Vec<String> = mask
+                .phrases
+                .iter()
+                .map(|phrase| phrase.iter().collect())
+                .collect();
+            let has = |text: &str| {
+                phrases
+                    .iter()
+                    .any(|phrase| form(text).contains(phrase.as_str()))
+            };
+            // A mark that follows may undo it, but what was said is known.
+            let comes = |text: &str| {
+                let mut ends = text.char_indices().map(|(at, c)| at + c.len_utf8());
+                ends.any(|end| has(&text[..end]))
+            };
+            let at = below(text.len() + 1);
+            let (start, end) = text.as_bytes().split_at(at);
+            let pieces = [start, end];
+
+            let shown = String::from_utf8(through(&stop, &pieces)).expect("UTF-8");
+            assert!(text.starts_with(&shown), "{phrases:?} {text:?} {shown:?}");
+            assert!(!has(&shown), "{phrases:?} {text:?} {shown:?}");
+            assert_eq!(
+                shown == text,
+                !comes(&text),
+                "{phrases:?} {text:?} {shown:?}"
+            );
+            found += u32::from(comes(&text));
+
+            let shown = String::from_utf8(through(&mask, &pieces)).expect("UTF-8");
+            assert_eq!(shown.contains(MASK), comes(&text), "{phrases:?} {text:?}");
+            let mut rest = text.as_str();
+            for (index, kept) in shown.split(MASK).enumerate() {
+                assert!(!has(kept), "{phrases:?} {text:?} {shown:?}");
+                // A mask stands for at least one character.
+                let hidden = rest.chars().next().filter(|_| index > 0);
+                rest = &rest[hidden.map_or(0, char::len_utf8)..];
+                let at = rest.find(kept).expect("what is shown was there");
+                assert!(index > 0 || at == 0, "{phrases:?} {text:?} {shown:?}");
+                rest = &rest[at + kept.len()..];
+            }
+        }
+        assert!(found > 300, "{found}");
     }
 
     #[test]

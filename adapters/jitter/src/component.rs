@@ -1,5 +1,6 @@
 //! The middleware.
 
+use std::rc::Rc;
 use std::time::Instant;
 
 use gust_middleware::Middleware;
@@ -37,7 +38,7 @@ impl Middleware for Jitter {
         engine::load_model(name, options)
     }
 
-    fn new(_: &Model, _: SessionOptions, _: &Session) -> Result<Self, Error> {
+    fn new(_: &Rc<Model>, _: SessionOptions, _: &Session) -> Result<Self, Error> {
         Ok(Jitter {
             pace: pace()?,
             begin: Instant::now(),

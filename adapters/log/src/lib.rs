@@ -8,6 +8,7 @@
 
 #![cfg(target_arch = "wasm32")]
 
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -144,7 +145,7 @@ impl Middleware for Log {
         model
     }
 
-    fn new(_: &Model, _: SessionOptions, _: &Session) -> Result<Self, Error> {
+    fn new(_: &Rc<Model>, _: SessionOptions, _: &Session) -> Result<Self, Error> {
         let with_text = std::env::var("GUST_LOG_TEXT").is_ok_and(|value| value == "1");
         Ok(Self::next(with_text, "model"))
     }

@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::marker::PhantomData;
+use std::rc::Rc;
 
 use crate::Middleware;
 use crate::bindings::exports::gust::llm::chat as exported_chat;
@@ -23,7 +24,10 @@ impl<M: Middleware> exported::Guest for Around<M> {
 
     fn load_model(name: String, options: LoadOptions) -> Result<exported::Model, Error> {
         let model = M::load_model(&name, options)?;
-        Ok(exported::Model::new(Model::<M>(model, PhantomData)))
+        Ok(exported::Model::new(Model::<M>(
+            Rc::new(model),
+            PhantomData,
+        )))
     }
 }
 
@@ -38,7 +42,7 @@ impl<M: Middleware> exported_chat::Guest for Around<M> {
 }
 
 /// A model, and the middleware of its sessions.
-pub struct Model<M>(inner::Model, PhantomData<M>);
+pub struct Model<M>(Rc<inner::Model>, PhantomData<M>);
 
 impl<M: Middleware> exported::GuestModel for Model<M> {
     fn info(&self) -> ModelInfo {

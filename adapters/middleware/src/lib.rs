@@ -9,6 +9,8 @@
 
 #![cfg(target_arch = "wasm32")]
 
+use std::rc::Rc;
+
 mod forward;
 
 /// The bindings generated from `wit/`. Public only for [`export!`].
@@ -54,8 +56,8 @@ pub trait Middleware: Sized + 'static {
         chat::render(model, messages, options)
     }
 
-    /// Creates the state for `inner`, a new session of `model`.
-    fn new(model: &Model, options: SessionOptions, inner: &Session) -> Result<Self, Error>;
+    /// Creates the state for `inner`, a new session of `model`, which it may keep.
+    fn new(model: &Rc<Model>, options: SessionOptions, inner: &Session) -> Result<Self, Error>;
 
     /// The wrapped engine has refused a session.
     fn refused(_: &Error) {}

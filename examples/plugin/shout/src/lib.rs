@@ -4,6 +4,8 @@
 
 #![cfg(target_arch = "wasm32")]
 
+use std::rc::Rc;
+
 use gust_middleware::Middleware;
 use gust_middleware::engine::{Error, Event, Model, Session, SessionOptions};
 
@@ -13,7 +15,7 @@ gust_middleware::export!(Shout);
 struct Shout;
 
 impl Middleware for Shout {
-    fn new(_: &Model, _: SessionOptions, _: &Session) -> Result<Self, Error> {
+    fn new(_: &Rc<Model>, _: SessionOptions, _: &Session) -> Result<Self, Error> {
         Ok(Shout)
     }
 
