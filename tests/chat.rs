@@ -120,6 +120,42 @@ fn the_date_is_today_s_or_the_one_given() {
         .fails(2, &["expected a date"]);
 }
 
+/// Variables of the caller's reach the template. What they cannot be is said before the first turn.
+#[test]
+fn a_template_gets_variables() {
+    let mut parrot = Parrot::new("abc");
+    parrot.ends = true;
+    let strict = "{% if enable_thinking is not defined or enable_thinking %}\
+                  {{ raise_exception('it thinks') }}{% endif %}\
+                  {% for m in messages %}{{ m.content }}{% endfor %}>";
+    parrot.chat_template = Some(strict.to_owned());
+    let parrot = parrot.file();
+    let chat = |kwargs: &str| {
+        let chat = gust(["chat", "-t", "0", "--chat-template-kwargs", kwargs]);
+        chat.model(&parrot).stdin("Hello\n").run()
+    };
+    assert_eq!(chat(r#"{"enable_thinking": false}"#).success(), "abc\n");
+    chat("{}").fails(2, &["it thinks"]);
+    let misspelt = chat(r#"{"enable_thinkin": false, "enable_thinking": false}"#);
+    assert!(
+        misspelt.stderr.contains("does not use `enable_thinkin`"),
+        "{misspelt:#?}"
+    );
+    misspelt.success();
+    for (kwargs, found) in [
+        ("[1]", "found [1]"),
+        ("", "found no JSON"),
+        ("{\"a\": nul}", "found no JSON"),
+        (
+            r#"{"enable_thinking": false, "messages": []}"#,
+            "found `messages`",
+        ),
+        (r#"{"bos_token": "<s>"}"#, "found `bos_token`"),
+    ] {
+        chat(kwargs).fails(2, &["--chat-template-kwargs", "expected", found]);
+    }
+}
+
 /// Messages are saved with their roles, and answers without their end token.
 #[test]
 fn a_conversation_can_be_saved_and_loaded() {
@@ -167,6 +203,28 @@ fn a_conversation_can_be_saved_and_loaded() {
         ),
     );
     assert_eq!(read(&second), json!([&expected[..1], &more[..]].concat()));
+}
+
+/// A conversation of another program keeps what `gust chat` does not write itself.
+#[test]
+fn what_else_messages_have_is_kept() {
+    let parrot = parrot();
+    let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"));
+    let [first, second] = ["first", "second"].map(|name| folder.path().join(name));
+    let messages = [
+        json!({ "role": "user", "content": "Add" }),
+        json!({ "role": "assistant", "content": null, "tool_calls": [
+            { "id": "1", "function": { "name": "add", "arguments": { "b": 1, "a": 2 } } },
+        ] }),
+        json!({ "role": "tool", "content": "3", "tool_call_id": "1" }),
+    ];
+    let text = serde_json::to_string(&messages).unwrap_or_else(|error| panic!("{error}"));
+    std::fs::write(&first, text).unwrap_or_else(|error| panic!("{error}"));
+    let stdin = format!("/load {}\n/save {}\n", first.display(), second.display());
+    gust(["chat"]).model(&parrot).stdin(stdin).run().success();
+    let mut expected = messages;
+    expected[1]["content"] = "".into();
+    assert_eq!(read(&second), json!(expected));
 }
 
 /// The context holds the conversation as the template renders it, and nothing twice.
@@ -425,15 +483,57 @@ fn without_a_template_there_is_no_conversation() {
     let template = folder.path().join("template.jinja");
     std::fs::write(&template, TEMPLATE).unwrap_or_else(|error| panic!("{error}"));
     let chat = |template: &str| {
-        gust(["chat", "-t", "0", "-n", "3", "--template", template])
+        gust(["chat", "-t", "0", "-n", "3", "--chat-template", template])
             .model(&parrot)
             .stdin("Hello\n")
             .run()
     };
     assert_eq!(chat(&template.to_string_lossy()).success(), "abc\n");
     chat("/no/such/file").fails(1, &["/no/such/file"]);
+    // Names of templates, and what is neither a name nor a file.
+    assert_eq!(chat("chatml").success(), "abc\n");
+    chat("chatmm").fails(
+        2,
+        &[
+            "--chat-template",
+            "or one of the names",
+            "gemma",
+            "found `chatmm`",
+        ],
+    );
+    chat("/dev/zero").fails(2, &["/dev/zero", "at most 16777216 bytes"]);
+    std::fs::write(&template, " ".repeat(10 << 20)).unwrap_or_else(|error| panic!("{error}"));
+    chat(&template.to_string_lossy()).fails(2, &["at most 262144 bytes, found 10485760 bytes"]);
+    // A template that does not end by itself.
+    let endless = "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}";
+    std::fs::write(&template, endless).unwrap_or_else(|error| panic!("{error}"));
+    chat(&template.to_string_lossy()).fails(2, &["a template of at most 1000000 steps"]);
     std::fs::write(&template, "{% for m in messages %}").unwrap_or_else(|error| panic!("{error}"));
     assert!(!matches!(chat(&template.to_string_lossy()).code, Some(0)));
+}
+
+/// A file without a template gets the one of its family, and is told which and why.
+#[test]
+fn the_tokens_tell_the_template() {
+    let mut parrot = Parrot::new("abc");
+    parrot.ends = true;
+    parrot.control = vec!["<start_of_turn>", "<end_of_turn>"];
+    let parrot = parrot.file();
+    let chat = gust(["chat", "-t", "0"]).model(&parrot);
+    let ended = chat.stdin("Hi<end_of_turn>\n/info\n").run();
+    let note = "no chat template; the one that is used is gemma, because the vocabulary has `<start_of_turn>`";
+    assert!(ended.stderr.contains(note), "{ended:#?}");
+    // Begin-of-sequence, three control tokens, the text around them, the name as text, and the answer.
+    let used = 1 + 3 + "user\nHi<end_of_turn>\nmodel\n".len() + "abc".len();
+    let expected = [used, used + 1].map(|used| format!(" {used} of 512"));
+    assert!(
+        expected.iter().any(|used| ended.stderr.contains(used)),
+        "{ended:#?}"
+    );
+    assert_eq!(ended.success(), "abc\n");
+    // Without a conversation it does not matter.
+    let run = gust(["run", "-n", "2", "a"]).model(&parrot).run();
+    assert!(!run.stderr.contains("template"), "{run:#?}");
 }
 
 fn read(path: &std::path::Path) -> Value {

@@ -200,13 +200,25 @@ fn it_speaks_openais_api() {
     let context = CONTEXT.to_string();
     let environment: &[(&str, &str)] = &[("GUST_MODEL", MODEL), ("GUST_CONTEXT", &context)];
     let missing: &[(&str, &str)] = &[("GUST_MODEL", "models/none.gguf")];
-    let [mut server, mut unconfigured, mut without_model] =
-        Server::start([environment, &[], missing]);
+    let thinking: &[(&str, &str)] = &[
+        ("GUST_MODEL", MODEL),
+        ("GUST_CHAT_TEMPLATE", "templates/thinking.jinja"),
+        ("GUST_CHAT_TEMPLATE_KWARGS", r#"{"enable_thinking": true}"#),
+    ];
+    let [
+        mut server,
+        mut unconfigured,
+        mut without_model,
+        mut thinking,
+    ] = Server::start([environment, &[], missing, thinking]);
 
     completions(&mut server);
     chats(&mut server);
     names_of_control_tokens(&mut server);
     models_and_errors(&mut server);
+    variables(&mut thinking);
+    tools(&mut thinking);
+    tools_without_a_place(&mut server);
 
     let (status, answer) = unconfigured.post("/v1/completions", &json!({"prompt": "Once"}));
     assert_eq!(
@@ -345,6 +357,86 @@ fn names_of_control_tokens(server: &mut Server) {
     assert_eq!(status, 400, "{dropped}");
     let message = dropped["error"]["message"].as_str().unwrap_or_default();
     assert!(message.contains("`critic`"), "{message}");
+}
+
+/// The template has the server's variables, and those of a request override them.
+fn variables(server: &mut Server) {
+    let mut ask = |variables: Value| {
+        let body = json!({
+            "messages": [{"role": "user", "content": "Once"}],
+            "max_tokens": 1, "temperature": 0, "chat_template_kwargs": variables,
+        });
+        server.post("/v1/chat/completions", &body)
+    };
+    let mut tokens = |variables: Value| {
+        let (status, answer) = ask(variables);
+        assert_eq!(status, 200, "{answer}");
+        answer["usage"]["prompt_tokens"].as_u64().expect("a number")
+    };
+    let thinking = tokens(Value::Null);
+    assert_eq!(tokens(json!({"enable_thinking": true})), thinking);
+    assert_eq!(tokens(json!({"other": [1]})), thinking);
+    let brief = tokens(json!({"enable_thinking": false}));
+    assert!(brief + 2 < thinking, "{brief} {thinking}");
+    for (variables, words) in [
+        (json!([1]), "parse"),
+        (json!({"tools": []}), "`tools`"),
+        (json!({"eos_token": "x"}), "`eos_token`"),
+    ] {
+        let (status, answer) = ask(variables);
+        assert_eq!(status, 400, "{answer}");
+        let message = answer["error"]["message"].as_str().unwrap_or_default();
+        assert!(message.contains(words), "{message}");
+    }
+}
+
+/// Tools, and calls whose arguments are text, reach the template as it expects them.
+fn tools(server: &mut Server) {
+    let mut tokens = |more: Value| {
+        let call = json!({"id": "1", "type": "function",
+            "function": {"name": "weather", "arguments": "{\"city\": \"Paris by the sea\"}"}});
+        let mut body = json!({
+            "messages": [
+                {"role": "user", "content": "Once"},
+                {"role": "assistant", "content": null, "tool_calls": [call]},
+                {"role": "tool", "tool_call_id": "1", "content": "upon"},
+            ],
+            "max_tokens": 1, "temperature": 0,
+        });
+        for (name, value) in more.as_object().expect("an object") {
+            body[name] = value.clone();
+        }
+        let (status, answer) = server.post("/v1/chat/completions", &body);
+        let message = answer["error"]["message"].as_str().unwrap_or_default();
+        let tokens = answer["usage"]["prompt_tokens"].as_u64();
+        (status, tokens.unwrap_or_default(), message.to_owned())
+    };
+    let (status, without, message) = tokens(json!({}));
+    assert_eq!(status, 200, "{message}");
+    let none = json!([{"role": "user", "content": "Once"}, {"role": "assistant", "content": null},
+        {"role": "tool", "content": "upon"}]);
+    let (_, no_call, message) = tokens(json!({ "messages": none }));
+    assert!(no_call + 2 < without, "{no_call} {without} {message}");
+    let weather = json!([{"type": "function", "function": {"name": "weather"}}]);
+    let (_, with, message) = tokens(json!({ "tools": weather }));
+    assert!(without + 10 < with, "{without} {with} {message}");
+    let forbidden = json!({ "tools": weather, "tool_choice": "none" });
+    assert_eq!(tokens(forbidden).1, without);
+    let (status, _, message) = tokens(json!({ "tools": weather, "tool_choice": "required" }));
+    assert!(
+        status == 400 && message.contains("tool_choice"),
+        "{message}"
+    );
+}
+
+/// Nobody calls a tool that the template does not tell of.
+fn tools_without_a_place(server: &mut Server) {
+    let body =
+        json!({"messages": [{"role": "user", "content": "Hi"}], "tools": [{"type": "function"}]});
+    let (status, answer) = server.post("/v1/chat/completions", &body);
+    assert_eq!(status, 400, "{answer}");
+    let message = answer["error"]["message"].as_str().unwrap_or_default();
+    assert!(message.contains("leaves them out"), "{message}");
 }
 
 fn models_and_errors(server: &mut Server) {

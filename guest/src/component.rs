@@ -48,7 +48,7 @@ use bindings::exports::gust::llm::engine as wit;
 use wit::{GuestModel, GuestSession};
 
 use crate::blob::Blob;
-use crate::chat::{self, Clock, Origin};
+use crate::chat::{self, Clock, Origin, families};
 use crate::loaded::{Model, Scope};
 use crate::model::{Group, Mapping};
 use crate::session::Session;
@@ -83,12 +83,25 @@ impl ModelHandle {
         Ok(Self(Rc::new(model)))
     }
 
-    /// The template to use, and whose it is.
-    fn template<'t>(&'t self, of_caller: Option<&'t str>) -> Result<(&'t str, Origin), wit::Error> {
-        let own = self.0.gguf().metadata.str("tokenizer.chat_template")?;
-        let of_caller = of_caller.map(|template| (template, Origin::Caller));
-        let template = of_caller.or_else(|| Some((own?, Origin::Model)));
-        template.ok_or_else(convert::no_template)
+    /// The template to use, and whose it is: the caller's or the one that the caller names, the model's, or that of the
+    /// model's family.
+    fn template<'t>(
+        &'t self,
+        of_caller: Option<&'t str>,
+        tools: Option<&str>,
+    ) -> Result<(&'t str, Origin), wit::Error> {
+        if let Some(template) = of_caller {
+            return Ok((
+                families::named(template)?.unwrap_or(template),
+                Origin::Caller,
+            ));
+        }
+        if let Some(own) = convert::own_template(&self.0, tools)? {
+            return Ok((own, Origin::Model));
+        }
+        let assumed = families::assumed(self.0.tokenizer()?, &self.0.gguf().metadata);
+        let template = assumed.and_then(|assumed| families::template(assumed.name));
+        Ok((template.ok_or_else(convert::no_template)?, Origin::Model))
     }
 
     /// What a template is told of the model.
@@ -113,7 +126,8 @@ impl ModelHandle {
         options: wit_chat::RenderOptions,
     ) -> Result<wit_chat::Prompt, wit::Error> {
         let messages: Vec<_> = messages.into_iter().map(convert::turn).collect();
-        let (template, origin) = self.template(options.template.as_deref())?;
+        let (template, origin) =
+            self.template(options.template.as_deref(), options.tools.as_deref())?;
         let chat = chat::ChatOptions {
             add_generation_prompt: options.add_generation_prompt.unwrap_or(true),
             tools: options.tools.as_deref(),
@@ -175,7 +189,7 @@ impl GuestModel for ModelHandle {
         options: wit::ChatOptions,
     ) -> Result<String, wit::Error> {
         let messages: Vec<_> = messages.into_iter().map(convert::message).collect();
-        let (template, origin) = self.template(options.template.as_deref())?;
+        let (template, origin) = self.template(options.template.as_deref(), None)?;
         let chat = chat::ChatOptions {
             add_generation_prompt: options.add_generation_prompt.unwrap_or(true),
             variables: options.variables.as_deref(),

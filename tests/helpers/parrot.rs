@@ -38,6 +38,8 @@ pub(crate) struct Parrot {
     pub(crate) width: usize,
     /// A chat template, if it has one.
     pub(crate) chat_template: Option<String>,
+    /// Control tokens that it has besides those for the beginning and the end of a text.
+    pub(crate) control: Vec<&'static str>,
 }
 
 impl Parrot {
@@ -50,6 +52,7 @@ impl Parrot {
             context_length: 512,
             width: 128,
             chat_template: None,
+            control: Vec::new(),
         }
     }
 
@@ -110,11 +113,13 @@ impl Parrot {
         let mut tokens: Vec<String> = ["<unk>", "<s>", "</s>"].map(str::to_owned).to_vec();
         tokens.extend((0..=255).map(|byte: u8| format!("<0x{byte:02X}>")));
         tokens.push("▁".to_owned());
+        tokens.extend(self.control.iter().map(|name| name.to_string()));
         tokens.extend((tokens.len()..N_VOCAB).map(|id| format!("<unused{id}>")));
         // GGUF's numbers: unknown, control, control, bytes, normal, unused.
         let mut kinds = vec![2, 3, 3];
         kinds.resize(FIRST_BYTE + 256, 6);
         kinds.push(1);
+        kinds.resize(kinds.len() + self.control.len(), 3);
         kinds.resize(N_VOCAB, 5);
         writer
             .metadata("general.architecture", "llama")

@@ -58,14 +58,15 @@ pub(crate) struct Stock {
 }
 
 impl Stock {
-    /// A host with the folder of models as `models`, and nothing on stdin.
+    /// A host with the folder of models as `models`, that of chat templates as `templates`, and nothing on stdin.
     ///
     /// # Panics
     ///
-    /// If the folder is missing.
+    /// If a folder is missing.
     pub(crate) fn new(args: &[&str], variables: &[(&str, &str)]) -> Self {
         let output = [OUTPUT, OUTPUT].map(MemoryOutputPipe::new);
         let models = workspace().join("models");
+        let templates = workspace().join("tests/data/templates");
         let mut wasi = WasiCtxBuilder::new();
         wasi.args(args)
             .envs(variables)
@@ -73,7 +74,9 @@ impl Stock {
             .stdout(output[0].clone())
             .stderr(output[1].clone())
             .preopened_dir(&models, "models", FsPerms::ReadOnly)
-            .unwrap_or_else(|error| panic!("{}: {error}", models.display()));
+            .unwrap_or_else(|error| panic!("{}: {error}", models.display()))
+            .preopened_dir(&templates, "templates", FsPerms::ReadOnly)
+            .unwrap_or_else(|error| panic!("{}: {error}", templates.display()));
         Stock {
             wasi: wasi.build(),
             table: ResourceTable::new(),

@@ -277,9 +277,15 @@ export interface Prompt {
 export interface ChatOptions {
   /** Ends the prompt with the header of the assistant's answer. Default: true. */
   addGenerationPrompt?: boolean;
-  /** A Jinja template to use instead of the model's own. */
+  /**
+   * A Jinja template to use instead of the model's own, or the name of one that the engine has, such as `chatml`.
+   * Default: the model's, or that of its family if the file has none.
+   */
   template?: string;
-  /** Additional variables for the template; they are passed as JSON. */
+  /**
+   * Additional variables for the template, such as `enable_thinking`; they are passed as JSON. `render` refuses the names
+   * that are set already: `messages`, `tools`, `bos_token` and so on.
+   */
   variables?: Record<string, unknown>;
 }
 

@@ -18,6 +18,17 @@ use serde_json::{Map, Value};
 
 gust_middleware::export!(Chat);
 
+/// The variables that `gust:llm/chat` refuses; `render-chat` lets them override all others.
+const RESERVED: [&str; 7] = [
+    "messages",
+    "tools",
+    "add_generation_prompt",
+    "bos_token",
+    "eos_token",
+    "raise_exception",
+    "strftime_now",
+];
+
 /// Sessions need nothing.
 struct Chat;
 
@@ -39,6 +50,13 @@ impl Middleware for Chat {
             Some(text) => object("variables", text)?,
             None => Map::new(),
         };
+        if let Some(name) = RESERVED.iter().find(|name| variables.contains_key(**name)) {
+            let expected = format!(
+                "none of the names {}, which are set already",
+                RESERVED.join(", ")
+            );
+            return Err(wrong("variables", &expected, format!("`{name}`")));
+        }
         if let Some(tools) = &options.tools {
             let tools = serde_json::from_str(tools);
             let tools: Vec<Value> = tools.map_err(|error| wrong("tools", "a JSON array", error))?;

@@ -15,6 +15,10 @@ Without PROMPT, the prompt is read from stdin, without the final line break.
       --no-echo               do not print the prompt in front of its continuation
       --json                  print one JSON object per line: one for each token, and a final one with timings
       --chat                  format the prompt as a user message with the model's chat template
+      --chat-template FILE    with --chat: use this Jinja chat template instead of the model's; a name such as chatml,
+                              llama3 or gemma is that of a template that the engine has
+      --chat-template-kwargs JSON
+                              with --chat: more variables for the chat template, such as '{\"enable_thinking\": false}'
       --date YYYY-MM-DD       date for chat templates that write one [default: today, in UTC]
   -c, --context TOKENS        context length in tokens [default: the model's, at most 4096]
   -n, --max-tokens N          at most this many tokens [default: -1, until the model ends or the context is full]
@@ -44,6 +48,8 @@ pub(crate) struct Options {
     pub(crate) no_echo: bool,
     pub(crate) json: bool,
     pub(crate) chat: bool,
+    pub(crate) chat_template: Option<String>,
+    pub(crate) chat_template_kwargs: Option<String>,
     pub(crate) date: Option<String>,
     pub(crate) context: Option<u32>,
     pub(crate) max_tokens: Option<u32>,
@@ -96,6 +102,8 @@ pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Result<Options, S
             "-m" | "--model" => options.model = Some(value.text()?),
             "-c" | "--context" => options.context = Some(value.number()?),
             "-n" | "--max-tokens" => options.max_tokens = value.whole()?,
+            "--chat-template" => options.chat_template = Some(value.text()?),
+            "--chat-template-kwargs" => options.chat_template_kwargs = Some(value.text()?),
             "--date" => options.date = Some(value.text()?),
             "--stop" => options.stop.push(value.text()?),
             "-t" | "--temperature" => options.temperature = Some(value.number()?),
@@ -118,7 +126,14 @@ pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Result<Options, S
             return Err(format!("`{flag}` takes no value, found `{value}`"));
         }
     }
-    Ok(options)
+    let of_chat = [
+        ("--chat-template", &options.chat_template),
+        ("--chat-template-kwargs", &options.chat_template_kwargs),
+    ];
+    match of_chat.iter().find(|(_, value)| value.is_some()) {
+        Some((flag, _)) if !options.chat => Err(format!("`{flag}` needs --chat")),
+        _ => Ok(options),
+    }
 }
 
 /// Whether an argument is meant as a flag, and not as a text that begins with a hyphen, such as `- [ ] buy milk`.
@@ -241,6 +256,7 @@ mod tests {
             (&["--speed", "1"], "unknown option `--speed`"),
             (&["--chat=1"], "`--chat` takes no value"),
             (&["Once", "upon"], "a second after `Once`"),
+            (&["--chat-template-kwargs", "{}"], "needs --chat"),
         ] {
             let error = of(args).expect_err(words);
             assert!(error.contains(words), "{error}");

@@ -9,7 +9,9 @@ use gust_front_end::chat::Message;
 use gust_front_end::engine::{
     Error, GenerationOptions, LoadOptions, Model, SessionOptions, TokenizeOptions, load_model,
 };
-use gust_front_end::{Answer, Finish, chat_tokens, describe, feed};
+use gust_front_end::{
+    Answer, ChatSettings, Finish, assumed_template, chat_template, chat_tokens, describe, feed,
+};
 
 use crate::options::{self, HELP, Options};
 use crate::printer::{Printer, Summary};
@@ -37,6 +39,7 @@ fn run(options: &Options) -> Result<(), String> {
         .or_else(|| std::env::var("GUST_MODEL").ok())
         .ok_or("no model given; use -m FOLDER/FILE")?;
     let prompt = prompt(options)?;
+    let settings = settings(options)?;
     let in_words = |error: Error| match error {
         Error::NotFound(name) => format!(
             "no model at `{name}`; check that the host gives access to its folder (`--dir FOLDER` before the program)"
@@ -46,7 +49,14 @@ fn run(options: &Options) -> Result<(), String> {
     let start = Instant::now();
     let model = load_model(&path, LoadOptions::default()).map_err(in_words)?;
     let load = start.elapsed();
-    let tokens = tokens(&model, options, &prompt).map_err(in_words)?;
+    if settings
+        .as_ref()
+        .is_some_and(|settings| settings.template.is_none())
+        && let Some(name) = assumed_template(&model)
+    {
+        eprintln!("note: the file has no chat template; the one that is used is {name}");
+    }
+    let tokens = tokens(&model, settings.as_ref(), &prompt).map_err(in_words)?;
     if tokens.is_empty() {
         return Err("the prompt is empty, and this model needs something to continue".to_owned());
     }
@@ -119,16 +129,37 @@ fn prompt(options: &Options) -> Result<String, String> {
     Ok(text.strip_suffix('\r').unwrap_or(text).to_owned())
 }
 
-fn tokens(model: &Model, options: &Options, prompt: &str) -> Result<Vec<u32>, Error> {
+/// What the chat template is told, if there is to be one.
+fn settings(options: &Options) -> Result<Option<ChatSettings>, String> {
     if !options.chat {
-        return model.tokenize(prompt, TokenizeOptions::default());
+        return Ok(None);
     }
+    let read = |name: &String| {
+        let text = chat_template(name);
+        text.map_err(|error| {
+            format!(
+                "reading {name}: {error}; check that the host gives access to its folder (`--dir FOLDER` before the program)"
+            )
+        })
+    };
+    Ok(Some(ChatSettings {
+        template: options.chat_template.as_ref().map(read).transpose()?,
+        variables: options.chat_template_kwargs.clone(),
+        date: options.date.clone(),
+        ..ChatSettings::default()
+    }))
+}
+
+fn tokens(model: &Model, settings: Option<&ChatSettings>, prompt: &str) -> Result<Vec<u32>, Error> {
+    let Some(settings) = settings else {
+        return model.tokenize(prompt, TokenizeOptions::default());
+    };
     let question = Message {
         role: "user".to_owned(),
         content: Some(prompt.to_owned()),
         fields: None,
     };
-    chat_tokens(model, &[question], options.date.as_deref())
+    chat_tokens(model, &[question], settings)
 }
 
 fn generation(options: &Options, seed: u64) -> GenerationOptions {

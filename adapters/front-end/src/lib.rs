@@ -44,7 +44,7 @@ mod bindings {
 pub use answer::*;
 #[cfg(target_env = "p2")]
 pub use bindings::gust::llm::{chat, engine};
-pub use conversation::chat_tokens;
+pub use conversation::{ChatSettings, assumed_template, chat_template, chat_tokens};
 #[cfg(not(target_env = "p2"))]
 pub use engine::chat;
 pub use error::describe;

@@ -3,7 +3,7 @@
 //! Unknown fields are ignored. Known fields that would change the answer but are not supported are rejected.
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::reply::Failure;
 
@@ -21,9 +21,13 @@ pub struct ChatRequest {
     pub logprobs: Option<bool>,
     /// Also report those of this many most probable tokens.
     pub top_logprobs: Option<u32>,
+    /// Variables for the chat template.
+    pub chat_template_kwargs: Option<Map<String, Value>>,
     /// The newer name of `max_tokens`.
     pub max_completion_tokens: Option<u32>,
-    tools: Option<Value>,
+    tools: Option<Vec<Value>>,
+    tool_choice: Option<Value>,
+    parallel_tool_calls: Option<bool>,
     functions: Option<Value>,
     response_format: Option<Value>,
     /// The fields of both kinds of requests.
@@ -37,6 +41,18 @@ pub struct Message {
     /// The role of the speaker.
     pub role: String,
     content: Option<Content>,
+    /// Everything else: `name`, `tool_calls`, `tool_call_id`, `reasoning_content`.
+    #[serde(flatten)]
+    fields: Map<String, Value>,
+}
+
+/// The form of the arguments in `tool_calls`. OpenAI's clients send text; most chat templates expect what it stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arguments {
+    /// As they were sent.
+    AsSent,
+    /// Text that is a JSON object as that object.
+    Parsed,
 }
 
 #[derive(Debug, Deserialize)]
@@ -185,6 +201,29 @@ impl Message {
         }
         Ok(all)
     }
+
+    /// The other fields, as the text of a JSON object, if there are any.
+    pub fn fields(&self, arguments: Arguments) -> Option<String> {
+        let mut fields = self.fields.clone();
+        fields.retain(|_, value| !value.is_null());
+        if arguments == Arguments::Parsed {
+            let calls = fields.get_mut("tool_calls").and_then(Value::as_array_mut);
+            for call in calls.into_iter().flatten() {
+                if let Some(arguments) = call.pointer_mut("/function/arguments") {
+                    let object = arguments.as_str().map(serde_json::from_str::<Map<_, _>>);
+                    if let Some(Ok(object)) = object {
+                        *arguments = Value::Object(object);
+                    }
+                }
+            }
+        }
+        (!fields.is_empty()).then(|| Value::Object(fields).to_string())
+    }
+
+    /// Whether the arguments of a call have two forms.
+    pub fn has_arguments_as_text(&self) -> bool {
+        self.fields(Arguments::Parsed) != self.fields(Arguments::AsSent)
+    }
 }
 
 impl ChatRequest {
@@ -200,15 +239,21 @@ impl ChatRequest {
             request.messages.is_empty(),
             "at least one message",
         )?;
+        let choice = request.tool_choice.as_ref().unwrap_or(&Value::Null);
         refuse(
-            "tools",
-            is_set(&request.tools),
-            "none, because tools are not supported",
+            "tool_choice",
+            !choice.is_null() && choice != "auto" && choice != "none",
+            "`auto` or `none`, because the model decides whether it calls a tool",
+        )?;
+        refuse(
+            "parallel_tool_calls",
+            request.parallel_tool_calls == Some(false),
+            "true, because the model decides how many tools it calls",
         )?;
         refuse(
             "functions",
             is_set(&request.functions),
-            "none, because functions are not supported",
+            "none; use `tools`, their newer form",
         )?;
         refuse(
             "top_logprobs",
@@ -220,6 +265,19 @@ impl ChatRequest {
         let other = format.is_some_and(|format| format != "text");
         refuse("response_format", other, "type `text`")?;
         Ok(request)
+    }
+
+    /// The tools that the model may call, as the text of a JSON array, if there are any.
+    pub fn tools(&self) -> Option<String> {
+        let forbidden = self
+            .tool_choice
+            .as_ref()
+            .is_some_and(|choice| choice == "none");
+        let tools = self
+            .tools
+            .clone()
+            .filter(|tools| !forbidden && !tools.is_empty());
+        tools.map(|tools| Value::Array(tools).to_string())
     }
 
     /// How many most probable tokens to report with each token, if log-probabilities are requested.
@@ -314,6 +372,39 @@ mod tests {
         assert_eq!(common.temperature, Some(0.0));
     }
 
+    /// Everything in its order, and arguments in both forms.
+    #[test]
+    fn tools_and_calls_are_read() {
+        let body = br#"{"messages": [
+            {"role": "assistant", "content": null, "refusal": null, "tool_calls": [
+                {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{\"z\": 1, \"a\": [2.0]}"}},
+                {"id": "c2", "type": "function", "function": {"name": "g", "arguments": "no JSON"}}]},
+            {"role": "tool", "tool_call_id": "c1", "content": "42"}, {"role": "user", "content": "a"}],
+            "tools": [{"type": "function", "function": {"name": "f", "b": 1, "a": 2}}], "tool_choice": "auto"}"#;
+        let request = ChatRequest::parse(body).expect("a request");
+        let tools = r#"[{"type":"function","function":{"name":"f","b":1,"a":2}}]"#;
+        assert_eq!(request.tools().as_deref(), Some(tools));
+        let fields = |at: usize, form| request.messages[at].fields(form);
+        let calls = fields(0, Arguments::Parsed).expect("fields");
+        assert!(
+            calls.contains(r#""arguments":{"z":1,"a":[2.0]}}"#),
+            "{calls}"
+        );
+        assert!(
+            calls.contains(r#""arguments":"no JSON"}"#) && !calls.contains("refusal"),
+            "{calls}"
+        );
+        let calls = fields(0, Arguments::AsSent).expect("fields");
+        assert!(calls.contains(r#""arguments":"{\"z\": 1, "#), "{calls}");
+        assert_eq!(
+            fields(1, Arguments::Parsed).as_deref(),
+            Some(r#"{"tool_call_id":"c1"}"#)
+        );
+        assert_eq!(fields(2, Arguments::Parsed), None);
+        let body = br#"{"messages": [{"role": "user"}], "tools": [{}], "tool_choice": "none"}"#;
+        assert_eq!(ChatRequest::parse(body).expect("a request").tools(), None);
+    }
+
     #[test]
     fn a_prompt_is_text_or_tokens() {
         let prompt = |body: &str| CompletionRequest::parse(body.as_bytes()).map(|r| r.prompt);
@@ -335,8 +426,16 @@ mod tests {
                 "n",
             ),
             (
-                r#"{"messages": [{"role": "user"}], "tools": [{}]}"#,
-                "tools",
+                r#"{"messages": [{"role": "user"}], "tools": [{}], "tool_choice": "required"}"#,
+                "tool_choice",
+            ),
+            (
+                r#"{"messages": [{"role": "user"}], "tools": [{}], "parallel_tool_calls": false}"#,
+                "parallel_tool_calls",
+            ),
+            (
+                r#"{"messages": [{"role": "user"}], "functions": [{}]}"#,
+                "functions",
             ),
             (
                 r#"{"messages": [{"role": "user"}], "response_format": {"type": "json_object"}}"#,

@@ -3,9 +3,10 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use gust_front_end::engine::{GenerationOptions, Model, TokenizeOptions};
-use gust_front_end::{chat, chat_tokens};
+use gust_front_end::{ChatSettings, chat, chat_tokens};
+use serde_json::{Map, Value};
 
-use crate::api::{ChatRequest, Common, CompletionRequest, Message, Prompt};
+use crate::api::{Arguments, ChatRequest, Common, CompletionRequest, Message, Prompt};
 use crate::reply::{Failure, Head, Kind};
 use crate::served::{self, failure};
 
@@ -23,9 +24,18 @@ pub(crate) struct Asked {
 }
 
 enum Wanted {
-    Conversation(Vec<chat::Message>),
+    Conversation(Conversation),
     Text(String),
     Tokens(Vec<u32>),
+}
+
+struct Conversation {
+    /// With the arguments of calls as objects, which most templates expect.
+    messages: Vec<chat::Message>,
+    /// With the arguments as they were sent, if that is another form.
+    as_sent: Option<Vec<chat::Message>>,
+    tools: Option<String>,
+    variables: Map<String, Value>,
 }
 
 /// Parses a chat completion request.
@@ -34,20 +44,35 @@ enum Wanted {
 /// If it is not supported.
 pub(crate) fn conversation(body: &[u8]) -> Result<Asked, Failure> {
     let request = ChatRequest::parse(body)?;
-    let message = |message: &Message| {
-        Ok(chat::Message {
-            role: message.role.clone(),
-            content: Some(message.text()?),
-            fields: None,
-        })
+    let messages = |arguments: Arguments| {
+        let message = |message: &Message| {
+            Ok(chat::Message {
+                role: message.role.clone(),
+                content: Some(message.text()?),
+                fields: message.fields(arguments),
+            })
+        };
+        request
+            .messages
+            .iter()
+            .map(message)
+            .collect::<Result<_, Failure>>()
     };
-    let messages = request.messages.iter().map(message);
+    let conversation = Conversation {
+        messages: messages(Arguments::Parsed)?,
+        as_sent: match request.messages.iter().any(Message::has_arguments_as_text) {
+            true => Some(messages(Arguments::AsSent)?),
+            false => None,
+        },
+        tools: request.tools(),
+        variables: request.chat_template_kwargs.clone().unwrap_or_default(),
+    };
     let mut options = options(&request.common);
     options.max_tokens = request.max_completion_tokens.or(options.max_tokens);
     options.logprobs = request.logprobs();
     Ok(Asked {
         kind: Kind::Chat,
-        prompt: Wanted::Conversation(messages.collect::<Result<_, Failure>>()?),
+        prompt: Wanted::Conversation(conversation),
         echo: String::new(),
         options,
         stream: request.common.stream,
@@ -103,13 +128,13 @@ impl Asked {
     /// The prompt's tokens.
     pub(crate) fn tokens(&self, model: &Model) -> Result<Vec<u32>, Failure> {
         let tokens = match &self.prompt {
-            Wanted::Conversation(messages) => {
-                chat_tokens(model, messages, served::date().as_deref())
+            Wanted::Conversation(conversation) => conversation.tokens(model)?,
+            Wanted::Text(text) => {
+                let tokens = model.tokenize(text, TokenizeOptions::default());
+                tokens.map_err(failure)?
             }
-            Wanted::Text(text) => model.tokenize(text, TokenizeOptions::default()),
-            Wanted::Tokens(tokens) => Ok(tokens.clone()),
+            Wanted::Tokens(tokens) => tokens.clone(),
         };
-        let tokens = tokens.map_err(failure)?;
         if tokens.is_empty() {
             let message = "the prompt is empty, and this model needs something to continue";
             return Err(Failure::invalid("prompt", message));
@@ -130,5 +155,23 @@ impl Asked {
             created: now.map_or(0, |time| time.as_secs()),
             model: served::name()?,
         })
+    }
+}
+
+impl Conversation {
+    fn tokens(&self, model: &Model) -> Result<Vec<u32>, Failure> {
+        let settings = ChatSettings {
+            tools: self.tools.clone(),
+            ..served::settings(&self.variables)?
+        };
+        let tokens = chat_tokens(model, &self.messages, &settings);
+        let tokens = match (tokens, &self.as_sent) {
+            // A template that puts the arguments into a text cannot do that with objects.
+            (Err(error), Some(as_sent)) => {
+                chat_tokens(model, as_sent, &settings).map_err(|_| error)
+            }
+            (tokens, _) => tokens,
+        };
+        tokens.map_err(failure)
     }
 }

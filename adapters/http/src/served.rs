@@ -8,10 +8,11 @@ use std::cell::RefCell;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 
-use gust_front_end::describe;
 use gust_front_end::engine::{
     Error, GenerationOptions, LoadOptions, Model, Session, SessionOptions, load_model,
 };
+use gust_front_end::{ChatSettings, assumed_template, chat_template, describe};
+use serde_json::{Map, Value};
 
 use crate::access::Owner;
 use crate::reply::Failure;
@@ -22,6 +23,10 @@ const MODEL: &str = "GUST_MODEL";
 const CONTEXT: &str = "GUST_CONTEXT";
 /// The environment variable with the date for templates that write one.
 const DATE: &str = "GUST_DATE";
+/// The environment variable with the path or the name of a chat template that is used instead of the model's.
+const TEMPLATE: &str = "GUST_CHAT_TEMPLATE";
+/// The environment variable with variables for the chat template, a JSON object. A request may have others.
+const KWARGS: &str = "GUST_CHAT_TEMPLATE_KWARGS";
 
 thread_local! {
     static SERVED: RefCell<Option<Served>> = const { RefCell::new(None) };
@@ -91,9 +96,30 @@ pub(crate) fn name() -> Result<String, Failure> {
     Ok(file.strip_suffix(".gguf").unwrap_or(file).to_owned())
 }
 
-/// The date for templates that write one, if it is not today's.
-pub(crate) fn date() -> Option<String> {
-    std::env::var(DATE).ok()
+/// What the chat template is told, with the variables of a request, which override those of the server.
+///
+/// # Errors
+/// If the server is not configured well.
+pub(crate) fn settings(of_request: &Map<String, Value>) -> Result<ChatSettings, Failure> {
+    let mut variables = match std::env::var(KWARGS) {
+        Err(_) => Map::new(),
+        Ok(text) => serde_json::from_str(&text).map_err(|error| {
+            let message = format!("{KWARGS}: expected a JSON object, found {error}");
+            Failure::server(503, message)
+        })?,
+    };
+    variables.extend(of_request.clone());
+    let template = std::env::var(TEMPLATE).ok();
+    let read = |name: String| {
+        let text = chat_template(&name);
+        text.map_err(|error| Failure::server(503, format!("{TEMPLATE}: reading {name}: {error}")))
+    };
+    Ok(ChatSettings {
+        template: template.map(read).transpose()?,
+        variables: (!variables.is_empty()).then(|| Value::Object(variables).to_string()),
+        date: std::env::var(DATE).ok(),
+        ..ChatSettings::default()
+    })
 }
 
 /// Whether the model is loaded in this instance.
@@ -120,6 +146,9 @@ fn load() -> Result<Served, Failure> {
         Error::OutOfMemory(_) => failure(error),
         _ => Failure::server(503, describe(&error)),
     })?;
+    if let Some(name) = assumed_template(&model) {
+        eprintln!("note: the file has no chat template; the one for conversations is {name}");
+    }
     Ok(Served {
         model,
         session: None,

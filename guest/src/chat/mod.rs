@@ -7,10 +7,12 @@
 //! memory and output are limited. `clock` and `json` are the functions that need more than a line.
 //!
 //! [`prompt`] does it all: it renders, sees to it that no message gets lost, and tokenizes. Only the template's own text
-//! can become control tokens (`marks`, `filters`). [`render`] returns the text alone.
+//! can become control tokens (`marks`, `filters`). [`render`] returns the text alone. [`families`] has the templates that
+//! can be asked for by name, and finds the one of a file that has none.
 
 mod builtins;
 mod clock;
+pub mod families;
 mod filters;
 mod guard;
 mod json;
@@ -21,9 +23,9 @@ mod renderer;
 
 use std::collections::BTreeMap;
 
+use minijinja::ErrorKind;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Value, ValueKind};
-use minijinja::{ErrorKind, context};
 
 use crate::error::{Error, Result, invalid_argument, invalid_model};
 use crate::tokenizer::MAX_TEXT_LEN;
@@ -89,8 +91,8 @@ pub struct ChatOptions<'a> {
     pub eos_token: Option<&'a str>,
     /// The tools that the model may call, as the text of a JSON array.
     pub tools: Option<&'a str>,
-    /// Additional variables (`documents`, `enable_thinking`, ...), as the text of a JSON object. They override the other
-    /// variables, including `messages`.
+    /// Additional variables (`documents`, `enable_thinking`, ...), as the text of a JSON object. For [`render`] they
+    /// override the other variables, including `messages`; [`prompt`] refuses those.
     pub variables: Option<&'a str>,
     /// What time it is.
     pub clock: Clock,
@@ -113,8 +115,11 @@ fn render_values(
     messages: Vec<Value>,
     options: &ChatOptions<'_>,
 ) -> Result<Rendered> {
+    // What the caller does not give is none and not undefined, as in `apply_chat_template`.
     let mut variables = BTreeMap::from([
         ("messages".to_string(), Value::from(messages)),
+        ("tools".to_string(), Value::from(())),
+        ("documents".to_string(), Value::from(())),
         (
             "add_generation_prompt".to_string(),
             options.add_generation_prompt.into(),
@@ -153,29 +158,47 @@ fn render_values(
     )
 }
 
-/// A message as the template sees it.
+/// The names under which a message may have the reasoning before its text. The first is the one that most templates read;
+/// gpt-oss reads the second.
+const REASONING: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
+
+/// A message as the template sees it: without what is null, and with a reasoning under the names that templates read, as
+/// in `apply_chat_template`.
 fn values_of(at: usize, message: &Message) -> Result<Value> {
-    let Message {
-        role,
-        content,
-        fields,
-    } = message;
-    let Some(fields) = fields else {
-        return Ok(context! { role, content });
-    };
-    let subject = format!("messages[{at}].fields");
-    let fields = parsed(&subject, ValueKind::Map, fields)?;
     let mut all = vec![
-        ("role".to_string(), Value::from(role)),
-        ("content".to_string(), Value::from(content.as_deref())),
+        ("role".to_string(), Value::from(message.role.as_str())),
+        (
+            "content".to_string(),
+            Value::from(message.content.as_deref()),
+        ),
     ];
-    for (name, value) in entries(&subject, &fields)? {
-        match all.iter_mut().find(|(other, _)| *other == name) {
-            Some((_, slot)) => *slot = value,
-            None => all.push((name, value)),
+    let mut set = |name: String, value: Value| match all.iter_mut().find(|(own, _)| *own == name) {
+        Some((_, slot)) => *slot = value,
+        None => all.push((name, value)),
+    };
+    for (name, value) in fields_of(at, message)? {
+        set(name, value);
+    }
+    all.retain(|(_, value)| !value.is_none());
+    let named = |name: &str| all.iter().find(|(own, _)| own == name);
+    let reasoning = REASONING.iter().find_map(|name| named(name));
+    if let Some((_, reasoning)) = reasoning.cloned() {
+        all.retain(|(name, _)| name != REASONING[0]);
+        all.push((REASONING[0].to_string(), reasoning.clone()));
+        if !all.iter().any(|(name, _)| name == REASONING[1]) {
+            all.push((REASONING[1].to_string(), reasoning));
         }
     }
     Ok(Value::from_pairs(all))
+}
+
+/// What a message has besides its role and its text.
+fn fields_of(at: usize, message: &Message) -> Result<Vec<(String, Value)>> {
+    let Some(fields) = &message.fields else {
+        return Ok(Vec::new());
+    };
+    let subject = format!("messages[{at}].fields");
+    entries(&subject, &parsed(&subject, ValueKind::Map, fields)?)
 }
 
 /// The value that a JSON text stands for.

@@ -3,8 +3,8 @@
 #[cfg(all(target_arch = "wasm32", feature = "component"))]
 use super::bindings::exports::gust::llm::embedding as wit_embedding;
 use super::{wit, wit_chat};
-use crate::chat::Message;
-use crate::error::{Error, Mismatch, invalid_argument};
+use crate::chat::{Message, families};
+use crate::error::{Error, Mismatch, Result, invalid_argument};
 use crate::gguf::{TensorInfo, Value};
 use crate::loaded::Model;
 use crate::model::KvType;
@@ -16,6 +16,10 @@ use crate::session::{
 };
 use crate::tokenizer::Tokenizer;
 
+/// The key of a file's chat template.
+const TEMPLATE: &str = "tokenizer.chat_template";
+/// The key of the one for conversations with tools.
+const TEMPLATE_WITH_TOOLS: &str = "tokenizer.chat_template.tool_use";
 /// Longer metadata strings are truncated to this many bytes.
 const MAX_VALUE: usize = 65_536;
 /// How many elements of an array are shown.
@@ -51,10 +55,20 @@ impl From<Mismatch> for wit::Mismatch {
     }
 }
 
+/// The template in the model's file. Some have another one for conversations with tools.
+pub(super) fn own_template<'t>(model: &'t Model, tools: Option<&str>) -> Result<Option<&'t str>> {
+    let metadata = &model.gguf().metadata;
+    let with_tools = match tools {
+        Some(_) => metadata.str(TEMPLATE_WITH_TOOLS)?,
+        None => None,
+    };
+    let own = with_tools.or(metadata.str(TEMPLATE)?);
+    Ok(own.filter(|own| !own.is_empty()))
+}
+
 pub(super) fn no_template() -> wit::Error {
-    let subject = "tokenizer.chat_template";
-    let expected = "a chat template in the model or in the call's options";
-    invalid_argument(subject, expected, "none").into()
+    let expected = "a chat template in the model or in the call's options, or tokens that tell the model's family";
+    invalid_argument(TEMPLATE, expected, "none").into()
 }
 
 pub(super) fn message(message: wit::ChatMessage) -> Message {
@@ -212,12 +226,12 @@ pub(super) fn info(model: &Model) -> wit::ModelInfo {
         end_of_generation: tokenizer
             .map(|t| t.end_of_generation().to_vec())
             .unwrap_or_default(),
-        chat_template: text("tokenizer.chat_template"),
+        chat_template: text(TEMPLATE),
         architecture,
     }
 }
 
-/// All metadata, and what the tokenizer assumed because the file does not say it.
+/// All metadata, and what the engine assumes because the file does not say it.
 pub(super) fn metadata(model: &Model) -> Vec<wit::MetadataEntry> {
     let entry = |(key, value): (&str, &Value)| {
         let (value_type, length) = match value {
@@ -234,15 +248,28 @@ pub(super) fn metadata(model: &Model) -> Vec<wit::MetadataEntry> {
             value: value_text(value),
         }
     };
-    let assumption = model.tokenizer().ok().and_then(Tokenizer::assumption);
-    let assumed = assumption.map(|name| wit::MetadataEntry {
-        key: "tokenizer.ggml.pre".to_owned(),
+    let assumed = |key: &str, value: String| wit::MetadataEntry {
+        key: key.to_owned(),
         value_type: "assumed".to_owned(),
         length: 1,
-        value: name.to_owned(),
+        value,
+    };
+    let tokenizer = model.tokenizer().ok();
+    let pre = tokenizer.and_then(Tokenizer::assumption);
+    let pre = pre.map(|name| assumed("tokenizer.ggml.pre", name.to_owned()));
+    let metadata = &model.gguf().metadata;
+    let family = match own_template(model, None) {
+        Ok(None) => tokenizer.and_then(|tokenizer| families::assumed(tokenizer, metadata)),
+        _ => None,
+    };
+    let template = family.map(|family| {
+        assumed(
+            TEMPLATE,
+            format!("{}, because {}", family.name, family.reason),
+        )
     });
-    let of_file = model.gguf().metadata.iter().map(entry);
-    of_file.chain(assumed).collect()
+    let of_file = metadata.iter().map(entry);
+    of_file.chain(pre).chain(template).collect()
 }
 
 fn value_text(value: &Value) -> String {

@@ -9,8 +9,8 @@ use super::{GuestModel, GuestSession, ModelHandle, SessionHandle, wit};
 use crate::blob::{Blob, ONLY, only};
 use crate::model::Solo;
 pub use wit::{
-    ChatMessage, ChatOptions, Error, Event, FinishReason, GenerationOptions, LoadOptions, Mismatch,
-    ModelInfo, SessionOptions, TokenEvent, TokenizeOptions, Usage,
+    ChatMessage, ChatOptions, Error, Event, FinishReason, GenerationOptions, LoadOptions,
+    MetadataEntry, Mismatch, ModelInfo, SessionOptions, TokenEvent, TokenizeOptions, Usage,
 };
 
 /// A loaded model.
@@ -36,6 +36,11 @@ impl Model {
     /// What the model's file says about it.
     pub fn info(&self) -> ModelInfo {
         self.0.info()
+    }
+
+    /// All metadata, and what the engine assumes.
+    pub fn metadata(&self) -> Vec<MetadataEntry> {
+        self.0.metadata()
     }
 
     /// Turns text into tokens.

@@ -6,26 +6,25 @@
 mod conversation;
 mod lines;
 mod slash;
+mod template;
 
 use std::fs::File;
 use std::io::Read as _;
-use std::path::PathBuf;
-use std::time::SystemTime;
 
-use clap::{Args, ValueHint};
-use gust::{ChatMessage, Model, RenderOptions, Utf8Stream};
+use clap::Args;
+use gust::{ChatMessage, Model, Utf8Stream};
 
 use super::args::{GenerationArgs, ModelArgs, SessionArgs};
 use super::failure::Failure;
-use super::input;
 use super::lora::LoraArgs;
 use super::open::open_to_generate;
 use super::output::{Output, note, printable};
 use super::signals;
-use super::units::{bytes, count, parse_date};
+use super::units::{bytes, count};
 use conversation::Conversation;
 use lines::{Line, Lines};
 use slash::Slash;
+use template::TemplateArgs;
 
 /// Chat with a model
 ///
@@ -46,12 +45,8 @@ pub(super) struct ChatArgs {
     /// System prompt, which the model gets before the conversation
     #[arg(long, value_name = "TEXT", help_heading = "Conversation")]
     system: Option<String>,
-    /// File with a Jinja chat template to use instead of the model's own
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Conversation")]
-    template: Option<PathBuf>,
-    /// Date for templates that write one [default: today, in UTC]
-    #[arg(long, value_name = "YYYY-MM-DD", value_parser = parse_date, help_heading = "Conversation")]
-    date: Option<SystemTime>,
+    #[command(flatten)]
+    template: TemplateArgs,
     #[command(flatten)]
     session: SessionArgs,
     #[command(flatten)]
@@ -59,29 +54,13 @@ pub(super) struct ChatArgs {
 }
 
 pub(super) fn chat(args: &ChatArgs) -> Result<(), Failure> {
-    let template = args.template.as_ref().map(read_template).transpose()?;
     let draft = args.generation.speculation.draft_model.as_ref();
     let model = open_to_generate(&args.model, draft, None)?.model;
-    if template.is_none() && model.info().chat_template.is_none() {
-        return Err(Failure::model(format!(
-            "{} has no chat template, so it cannot hold a conversation",
-            args.model.name()
-        ))
-        .hint("continue a text with `gust run`, or pass a template with --template FILE"));
-    }
+    let options = args.template.options(&args.model, &model)?;
     let session = args.lora.session(&model, &args.session.options())?;
     let seed = args.generation.sampling.seed();
     let mut chat = Chat {
-        conversation: Conversation::new(
-            model.clone(),
-            session,
-            RenderOptions {
-                template,
-                now: args.date,
-                ..Default::default()
-            },
-            args.system.clone(),
-        ),
+        conversation: Conversation::new(model.clone(), session, options, args.system.clone()),
         options: args.generation.options(seed),
         output: Output::new(),
         model,
@@ -112,12 +91,6 @@ pub(super) fn chat(args: &ChatArgs) -> Result<(), Failure> {
         Some(code) if !lines.is_interactive() => Err(Failure::Reported { code }),
         _ => Ok(()),
     }
-}
-
-fn read_template(path: &PathBuf) -> Result<String, Failure> {
-    let name = path.display().to_string();
-    let template = std::fs::read(path).map_err(|error| Failure::file("reading", &name, &error))?;
-    input::text(&name, template)
 }
 
 struct Chat {
@@ -265,10 +238,7 @@ fn save(path: &str, messages: &[ChatMessage]) -> Result<String, String> {
             "{path}: expected no file, or a saved conversation to replace, found another file"
         ));
     }
-    let list: Vec<_> = messages
-        .iter()
-        .map(|message| serde_json::json!({ "role": message.role, "content": message.content }))
-        .collect();
+    let list: Vec<_> = messages.iter().map(saved).collect();
     let text = serde_json::to_string_pretty(&list).map_err(|error| error.to_string())?;
     std::fs::write(path, text + "\n").map_err(|error| format!("writing {path}: {error}"))?;
     Ok(format!("{} messages saved to {path}", messages.len()))
@@ -282,17 +252,36 @@ fn is_conversation(path: &str) -> bool {
 }
 
 fn load(path: &str) -> Result<Vec<ChatMessage>, String> {
-    #[derive(serde::Deserialize)]
-    struct Message {
-        role: String,
-        content: String,
-    }
     let text = std::fs::read_to_string(path).map_err(|error| format!("reading {path}: {error}"))?;
-    let list: Vec<Message> = serde_json::from_str(&text).map_err(|error| {
+    let list: Vec<Saved> = serde_json::from_str(&text).map_err(|error| {
         format!("{path}: expected a JSON list of {{\"role\", \"content\"}} objects: {error}")
     })?;
-    Ok(list
-        .into_iter()
-        .map(|message| ChatMessage::new(message.role, message.content))
-        .collect())
+    Ok(list.into_iter().map(loaded).collect())
+}
+
+/// A message in a file.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Saved {
+    role: String,
+    content: Option<String>,
+    /// Everything else, such as `tool_calls` from another program.
+    #[serde(flatten)]
+    fields: serde_json::Map<String, serde_json::Value>,
+}
+
+fn saved(message: &ChatMessage) -> Saved {
+    let fields = message.fields.as_deref().map(serde_json::from_str);
+    Saved {
+        role: message.role.clone(),
+        content: Some(message.content.clone()),
+        fields: fields.and_then(Result::ok).unwrap_or_default(),
+    }
+}
+
+fn loaded(saved: Saved) -> ChatMessage {
+    let message = ChatMessage::new(saved.role, saved.content.unwrap_or_default());
+    match saved.fields.is_empty() {
+        true => message,
+        false => message.with_fields(serde_json::Value::Object(saved.fields).to_string()),
+    }
 }

@@ -4,12 +4,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use gust::{Engine, Limits, LoadOptions, Mapping, Model, Scope};
+use gust::{Engine, Limits, LoadOptions, Mapping, MetadataEntry, Model, Scope};
 
 use super::args::ModelArgs;
 use super::failure::Failure;
 use super::output::{note, printable, warning};
 use super::progress::Progress;
+
+/// The key of a model's chat template.
+pub(super) const CHAT_TEMPLATE: &str = "tokenizer.chat_template";
 
 /// A loaded model, and how long loading took.
 pub(super) struct Opened {
@@ -104,7 +107,9 @@ fn load(
 }
 
 fn warn_of_assumptions(model: &Model) -> Result<(), Failure> {
-    for entry in model.metadata()?.iter().filter(|entry| entry.is_assumed()) {
+    // A template is only used in conversations: `gust chat` says which.
+    let matters = |entry: &&MetadataEntry| entry.is_assumed() && entry.key != CHAT_TEMPLATE;
+    for entry in model.metadata()?.iter().filter(matters) {
         note(&format!(
             "warning: the file does not say `{}`, and `{}` is assumed; if that is wrong, so are the tokens",
             printable(&entry.key),

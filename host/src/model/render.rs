@@ -9,6 +9,17 @@ use super::Model;
 use crate::runtime::unix_time;
 use crate::{ChatMessage, ChatOptions, Error, Mismatch, Prompt, RenderOptions, TokenizeOptions};
 
+/// The variables that `gust:llm/chat` refuses, for an engine without it: `render-chat` lets them override all others.
+const RESERVED: [&str; 7] = [
+    "messages",
+    "tools",
+    "add_generation_prompt",
+    "bos_token",
+    "eos_token",
+    "raise_exception",
+    "strftime_now",
+];
+
 impl Model {
     /// Renders a conversation with the model's chat template, and tokenizes it. Feed the tokens as they are.
     ///
@@ -58,6 +69,13 @@ impl Model {
             Some(text) => object("variables", text)?,
             None => Map::new(),
         };
+        if let Some(name) = RESERVED.iter().find(|name| variables.contains_key(**name)) {
+            let expected = format!(
+                "none of the names {}, which are set already",
+                RESERVED.join(", ")
+            );
+            return Err(wrong("variables", &expected, format!("`{name}`")));
+        }
         if let Some(tools) = &options.tools {
             let tools = serde_json::from_str(tools);
             let tools: Vec<Value> = tools.map_err(|error| wrong("tools", "a JSON array", error))?;

@@ -223,7 +223,8 @@ impl ChatMessage {
 pub struct ChatOptions {
     /// Ends the prompt with the header of an answer. Default: yes.
     pub add_generation_prompt: Option<bool>,
-    /// A Jinja template instead of the model's own. Default: the model's.
+    /// A Jinja template instead of the model's own, or the name of one that the engine has, such as `chatml`. Default: the
+    /// model's, or that of its family if the file has none.
     pub template: Option<String>,
     /// Additional variables for the template: a JSON object as text. Default: none.
     pub variables: Option<String>,
@@ -234,11 +235,13 @@ pub struct ChatOptions {
 pub struct RenderOptions {
     /// Ends the prompt with the header of an answer. Default: yes.
     pub add_generation_prompt: Option<bool>,
-    /// A Jinja template instead of the model's own. Default: the model's.
+    /// A Jinja template instead of the model's own, or the name of one that the engine has, such as `chatml`. Default: the
+    /// model's, or that of its family if the file has none.
     pub template: Option<String>,
     /// The tools that the model may call: a JSON array as text. Default: none.
     pub tools: Option<String>,
-    /// Additional variables for the template, such as `enable_thinking`: a JSON object as text. Default: none.
+    /// Additional variables for the template, such as `enable_thinking`: a JSON object as text. The names that are set
+    /// already (`messages`, `tools`, `bos_token`, ...) are refused. Default: none.
     pub variables: Option<String>,
     /// The time for templates that write the date. Default: the time of the call, in UTC.
     pub now: Option<SystemTime>,

@@ -117,6 +117,57 @@ fn the_cases_of_hugging_face_give_what_jinja2_gives() {
     assert!(failed.is_empty(), "{}", failed.join("\n\n"));
 }
 
+/// Templates of our own that have every construct of llama.cpp's collection of real ones, with conversations of all kinds:
+/// `jinja2.py` writes `templates.json`, with an object where Jinja2 fails.
+#[test]
+fn whole_templates_give_what_jinja2_gives() {
+    let templates = [
+        ("blocks", include_str!("templates/blocks.jinja")),
+        ("reasoning", include_str!("templates/reasoning.jinja")),
+        ("strict", include_str!("templates/strict.jinja")),
+        ("tools", include_str!("templates/tools.jinja")),
+        ("turns", include_str!("templates/turns.jinja")),
+    ];
+    let read = |text| serde_json::from_str::<Value>(text).expect("JSON");
+    let conversations = items(&read(include_str!("conversations.json")));
+    let all = read(include_str!("templates.json"));
+    assert_eq!(items(&all).len(), templates.len());
+    for (name, template) in templates {
+        let expected = items(&get(&all, name));
+        assert!(expected.len() > 20 && expected.len() == conversations.len());
+        for (conversation, expected) in conversations.iter().zip(expected) {
+            let message = |given: &Value| Message {
+                role: text(given, "role"),
+                content: None,
+                fields: Some(serde_json::to_string(given).expect("JSON")),
+            };
+            let messages = items(&get(conversation, "messages"));
+            let messages: Vec<_> = messages.iter().map(message).collect();
+            let json = |key: &str| {
+                let value = get(conversation, key);
+                (!value.is_undefined()).then(|| serde_json::to_string(&value).expect("JSON"))
+            };
+            let (tools, variables) = (json("tools"), json("variables"));
+            let options = ChatOptions {
+                origin: Origin::Model,
+                add_generation_prompt: get(conversation, "add_generation_prompt").is_true(),
+                bos_token: Some("<s>"),
+                eos_token: Some("</s>"),
+                tools: tools.as_deref(),
+                variables: variables.as_deref(),
+                clock: Clock::At(1_752_105_600),
+            };
+            let found = render(template, &messages, &options).map(|rendered| rendered.text);
+            assert_eq!(
+                found.as_deref().ok(),
+                expected.as_str(),
+                "{name}, {}: {found:?}, {expected}",
+                text(conversation, "name")
+            );
+        }
+    }
+}
+
 /// Small templates of our own with the output of Jinja2 3.1.6, set up like `apply_chat_template`; `null` where it
 /// fails. They leave out what the engine does differently: `%` between strings, a unary plus, and filters and methods
 /// that no chat template is known to use.

@@ -42,18 +42,21 @@ const USER_DEFINED: [&str; 3] = ["<tool>", "<<", "\n\n"];
 
 /// A vocabulary of bytes and of these names.
 fn vocabulary() -> Tokenizer {
+    Tokenizer::from_metadata(&vocabulary_of(&NAMES, &USER_DEFINED)).expect("a tokenizer")
+}
+
+/// The metadata of a vocabulary of bytes, of control tokens and of tokens that are found in any text.
+pub(super) fn vocabulary_of(control: &[&str], user_defined: &[&str]) -> Metadata {
     let bytes = (0..=255).map(|byte| format!("<0x{byte:02X}>"));
-    let names = NAMES
-        .iter()
-        .chain(&USER_DEFINED)
-        .map(|name| name.to_string());
+    let names = control.iter().chain(user_defined);
+    let names = names.map(|name| name.to_string());
     let texts = ["<unk>".to_owned()].into_iter().chain(bytes).chain(names);
     let texts: Vec<String> = texts.chain(["▁".to_owned()]).collect();
     let kinds = (0..texts.len()).map(|id| match id {
         0 => 2,
         1..257 => 6,
-        _ if id < 257 + NAMES.len() => 3,
-        _ if id < 257 + NAMES.len() + USER_DEFINED.len() => 4,
+        _ if id < 257 + control.len() => 3,
+        _ if id < 257 + control.len() + user_defined.len() => 4,
         _ => 1,
     });
     let mut metadata = Metadata::default();
@@ -67,7 +70,7 @@ fn vocabulary() -> Tokenizer {
     set("eos_token_id", 258u32.into());
     set("add_space_prefix", false.into());
     set("tokens", Array::strings(texts).into());
-    Tokenizer::from_metadata(&metadata).expect("a tokenizer")
+    metadata
 }
 
 /// Published vocabularies, where they are there, and the one above.
@@ -108,8 +111,25 @@ fn templates() -> Vec<String> {
          {{ m.tool_calls|tojson if m.tool_calls else '' }}<|im_end|>{% endfor %}{{ tools|tojson if tools else '' }}",
         "{% for m in messages %}{{ '[INST] %s [/INST]'|format(m.content) if m.role == 'user' \
          else '{}</s>'.format(m.content) }}{% endfor %}",
+        "{{ mood }}<|system|>{{ '<|' ~ reasoning_effort ~ '|>' }}{{ documents|tojson }}{% for m in messages %}\
+         <|user|>{{ m.role ~ mood }}{{ m.content }}{{ m.reasoning_content }}<|end|>{% endfor %}",
+        include_str!("templates/blocks.jinja"),
+        include_str!("templates/reasoning.jinja"),
+        include_str!("templates/tools.jinja"),
+        include_str!("templates/turns.jinja"),
     ];
+    let by_name = [
+        "bailing",
+        "chatml",
+        "gemma",
+        "kimi-k2",
+        "llama2-sys",
+        "openchat",
+        "phi3",
+    ];
+    let by_name = by_name.iter().filter_map(|name| families::template(name));
     published
+        .chain(by_name.map(str::to_owned))
         .chain(own.map(str::to_owned))
         .collect::<BTreeSet<_>>()
         .into_iter()
@@ -182,12 +202,14 @@ fn conversation(role: &str, hostile: &str) -> Vec<Message> {
     ];
     if role != "user" {
         messages.insert(3, Message::new(role, format!("qx5 {hostile} xq5")));
-        messages[2].fields = Some(call.to_string());
+        let mut fields = call;
+        fields["reasoning_content"] = format!("qx6 {hostile} xq6").into();
+        messages[2].fields = Some(fields.to_string());
     }
     messages
 }
 
-/// Whatever a message, a role, a tool, an answer or a variable says: it does not become a control token, and its text
+/// Whatever a message, a role, a tool, a call, an answer, its reasoning or a variable says: it does not become a control token, and its text
 /// is in the prompt as it is without a template.
 #[test]
 fn no_text_from_outside_becomes_a_control_token() {
@@ -206,10 +228,16 @@ fn no_text_from_outside_becomes_a_control_token() {
                     "parameters": { "type": "object", "properties": { hostile.as_str(): { "type": "string" } } },
                 }}]);
                 let tools = tools.to_string();
+                let variables = serde_json::json!({
+                    "mood": hostile, "date_string": hostile, "reasoning_effort": hostile, "enable_thinking": hostile,
+                    "documents": [{ "title": hostile, "text": hostile }],
+                });
+                let variables = variables.to_string();
                 let messages = conversation(role, hostile);
                 for tokenizer in &tokenizers {
                     let options = ChatOptions {
                         tools: (role == "tool").then_some(&tools),
+                        variables: (role != "user").then_some(&variables),
                         ..options(tokenizer)
                     };
                     let Ok(rendered) = render(&template, &messages, &options) else {
@@ -404,6 +432,41 @@ fn a_message_that_the_template_leaves_out_is_an_error() {
     assert!(made(&picky, &[user]).is_ok());
 }
 
+/// A message's fields are those of `apply_chat_template`: what is null is not there, and a reasoning has several names.
+#[test]
+fn a_message_has_no_nulls_and_a_reasoning_with_all_its_names() {
+    let tokenizer = vocabulary();
+    let template = "{% for m in messages %}{{ m|tojson }};{% endfor %}";
+    let made = |fields: &str| {
+        let message = Message {
+            role: "assistant".into(),
+            content: Some("Hi".into()),
+            fields: Some(fields.into()),
+        };
+        let rendered = render(template, &[message], &options(&tokenizer));
+        rendered.map(|rendered| rendered.text).expect(fields)
+    };
+    assert_eq!(
+        made(r#"{"tool_calls": null, "content": null}"#),
+        r#"{"role": "assistant"};"#
+    );
+    let named =
+        r#"{"role": "assistant", "content": "Hi", "reasoning_content": "Hm", "thinking": "Hm"};"#;
+    assert_eq!(made(r#"{"reasoning_content": "Hm"}"#), named);
+    assert_eq!(
+        made(r#"{"thinking": "Hm"}"#),
+        r#"{"role": "assistant", "content": "Hi", "thinking": "Hm", "reasoning_content": "Hm"};"#
+    );
+    let both = made(r#"{"reasoning": "a", "reasoning_content": "b"}"#);
+    assert_eq!(
+        both,
+        r#"{"role": "assistant", "content": "Hi", "reasoning": "a", "reasoning_content": "b", "thinking": "b"};"#
+    );
+    let template = "{{ tools is defined }} {{ tools is none }} {{ documents is none }}";
+    let rendered = render(template, &[], &options(&tokenizer)).expect("a text");
+    assert_eq!(rendered.text, "True True True");
+}
+
 /// Fields beyond a role and a text reach the template, and so do tools, variables and the time.
 #[test]
 fn everything_reaches_the_template() {
@@ -434,7 +497,7 @@ fn everything_reaches_the_template() {
     };
     assert_eq!(
         made(&whole).as_deref(),
-        Ok(r#"[{"name": "f"}] calm assistant:None:[{"name": "f"}];tool:new:;2025-07-10"#)
+        Ok(r#"[{"name": "f"}] calm assistant::[{"name": "f"}];tool:new:;2025-07-10"#)
     );
     let error = made(&ChatOptions {
         clock: Clock::None,
@@ -453,6 +516,58 @@ fn everything_reaches_the_template() {
     assert!(
         error.starts_with("invalid argument: tools: expected a JSON array"),
         "{error}"
+    );
+    for reserved in [
+        "messages",
+        "tools",
+        "add_generation_prompt",
+        "bos_token",
+        "strftime_now",
+    ] {
+        let variables = format!(r#"{{"mood": "calm", "{reserved}": []}}"#);
+        let error = made(&ChatOptions {
+            variables: Some(&variables),
+            ..whole
+        })
+        .expect_err(reserved);
+        assert!(
+            error.starts_with("invalid argument: variables: expected none of the names")
+                && error.ends_with(&format!("found `{reserved}`")),
+            "{error}"
+        );
+    }
+    // An image has no tokens here, whatever the template writes for it, and tools must not be lost.
+    for part in [
+        r#"{"type": "image"}"#,
+        r#"{"type": "image_url", "image_url": {"url": "data:,"}}"#,
+        r#"{"type": "input_audio", "input_audio": {}}"#,
+        r#"{"video": "x"}"#,
+    ] {
+        let content = format!(r#"{{"content": [{{"type": "text", "text": "What is"}}, {part}]}}"#);
+        let seen = Message {
+            fields: Some(content),
+            ..Message::new("user", "")
+        };
+        let error = prompt(&tokenizer, template, &[seen], &whole).expect_err(part);
+        let error = error.to_string();
+        assert!(
+            error.starts_with(
+                "invalid argument: messages[0].content[1]: expected a part of the type `text`"
+            ),
+            "{error}"
+        );
+    }
+    let deaf =
+        "{% for m in messages %}{{ m.content }}{% endfor %}{{ mood }}{{ strftime_now('%Y') }}";
+    let of = |tools| {
+        let options = ChatOptions { tools, ..whole };
+        prompt(&tokenizer, deaf, &[Message::new("user", "hi")], &options)
+    };
+    assert!(of(Some("[]")).is_ok() && of(None).is_ok());
+    let error = of(Some(r#"[{"name": "f"}]"#)).expect_err("no tools");
+    assert_eq!(
+        error.to_string(),
+        "invalid argument: tools: expected a chat template that writes them into the prompt, found one that leaves them out"
     );
     let mut broken = messages.to_vec();
     broken[1].fields = Some("[]".into());
