@@ -2,7 +2,7 @@
 //!
 //! In the order of use: [`order`] (the command line), [`oracle`] (llama.cpp), [`mod@gust`] (the library), [`longer`] (a file
 //! with a longer context), [`mod@compare`] with [`mixed`] (one model), [`mod@vectors`] (models that embed), [`types`] with [`exact`] (types of weights), [`real`]
-//! (real models), [`table`] (the page).
+//! (real models), [`table`] (the page). [`mod@templates`] is another comparison, of chat templates with Jinja2.
 
 mod compare;
 mod exact;
@@ -17,6 +17,7 @@ mod oracle;
 mod order;
 mod real;
 mod table;
+mod templates;
 mod types;
 mod vectors;
 
@@ -67,6 +68,16 @@ fn main() -> ExitCode {
 
 /// Does what is asked for, and says whether all agree that gust runs.
 fn carry_out(order: &Order) -> Result<bool> {
+    if order.templates {
+        let only = order.only.as_deref();
+        let (page, agree) = templates::templates(order.llama_cpp.as_deref(), only)?;
+        if only.is_none() {
+            let path = root().join("docs/TEMPLATES.md");
+            std::fs::write(&path, page).with_context(|| path.display().to_string())?;
+            eprintln!("written: {}", path.display());
+        }
+        return Ok(agree);
+    }
     let oracle = Oracle::set_up(order.llama_cpp.as_deref())?;
     let engine = Engine::new()?;
     let (only, page) = (order.only.as_deref(), root().join("docs/PARITY.md"));

@@ -177,10 +177,39 @@ where
     numbers.collect()
 }
 
-/// Downloads the sources and builds them, if that is not done yet.
-fn build() -> Result<PathBuf> {
+/// Downloads the sources, if that is not done yet.
+pub(crate) fn sources() -> Result<PathBuf> {
     let folder = folder()?;
     let tree = folder.join("llama.cpp");
+    if tree.exists() {
+        return Ok(tree);
+    }
+    let name = PACKAGE.split("==").next().unwrap_or(PACKAGE);
+    let mut download = Command::new(venv()?.join("bin/python"));
+    download.args(["-m", "pip", "--quiet", "download", "--no-deps"]);
+    run(download
+        .args(["--no-binary", name, PACKAGE])
+        .current_dir(&folder))?;
+    let archive = PACKAGE.replace('-', "_").replace("==", "-");
+    run(Command::new("tar")
+        .args(["xzf", &format!("{archive}.tar.gz")])
+        .current_dir(&folder))?;
+    std::fs::rename(folder.join(archive).join("vendor/llama.cpp"), &tree)?;
+    Ok(tree)
+}
+
+/// A virtual environment for Python's tools.
+pub(crate) fn venv() -> Result<PathBuf> {
+    let venv = folder()?.join("venv");
+    if !venv.join("bin/python").exists() {
+        run(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
+    }
+    Ok(venv)
+}
+
+/// Builds the sources, if that is not done yet.
+fn build() -> Result<PathBuf> {
+    let tree = sources()?;
     if tree.join("build/bin/test-llama-archs").exists() {
         return Ok(tree);
     }
@@ -188,22 +217,9 @@ fn build() -> Result<PathBuf> {
         "building llama.cpp in {} (about 10 minutes)",
         tree.display()
     );
-    let venv = folder.join("venv");
-    run(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
-    let pip = |args: &[&str]| {
-        let mut pip = Command::new(venv.join("bin/python"));
-        pip.args(["-m", "pip", "--quiet"]).args(args);
-        run(pip.current_dir(&folder))
-    };
-    pip(&["install", "cmake", "ninja"])?;
-    let name = PACKAGE.split("==").next().unwrap_or(PACKAGE);
-    pip(&["download", "--no-deps", "--no-binary", name, PACKAGE])?;
-    let archive = PACKAGE.replace('-', "_").replace("==", "-");
-    run(Command::new("tar")
-        .args(["xzf", &format!("{archive}.tar.gz")])
-        .current_dir(&folder))?;
-    let _ = std::fs::remove_dir_all(&tree);
-    std::fs::rename(folder.join(archive).join("vendor/llama.cpp"), &tree)?;
+    let venv = venv()?;
+    let mut pip = Command::new(venv.join("bin/python"));
+    run(pip.args(["-m", "pip", "--quiet", "install", "cmake", "ninja"]))?;
     let tool = |name: &str, args: &[&str]| {
         let mut tool = Command::new(venv.join("bin").join(name));
         let path = std::env::var("PATH").unwrap_or_default();
@@ -223,7 +239,7 @@ fn build() -> Result<PathBuf> {
     Ok(tree)
 }
 
-fn run(command: &mut Command) -> Result<()> {
+pub(crate) fn run(command: &mut Command) -> Result<()> {
     let program = command.get_program().display().to_string();
     let status = command
         .status()

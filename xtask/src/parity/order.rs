@@ -20,6 +20,8 @@ Options:
   --text FILE        that text [default: the documents of this repository, one after the other]
   --update           also writes tests/data/architectures/llama-cpp.json: what llama.cpp computes of gust's own tiny models;
                      with --real, only the section of docs/PARITY.md about real models
+  --templates        instead, llama.cpp's collection of real chat templates against Jinja2 from PyPI, into docs/TEMPLATES.md
+                     (a minute; with --only, nothing is written)
   --llama-cpp FOLDER llama.cpp's source tree with a finished build in build/, in place of one of our own
   -h, --help         prints this help
 
@@ -30,6 +32,7 @@ pub(crate) struct Order {
     pub(crate) seed: u64,
     pub(crate) only: Option<String>,
     pub(crate) update: bool,
+    pub(crate) templates: bool,
     pub(crate) real: Option<PathBuf>,
     pub(crate) text: Option<PathBuf>,
     pub(crate) llama_cpp: Option<PathBuf>,
@@ -41,6 +44,7 @@ impl Order {
             seed: 20_261_127,
             only: None,
             update: false,
+            templates: false,
             real: None,
             text: None,
             llama_cpp: None,
@@ -52,6 +56,7 @@ impl Order {
                 "--seed" => order.seed = value()?.parse().context("--seed: expected a number")?,
                 "--only" => order.only = Some(value()?.clone()),
                 "--update" => order.update = true,
+                "--templates" => order.templates = true,
                 "--real" => order.real = Some(value()?.into()),
                 "--text" => order.text = Some(value()?.into()),
                 "--llama-cpp" => order.llama_cpp = Some(value()?.into()),
