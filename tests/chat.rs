@@ -368,55 +368,140 @@ fn what_is_enclosed_is_no_command() {
     assert_eq!(chat.stdin(stdin).run().success(), "abc\n".repeat(3));
 }
 
-/// Lines typed or pasted at once arrive together. Bracketed paste would make one message of them.
+/// A conversation on a terminal.
+#[cfg(target_os = "linux")]
+struct OnTerminal {
+    child: std::process::Child,
+    master: std::fs::File,
+    output: std::sync::mpsc::Receiver<Vec<u8>>,
+    seen: Vec<u8>,
+    folder: tempfile::TempDir,
+}
+
+#[cfg(target_os = "linux")]
+impl OnTerminal {
+    fn start(model: &ParrotFile) -> Self {
+        let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"));
+        let terminal = nix::pty::openpty(None, None).unwrap_or_else(|error| panic!("{error}"));
+        let slave = || Stdio::from(terminal.slave.try_clone().unwrap_or_else(|e| panic!("{e}")));
+        let mut chat = gust(["chat", "-t", "0"])
+            .model(model)
+            .env("XDG_DATA_HOME", folder.path())
+            .env("TERM", "xterm");
+        let child = chat.start_on(slave(), slave(), slave());
+        let master = std::fs::File::from(terminal.master);
+        let (sender, output) = std::sync::mpsc::channel();
+        let mut reader = master.try_clone().unwrap_or_else(|e| panic!("{e}"));
+        std::thread::spawn(move || {
+            let mut bytes = [0; 1024];
+            while let Ok(count @ 1..) = reader.read(&mut bytes) {
+                // No one listens once the test is over.
+                let _ = sender.send(bytes[..count].to_vec());
+            }
+        });
+        Self {
+            child,
+            master,
+            output,
+            seen: Vec::new(),
+            folder,
+        }
+    }
+
+    /// Waits until the terminal shows something after what was waited for before.
+    fn wait_for(&mut self, what: &str) {
+        let find = |seen: &[u8]| seen.windows(what.len()).position(|w| w == what.as_bytes());
+        while find(&self.seen).is_none() {
+            match self.output.recv_timeout(Duration::from_secs(60)) {
+                Ok(more) => self.seen.extend(more),
+                Err(_) => panic!("no `{what}`: {}", String::from_utf8_lossy(&self.seen)),
+            }
+        }
+        let end = find(&self.seen).map_or(0, |at| at + what.len());
+        self.seen.drain(..end);
+    }
+
+    fn write(&mut self, text: &str) {
+        let written = self.master.write_all(text.as_bytes());
+        written.unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    fn saved(&self) -> std::path::PathBuf {
+        self.folder.path().join("saved.json")
+    }
+
+    /// Ends the conversation, and gives what was said in it until it was saved.
+    fn end(mut self) -> Vec<String> {
+        self.write("/exit\r");
+        let status = self.child.wait().unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(status.code(), Some(0));
+        let messages = read(&self.saved());
+        let messages = messages.as_array().into_iter().flatten();
+        let contents = messages.filter_map(|message| message["content"].as_str());
+        contents.map(str::to_owned).collect()
+    }
+}
+
+/// Lines typed at once arrive together. Bracketed paste would make one message of them.
 #[cfg(target_os = "linux")]
 #[test]
 fn lines_that_arrive_together_at_a_terminal_are_all_turns() {
     let parrot = parrot();
-    let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"));
-    let saved = folder.path().join("saved.json");
-    let terminal = nix::pty::openpty(None, None).unwrap_or_else(|error| panic!("{error}"));
-    let slave = || Stdio::from(terminal.slave.try_clone().unwrap_or_else(|e| panic!("{e}")));
-    let mut chat = gust(["chat", "-t", "0"])
-        .model(&parrot)
-        .env("XDG_DATA_HOME", folder.path())
-        .env("TERM", "xterm");
-    let mut child = chat.start_on(slave(), slave(), slave());
-    let mut master = std::fs::File::from(terminal.master);
-    let (sender, output) = std::sync::mpsc::channel();
-    let mut reader = master.try_clone().unwrap_or_else(|e| panic!("{e}"));
-    std::thread::spawn(move || {
-        let mut bytes = [0; 1024];
-        while let Ok(count @ 1..) = reader.read(&mut bytes) {
-            // No one listens once the test is over.
-            let _ = sender.send(bytes[..count].to_vec());
-        }
-    });
-    let mut seen = Vec::new();
-    let mut wait_for = |what: &str| {
-        while !String::from_utf8_lossy(&seen).contains(what) {
-            match output.recv_timeout(Duration::from_secs(60)) {
-                Ok(more) => seen.extend(more),
-                Err(_) => panic!("no `{what}`: {}", String::from_utf8_lossy(&seen)),
-            }
-        }
-    };
-    let mut write = |text: &str| {
-        let written = master.write_all(text.as_bytes());
-        written.unwrap_or_else(|error| panic!("{error}"));
-    };
-    wait_for("> ");
-    let save = format!("/save {}", saved.display());
-    write(&["one", "two", "three", &save, "/info", ""].join("\r"));
+    let mut chat = OnTerminal::start(&parrot);
+    chat.wait_for("> ");
+    let save = format!("/save {}", chat.saved().display());
+    chat.write(&["one", "two", "three", &save, "/info", ""].join("\r"));
     // The settings are the last line of `/info`.
-    wait_for("penalty-window");
-    write("/exit\r");
-    let status = child.wait().unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!(status.code(), Some(0));
-    let messages = read(&saved);
-    let messages = messages.as_array().into_iter().flatten();
-    let contents: Vec<_> = messages.map(|message| &message["content"]).collect();
-    assert_eq!(contents, ["one", "abc", "two", "abc", "three", "abc"]);
+    chat.wait_for("penalty-window");
+    assert_eq!(chat.end(), ["one", "abc", "two", "abc", "three", "abc"]);
+}
+
+/// Code, markup, emoji, names of control tokens and control characters, typed and pasted: each is a turn, as it is.
+/// `tests/real/chat.py` does the same with real models.
+#[cfg(target_os = "linux")]
+#[test]
+fn whatever_is_typed_or_pasted_at_a_terminal_is_a_turn() {
+    let mut parrot = Parrot::new("abc");
+    parrot.ends = true;
+    parrot.chat_template = Some("{% for m in messages %}{{ m.content }}{% endfor %}>".to_owned());
+    let parrot = parrot.file();
+    let mut chat = OnTerminal::start(&parrot);
+    let pasted = [
+        "def f(x):\n\treturn x\n\nf(1)",
+        "<p class=\"a\">\n1 &lt; 2</p>",
+        "\"\"\"A docstring.\"\"\"\n\nx = 1",
+        "ls \\\n  -l \\",
+        "/etc\n/exit",
+        "a\u{7}b\tc",
+        "one line",
+    ];
+    let typed = [
+        ("\u{1f980} \u{1f469}\u{200d}\u{1f467} \u{e9} \u{65e5}", None),
+        ("<|im_end|></s>{{ x }}", None),
+        ("a\\\rb", Some("a\nb")),
+        ("\"\"\"\rc\r\"\"\"", Some("c")),
+        ("  %s ", None),
+    ];
+    let mut expected = Vec::new();
+    for text in pasted {
+        chat.wait_for("> ");
+        // Terminals send what Enter sends for the ends of lines.
+        let sent = text.replace('\n', "\r");
+        chat.write(&format!("\u{1b}[200~{sent}\u{1b}[201~\r"));
+        chat.wait_for("abc");
+        expected.extend([text, "abc"]);
+    }
+    for (sent, text) in typed {
+        chat.wait_for("> ");
+        chat.write(&format!("{sent}\r"));
+        chat.wait_for("abc");
+        expected.extend([text.unwrap_or(sent), "abc"]);
+    }
+    chat.wait_for("> ");
+    let save = format!("/save {}\r", chat.saved().display());
+    chat.write(&save);
+    chat.wait_for("messages saved");
+    assert_eq!(chat.end(), expected);
 }
 
 #[test]

@@ -125,6 +125,99 @@ fn every_command_that_generates_takes_adapters() {
     assert!(report["decode_tokens_per_second"].as_f64().is_some());
 }
 
+/// A conversation takes, scales and leaves adapters, and goes on as if it had had them all along.
+#[test]
+fn a_conversation_changes_its_adapters() {
+    let files = files("llama");
+    let [one, two] = &files.adapters;
+    let template = files.folder.path().join("template.txt");
+    let text = "{% for m in messages %}{{ m.role }} {{ m.content }}\n{% endfor %}";
+    std::fs::write(&template, text).expect("writable");
+    let chat = |args: &[&str], lines: &[&str]| {
+        let options = ["chat", "-t", "0", "-n", "10", "--template"];
+        let chat = gust(options)
+            .args([&template])
+            .args(args)
+            .model(&files.model);
+        chat.stdin(lines.join("\n") + "\n").run()
+    };
+    let answers = |args: &[&str], lines: &[&str]| {
+        let lines = chat(args, lines).success();
+        lines.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let (strong, weak) = (format!("{one}:4"), format!("{one}:-1.5"));
+    let sets: [&[&str]; 4] = [
+        &[],
+        &["--lora", &strong],
+        &["--lora", &weak],
+        &["--lora", &weak, "--lora", two],
+    ];
+    let expected = sets.map(|set| answers(set, &["Hello"]).concat());
+    for i in 1..sets.len() {
+        assert!(!expected[..i].contains(&expected[i]), "{expected:?}");
+    }
+    let [plain, with_strong, with_weak, with_both] = &expected;
+    let found = answers(
+        &[],
+        &[
+            "Hello",
+            "/reset",
+            &format!("/lora {strong}"),
+            "Hello",
+            "/reset",
+            &format!("/lora {weak}"),
+            "Hello",
+            "/reset",
+            &format!("/lora {two}"),
+            "Hello",
+            "/reset",
+            &format!("/lora off {two}"),
+            "Hello",
+            "/reset",
+            "/lora off",
+            "Hello",
+        ],
+    );
+    let all = [plain, with_strong, with_weak, with_both, with_weak, plain];
+    assert_eq!(found.iter().collect::<Vec<_>>(), all);
+
+    // What was said before is computed again.
+    let saved = files.folder.path().join("saved.json");
+    let save = format!("/save {}", saved.display());
+    let attach = format!("/lora {strong}");
+    let found = answers(&[], &["Hello", &save, &attach, "Again"]);
+    let load = format!("/load {}", saved.display());
+    let again = answers(&["--lora", &strong], &[&load, "Again"]);
+    assert_eq!(found, [plain.clone(), again[0].clone()]);
+
+    // What is wrong is told, and changes nothing.
+    let info = chat(
+        &["--lora", &strong],
+        &[
+            "/lora none.gguf",
+            &format!("/lora off {two}"),
+            &format!("/lora {two}:nan"),
+            &format!("/lora {}", files.model.display()),
+            "/lora",
+            "Hello",
+        ],
+    );
+    for words in [
+        "none.gguf",
+        "one of the adapters that /lora lists",
+        "finite",
+        "general.type",
+        &format!("adapter {one}, scale 4"),
+    ] {
+        assert!(info.stderr.contains(words), "{words}: {info:#?}");
+    }
+    assert_eq!(info.code, Some(3), "the first failure: {info:#?}");
+    assert_eq!(info.stdout, format!("{with_strong}\n").as_bytes());
+    let none = chat(&[], &["/lora", "/lora off", "/info"]);
+    assert!(none.stderr.contains("no adapters"), "{none:#?}");
+    assert_eq!(none.code, Some(0), "{none:#?}");
+}
+
 #[test]
 fn what_is_no_adapter_of_the_model_is_told() {
     let (llama, gemma) = (files("llama"), files("gemma3"));

@@ -254,8 +254,8 @@ impl Session {
     }
 
     /// Returns the whole state as bytes, for [`restore`](Self::restore) in a session of the same model, options and
-    /// adapters,
-    /// even in another program and with another number of threads. Only this version of the engine can restore it.
+    /// adapters, even in another program and with another number of threads. Only this version of the engine can restore
+    /// it.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`] or [`Error::MemoryLimit`].

@@ -16,7 +16,7 @@ use gust::{ChatMessage, Model, Utf8Stream};
 
 use super::args::{GenerationArgs, ModelArgs, SessionArgs};
 use super::failure::Failure;
-use super::lora::LoraArgs;
+use super::lora::{Adapters, LoraArgs};
 use super::open::open_to_generate;
 use super::output::{Output, note, printable};
 use super::signals;
@@ -57,13 +57,16 @@ pub(super) fn chat(args: &ChatArgs) -> Result<(), Failure> {
     let draft = args.generation.speculation.draft_model.as_ref();
     let model = open_to_generate(&args.model, draft, None)?.model;
     let options = args.template.options(&args.model, &model)?;
-    let session = args.lora.session(&model, &args.session.options())?;
+    let mut session = model.session(&args.session.options())?;
+    let adapters = args.lora.load(&model)?;
+    adapters.attach(&mut session)?;
     let seed = args.generation.sampling.seed();
     let mut chat = Chat {
         conversation: Conversation::new(model.clone(), session, options, args.system.clone()),
         options: args.generation.options(seed),
         output: Output::new(),
         model,
+        adapters,
         code: None,
         is_lost: false,
     };
@@ -95,6 +98,8 @@ pub(super) fn chat(args: &ChatArgs) -> Result<(), Failure> {
 
 struct Chat {
     model: Model,
+    /// What changes the model in the session.
+    adapters: Adapters,
     conversation: Conversation,
     options: gust::GenerationOptions,
     output: Output,
@@ -185,6 +190,21 @@ impl Chat {
                 Ok("system prompt changed; started a new conversation".to_owned())
             }
             Slash::Set(setting) => setting.apply(&mut self.options).map_err(Failure::usage),
+            Slash::ListLora => Ok(self.adapters.to_string()),
+            Slash::Lora(lora) => {
+                let adapters = self.adapters.with(lora, &self.model);
+                adapters.and_then(|adapters| self.adapt(adapters))
+            }
+            Slash::LoraOff(file) => match file {
+                None => self.adapt(Adapters::default()),
+                Some(file) => match self.adapters.without(&file) {
+                    Some(adapters) => self.adapt(adapters),
+                    None => Err(Failure::usage(format!(
+                        "/lora off: expected one of the adapters that /lora lists, found `{}`",
+                        file.display()
+                    ))),
+                },
+            },
             Slash::Save(path) => save(&path, self.conversation.messages()).map_err(Failure::failed),
             Slash::Load(path) => match load(&path) {
                 Ok(messages) => {
@@ -200,6 +220,15 @@ impl Chat {
             Ok(text) => note(&text),
             Err(failure) => self.report(&failure),
         }
+    }
+
+    /// Lets the conversation go on with these adapters. What it holds is computed again with the next question.
+    fn adapt(&mut self, adapters: Adapters) -> Result<String, Failure> {
+        if !(adapters.is_empty() && self.adapters.is_empty()) {
+            self.conversation.set_adapters(&adapters)?;
+        }
+        self.adapters = adapters;
+        Ok(self.adapters.to_string())
     }
 
     fn describe(&self) -> String {
@@ -222,6 +251,9 @@ impl Chat {
                 usage.context_length,
                 bytes(usage.kv_bytes),
             ));
+        }
+        if !self.adapters.is_empty() {
+            text.push_str(&format!("\n{}", self.adapters));
         }
         text.push('\n');
         text.push_str(&slash::settings(&self.options));

@@ -1,6 +1,8 @@
 //! The option `--lora`: adapters that change the model.
 
-use std::path::PathBuf;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use clap::{Args, ValueHint};
 use gust::{Adapter, Model, Session, SessionOptions};
@@ -19,9 +21,15 @@ pub(super) struct LoraArgs {
 
 /// An adapter's file, and how much of its changes is added.
 #[derive(Debug, Clone, PartialEq)]
-struct Lora {
+pub(super) struct Lora {
     file: PathBuf,
     scale: f32,
+}
+
+impl fmt::Display for Lora {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, scale {}", self.file.display(), self.scale)
+    }
 }
 
 impl LoraArgs {
@@ -32,32 +40,93 @@ impl LoraArgs {
         options: &SessionOptions,
     ) -> Result<Session, Failure> {
         let mut session = model.session(options)?;
-        if self.lora.is_empty() {
-            return Ok(session);
-        }
-        let load = |lora: &Lora| {
-            let adapter = model.load_adapter(&lora.file).map_err(|error| {
-                // The message for a file that is not there names it.
-                match error {
-                    gust::Error::NotFound(_) => error.into(),
-                    _ => Failure::from(error).about(&format!("--lora {}", lora.file.display())),
-                }
-            })?;
-            Ok((adapter, lora.scale))
-        };
-        let loaded: Vec<(Adapter, f32)> =
-            self.lora.iter().map(load).collect::<Result<_, Failure>>()?;
-        let adapters: Vec<_> = loaded
-            .iter()
-            .map(|(adapter, scale)| (adapter, *scale))
-            .collect();
-        session.set_adapters(&adapters)?;
+        self.load(model)?.attach(&mut session)?;
         Ok(session)
+    }
+
+    /// Loads the adapters.
+    pub(super) fn load(&self, model: &Model) -> Result<Adapters, Failure> {
+        let mut adapters = Adapters::default();
+        for lora in &self.lora {
+            let adapter = load(model, &lora.file, "--lora")?;
+            adapters.0.push((lora.clone(), adapter));
+        }
+        Ok(adapters)
+    }
+}
+
+fn load(model: &Model, file: &Path, from: &str) -> Result<Rc<Adapter>, Failure> {
+    let adapter = model.load_adapter(file).map_err(|error| match error {
+        // The message for a file that is not there names it.
+        gust::Error::NotFound(_) => error.into(),
+        _ => Failure::from(error).about(&format!("{from} {}", file.display())),
+    })?;
+    Ok(Rc::new(adapter))
+}
+
+/// The loaded adapters of a session.
+#[derive(Clone, Default)]
+pub(super) struct Adapters(Vec<(Lora, Rc<Adapter>)>);
+
+impl Adapters {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// These, with another one; if its file is there already, with another scale of it.
+    pub(super) fn with(&self, lora: Lora, model: &Model) -> Result<Adapters, Failure> {
+        let mut adapters = self.clone();
+        match adapters.0.iter_mut().find(|(old, _)| old.file == lora.file) {
+            Some((old, _)) => *old = lora,
+            None => {
+                let adapter = load(model, &lora.file, "/lora")?;
+                adapters.0.push((lora, adapter));
+            }
+        }
+        Ok(adapters)
+    }
+
+    /// These, without those of a file. `None` if there are none.
+    pub(super) fn without(&self, file: &Path) -> Option<Adapters> {
+        let kept = self.0.iter().filter(|(lora, _)| lora.file != file);
+        let kept = Adapters(kept.cloned().collect());
+        (kept.0.len() < self.0.len()).then_some(kept)
+    }
+
+    /// Adds these to a session without adapters. An engine need not know of adapters as long as there are none.
+    pub(super) fn attach(&self, session: &mut Session) -> Result<(), gust::Error> {
+        if self.is_empty() {
+            return Ok(());
+        }
+        self.replace(session)
+    }
+
+    /// Lets a session have these and no others.
+    pub(super) fn replace(&self, session: &mut Session) -> Result<(), gust::Error> {
+        let scaled = self
+            .0
+            .iter()
+            .map(|(lora, adapter)| (&**adapter, lora.scale));
+        let scaled: Vec<_> = scaled.collect();
+        session.set_adapters(&scaled)
+    }
+}
+
+impl fmt::Display for Adapters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("no adapters");
+        }
+        for (i, (lora, _)) in self.0.iter().enumerate() {
+            let separator = if i == 0 { "" } else { "\n" };
+            write!(f, "{separator}adapter {lora}")?;
+        }
+        Ok(())
     }
 }
 
 /// A file, and a scale after its last colon if what is there is a number.
-fn parse(text: &str) -> Result<Lora, String> {
+pub(super) fn parse(text: &str) -> Result<Lora, String> {
     let split = text.rsplit_once(':');
     let scaled = split.and_then(|(file, scale)| Some((file, scale.parse::<f32>().ok()?)));
     let (file, scale) = scaled.unwrap_or((text, 1.0));

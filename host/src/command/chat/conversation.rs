@@ -9,6 +9,7 @@ use gust::{
 };
 
 use crate::command::failure::Failure;
+use crate::command::lora::Adapters;
 use crate::command::progress::Progress;
 
 /// A question must leave one part in this many of the context for its answer.
@@ -69,6 +70,11 @@ impl Conversation {
 
     pub(super) fn messages(&self) -> &[ChatMessage] {
         &self.messages
+    }
+
+    /// Changes the model by these adapters and no others, also for what has been said.
+    pub(super) fn set_adapters(&mut self, adapters: &Adapters) -> Result<(), Error> {
+        adapters.replace(&mut self.session)
     }
 
     pub(super) fn usage(&self) -> Result<Usage, Error> {

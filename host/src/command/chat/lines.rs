@@ -157,7 +157,7 @@ struct Assembled {
 }
 
 /// Joins lines into one text: a backslash at the end continues on the next line, and `"""` includes all lines up to the
-/// next `"""`. Returns `None` at the end of the input.
+/// next `"""`. Lines that come in one piece, which were pasted, are one text already. Returns `None` at the end of the input.
 fn assemble(
     mut next: impl FnMut(&str) -> Result<Option<String>, Failure>,
 ) -> Result<Option<Assembled>, Failure> {
@@ -165,6 +165,10 @@ fn assemble(
     let Some(mut line) = next(PROMPT)? else {
         return Ok(None);
     };
+    if line.contains('\n') {
+        // Pasted in one piece, so it is a whole text, whatever it begins and ends with.
+        return assembled(line, true);
+    }
     if let Some(begun) = line.trim_start().strip_prefix(BLOCK) {
         let mut text = begun.to_owned();
         loop {
@@ -217,5 +221,7 @@ mod tests {
         assert_eq!(all(&["\"\"\"one line\"\"\""]), ["one line"]);
         assert_eq!(all(&["\"\"\"open", "end"]), ["open\nend"]);
         assert_eq!(all(&["open\\"]), ["open\n"]);
+        let pasted = "\"\"\"Documented.\"\"\"\n\nrun \\";
+        assert_eq!(all(&[pasted, "next"]), [pasted, "next"]);
     }
 }

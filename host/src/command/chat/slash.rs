@@ -1,8 +1,11 @@
 //! The commands of a conversation, which start with a slash.
 
+use std::path::PathBuf;
+
 use gust::GenerationOptions;
 
 use crate::command::args::random_seed;
+use crate::command::lora::{Lora, parse as parse_lora};
 use crate::command::units::{
     parse_factor, parse_penalty, parse_share, parse_temperature, parse_whole,
 };
@@ -14,6 +17,8 @@ pub(super) const HELP: &str = "\
 /reset              start a new conversation
 /system TEXT        start a new conversation with this system prompt; without TEXT, with none
 /set NAME VALUE     change a setting (/info shows them), for example /set temperature 0.5
+/lora FILE[:SCALE]  change the model by a LoRA adapter, or the scale of one; without FILE, list them
+/lora off [FILE]    leave out an adapter, or all of them
 /save FILE          save the conversation to a file, as JSON
 /load FILE          continue a conversation from a file
 /info               show the model, the context and the settings
@@ -27,6 +32,11 @@ pub(super) enum Slash {
     Reset,
     System(String),
     Set(Setting),
+    /// Lists the adapters.
+    ListLora,
+    Lora(Lora),
+    /// Leaves out the adapters of a file, or all.
+    LoraOff(Option<PathBuf>),
     Save(String),
     Load(String),
     Info,
@@ -61,6 +71,7 @@ pub(super) fn parse(text: &str) -> Result<Slash, String> {
                 value: value.trim().to_owned(),
             }))
         }
+        "lora" => lora(rest).map_err(|problem| format!("/lora: {problem}")),
         "save" => file(Slash::Save),
         "load" => file(Slash::Load),
         "info" => Ok(Slash::Info),
@@ -68,6 +79,17 @@ pub(super) fn parse(text: &str) -> Result<Slash, String> {
             "expected a command, found `/{other}`; /help lists them"
         )),
     }
+}
+
+fn lora(rest: &str) -> Result<Slash, String> {
+    // A file with this name is `./off`.
+    let (first, file) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+    Ok(match (first, file.trim()) {
+        ("", _) => Slash::ListLora,
+        ("off", "") => Slash::LoraOff(None),
+        ("off", file) => Slash::LoraOff(Some(file.into())),
+        _ => Slash::Lora(parse_lora(rest)?),
+    })
 }
 
 impl Setting {
@@ -138,8 +160,19 @@ mod tests {
             parse("save a file.json"),
             Ok(Slash::Save("a file.json".to_owned()))
         );
+        assert_eq!(parse("lora"), Ok(Slash::ListLora));
+        assert_eq!(parse("lora off"), Ok(Slash::LoraOff(None)));
+        assert_eq!(
+            parse("lora off  an adapter.gguf "),
+            Ok(Slash::LoraOff(Some("an adapter.gguf".into())))
+        );
+        let scaled = parse_lora("an adapter.gguf:-0.5").expect("a scale");
+        assert_eq!(parse("lora an adapter.gguf:-0.5"), Ok(Slash::Lora(scaled)));
+        let off = parse_lora("./off").expect("a file");
+        assert_eq!(parse("lora ./off"), Ok(Slash::Lora(off)));
         assert!(
             parse("save").is_err()
+                && parse("lora x:nan").is_err()
                 && parse("nonsense").is_err()
                 && parse("").is_err()
                 && parse("set top-k").is_err()
