@@ -14,6 +14,8 @@
 //     logits MODEL --greedy N TEXT...
 //                                  prints three lines for each TEXT: its tokens, as a prompt; the N tokens that follow them
 //                                  greedily; for each of these, how far its logit is above the second best
+//
+// All can begin with `--lora FILE SCALE`, once or more often: an adapter of MODEL.
 
 #include "gguf.h"
 #include "llama.h"
@@ -31,6 +33,9 @@
 #include <vector>
 
 typedef std::vector<llama_token> tokens_t;
+
+static std::vector<llama_adapter_lora *> adapters;
+static std::vector<float>                scales;
 
 // A sequence of tokens, of which each batch is given when the ones before it have been computed.
 struct sequence {
@@ -54,6 +59,9 @@ struct sequence {
         n_vocab = llama_vocab_n_tokens(llama_model_get_vocab(model));
         if (!context) {
             exit(2);
+        }
+        if (!adapters.empty() && llama_set_adapters_lora(context, adapters.data(), adapters.size(), scales.data()) != 0) {
+            exit(7);
         }
     }
 
@@ -249,6 +257,13 @@ int main(int argc, char ** argv) {
             }
         },
         nullptr);
+    std::vector<const char *> files;
+    while (argc > 3 && strcmp(argv[1], "--lora") == 0) {
+        files.push_back(argv[2]);
+        scales.push_back(strtof(argv[3], nullptr));
+        argv += 3;
+        argc -= 3;
+    }
     if (argc == 6 && strcmp(argv[2], "--quantize") == 0) {
         return quantize(argv[1], argv[3], argv[4], argv[5]);
     }
@@ -257,6 +272,12 @@ int main(int argc, char ** argv) {
     llama_model * model = llama_model_load_from_file(argv[1], params);
     if (!model) {
         return 1;
+    }
+    for (const char * file : files) {
+        adapters.push_back(llama_adapter_lora_init(model, file));
+        if (!adapters.back()) {
+            return 8;
+        }
     }
     if (argc == 5 && strcmp(argv[2], "--nll") == 0) {
         nll(model, argv[3], atoi(argv[4]));

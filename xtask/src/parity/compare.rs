@@ -35,8 +35,8 @@ pub(crate) fn compare(
     let tokens = tokens(seed, n_vocab, LONG + OTHERS);
     let (prompt, others) = tokens.split_at(LONG);
     let cut = [&prompt[..CUT], others].concat();
-    let answers = oracle.logits(&model, prompt, GREEDY);
-    let answers = answers.and_then(|expected| Ok([expected, oracle.logits(&model, &cut, 0)?]));
+    let answers = oracle.logits(&model, &[], prompt, GREEDY);
+    let answers = answers.and_then(|expected| Ok([expected, oracle.logits(&model, &[], &cut, 0)?]));
     let [expected, after_cut] = match answers {
         Ok(answers) => answers,
         Err(error) => return Ok(Outcome::NoOracle(error.to_string())),

@@ -1,9 +1,11 @@
 //! `parity`: what gust computes against what llama.cpp computes.
 //!
 //! In the order of use: [`order`] (the command line), [`oracle`] (llama.cpp), [`mod@gust`] (the library), [`longer`] (a file
-//! with a longer context), [`mod@compare`] with [`mixed`] (one model), [`mod@vectors`] (models that embed), [`types`] with [`exact`] (types of weights), [`real`]
-//! (real models), [`table`] (the page). [`mod@templates`] is another comparison, of chat templates with Jinja2.
+//! with a longer context), [`mod@compare`] with [`mixed`] (one model), [`mod@vectors`] (models that embed), [`adapters`],
+//! [`types`] with [`exact`] (types of weights), [`real`] (real models), [`table`] (the page). [`mod@templates`] is another
+//! comparison, of chat templates with Jinja2.
 
+mod adapters;
 mod compare;
 mod exact;
 mod gust;
@@ -86,6 +88,9 @@ fn carry_out(order: &Order) -> Result<bool> {
         eprintln!("written: {}", page.display());
         std::fs::write(&page, text).with_context(|| page.display().to_string())
     };
+    if order.adapters || order.lora.is_some() {
+        return adapters(&oracle, &engine, order);
+    }
     if let Some(models) = &order.real {
         let text = order.text.as_deref();
         let mut printed = String::new();
@@ -141,6 +146,36 @@ fn carry_out(order: &Order) -> Result<bool> {
     Ok(!rows.iter().any(|row| row.outcome.is_wrong()))
 }
 
+/// Writes a section of `docs/ADAPTERS.md`, and says whether all agree.
+fn adapters(oracle: &Oracle, engine: &Engine, order: &Order) -> Result<bool> {
+    let (title, (section, agree)) = match (&order.lora, &order.real) {
+        (Some(lora), Some(model)) => (
+            "A fine-tune of a real model",
+            adapters::real_adapter(oracle, engine, model, lora, &ASKED)?,
+        ),
+        _ => (
+            "Random adapters",
+            adapters::random_adapters(oracle, engine, order.only.as_deref(), order.seed)?,
+        ),
+    };
+    if order.only.is_some() {
+        print!("{section}");
+        return Ok(agree);
+    }
+    let page = root().join("docs/ADAPTERS.md");
+    let old = std::fs::read_to_string(&page).unwrap_or_else(|_| "# Adapters\n".to_owned());
+    std::fs::write(&page, adapters::with_section(&old, title, &section))?;
+    eprintln!("written: {}", page.display());
+    Ok(agree)
+}
+
+/// Questions to a chat model, in the template of the models that the adapter is trained for.
+const ASKED: [&str; 3] = [
+    "What is a bridge?",
+    "Write a function in Python that adds two numbers.",
+    "Why is the sky blue?",
+];
+
 /// gust's own tiny models of architectures that are not among those files.
 fn own_models(oracle: &Oracle, engine: &Engine, files: &[Row], seed: u64) -> Result<Vec<Row>> {
     let model = folder()?.join("tiny.gguf");
@@ -165,7 +200,7 @@ fn update(oracle: &Oracle) -> Result<()> {
     let mut lines = Vec::new();
     for (name, case) in named() {
         std::fs::write(&model, case.file(Matrices::F32))?;
-        match oracle.logits(&model, &tokens, 0) {
+        match oracle.logits(&model, &[], &tokens, 0) {
             Err(error) => eprintln!("{name}: left out: {error}"),
             Ok(logits) => {
                 let last = serde_json::to_string(logits.after(TINY))?;

@@ -56,11 +56,18 @@ impl Oracle {
         run(writer.stdout(Stdio::null()).stderr(Stdio::null()))
     }
 
-    /// The logits after each of the tokens, and after each of `n_greedy` tokens that follow; an error is llama.cpp's last
-    /// words.
-    pub(crate) fn logits(&self, model: &Path, tokens: &[u32], n_greedy: usize) -> Result<Logits> {
+    /// The logits after each of the tokens, and after each of `n_greedy` tokens that follow, of a model with these adapters;
+    /// an error is llama.cpp's last words.
+    pub(crate) fn logits(
+        &self,
+        model: &Path,
+        adapters: &[Adapter<'_>],
+        tokens: &[u32],
+        n_greedy: usize,
+    ) -> Result<Logits> {
         let out = folder()?.join("logits.f32");
         let mut program = Command::new(&self.logits);
+        give(adapters, &mut program);
         program.arg(model).arg(&out).arg(n_greedy.to_string());
         program.args(tokens.iter().map(u32::to_string));
         let greedy = numbers(&answer(&mut program)?)?;
@@ -125,6 +132,18 @@ impl Oracle {
             })
         });
         answers.collect()
+    }
+}
+
+/// An adapter's file, and how much of it is added.
+pub(crate) struct Adapter<'a> {
+    pub(crate) file: &'a Path,
+    pub(crate) scale: f32,
+}
+
+fn give(adapters: &[Adapter<'_>], program: &mut Command) {
+    for Adapter { file, scale } in adapters {
+        program.arg("--lora").arg(file).arg(scale.to_string());
     }
 }
 

@@ -17,6 +17,8 @@ Options:
   --seed N           of the weights and of the prompt [default: 20261127]
   --only TEXT        only files with this text in their name; without --real, nothing is written
   --real FOLDER      instead, perplexity of the GGUF files in FOLDER over a text, and greedy answers to prompts, printed
+  --adapters         instead, random LoRA adapters of gust's own tiny models; writes a section of docs/ADAPTERS.md
+  --lora FILE        instead, with --real MODEL: this adapter of that model; writes a section of docs/ADAPTERS.md
   --text FILE        that text [default: the documents of this repository, one after the other]
   --update           also writes tests/data/architectures/llama-cpp.json: what llama.cpp computes of gust's own tiny models;
                      with --real, only the section of docs/PARITY.md about real models
@@ -35,6 +37,8 @@ pub(crate) struct Order {
     pub(crate) templates: bool,
     pub(crate) real: Option<PathBuf>,
     pub(crate) text: Option<PathBuf>,
+    pub(crate) adapters: bool,
+    pub(crate) lora: Option<PathBuf>,
     pub(crate) llama_cpp: Option<PathBuf>,
 }
 
@@ -47,6 +51,8 @@ impl Order {
             templates: false,
             real: None,
             text: None,
+            adapters: false,
+            lora: None,
             llama_cpp: None,
         };
         let mut args = args.iter();
@@ -58,10 +64,15 @@ impl Order {
                 "--update" => order.update = true,
                 "--templates" => order.templates = true,
                 "--real" => order.real = Some(value()?.into()),
+                "--adapters" => order.adapters = true,
+                "--lora" => order.lora = Some(value()?.into()),
                 "--text" => order.text = Some(value()?.into()),
                 "--llama-cpp" => order.llama_cpp = Some(value()?.into()),
                 other => bail!("unexpected argument `{other}`"),
             }
+        }
+        if order.lora.is_some() && order.real.is_none() {
+            bail!("--lora needs --real MODEL");
         }
         Ok(order)
     }
@@ -77,7 +88,13 @@ mod tests {
         let order = Order::parse(&args("--seed 7 --only qwen --update")).unwrap();
         assert_eq!((order.seed, order.only.as_deref()), (7, Some("qwen")));
         assert!(order.update);
-        for line in ["--seed", "--seed x", "--speed 3", "model.gguf"] {
+        for line in [
+            "--lora a.gguf",
+            "--seed",
+            "--seed x",
+            "--speed 3",
+            "model.gguf",
+        ] {
             assert!(Order::parse(&args(line)).is_err(), "{line}");
         }
     }

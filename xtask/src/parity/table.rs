@@ -10,7 +10,7 @@ use crate::vectors::Vector;
 use crate::{LENGTHS, LONG};
 
 /// Relative errors up to this are agreement.
-const LIMIT: f64 = 5e-3;
+pub(crate) const LIMIT: f64 = 5e-3;
 /// Perplexities whose ratio is this close to 1 agree.
 const RATIO_LIMIT: f64 = 5e-3;
 

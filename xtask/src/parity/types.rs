@@ -41,7 +41,7 @@ pub(crate) fn types(
         };
         let exact = exact::Model::read(&std::fs::read(exact)?)?;
         let exact = exact.logits(&tokens, &LENGTHS)?.concat();
-        let theirs = oracle.logits(quantized, &tokens, 0)?;
+        let theirs = oracle.logits(quantized, &[], &tokens, 0)?;
         let theirs = LENGTHS.map(|length| theirs.after(length)).concat();
         let ours = gust_logits(engine, quantized, &tokens);
         let ours = ours.with_context(|| format!("gust refuses {ty}"))?;
