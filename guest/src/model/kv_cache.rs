@@ -205,6 +205,12 @@ impl KvCache {
         self.saved(tokens) as u64 * (key + value) as u64
     }
 
+    /// How many bytes [`save`](Self::save) appends.
+    pub(crate) fn saved_len(&self) -> usize {
+        let bytes = self.heads.iter().map(|head| self.head_bytes(head.tokens));
+        bytes.sum::<u64>() as usize
+    }
+
     /// Whether all saved keys and values are finite numbers.
     pub(crate) fn is_finite(&self, bytes: &[u8]) -> bool {
         self.layout.is_finite(bytes)

@@ -13,7 +13,7 @@ use super::kv_cache::KvCache;
 use super::lora::Adapters;
 use super::plan::Plan;
 use super::recurrent_state::RecurrentState;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, reserve};
 
 /// What the layers of a model keep of one sequence. Memory for the whole context is reserved on creation and becomes
 /// resident as it is used; nothing is allocated later.
@@ -175,21 +175,55 @@ impl State {
 impl Transformer {
     /// The saved size of `tokens` tokens, over all heads and layers, in bytes.
     pub fn saved_bytes(&self, state: &State, tokens: usize) -> u64 {
+        self.saved_layers(state, tokens).sum()
+    }
+
+    /// The same for each layer.
+    fn saved_layers(&self, state: &State, tokens: usize) -> impl Iterator<Item = u64> {
         let layers = self.plan().mixers().zip(&state.layers);
-        let bytes = layers.map(|(mixer, state)| match (mixer.kv_shape(), state) {
+        layers.map(move |(mixer, state)| match (mixer.kv_shape(), state) {
             (Some(shape), LayerState::Kv(cache)) => {
                 cache.head_bytes(tokens) * shape.n_kv_heads as u64
             }
             (_, LayerState::Nothing) => 0,
             _ => mixer.recurrent_shape().saved_bytes(),
-        });
-        bytes.sum()
+        })
+    }
+
+    /// Reserves what [`save_state`](Self::save_state) and `more` bytes need, in `out` and beside it. Either all instances
+    /// of the group have enough memory, or it is an error in all of them.
+    ///
+    /// # Errors
+    /// `out-of-memory`; `aborted` if another instance of the group is gone.
+    pub fn reserve_for_state(
+        &self,
+        state: &State,
+        tokens: usize,
+        more: u64,
+        out: &mut Vec<u8>,
+    ) -> Result<()> {
+        let needed = more + self.saved_bytes(state, tokens);
+        let needed = usize::try_from(needed).unwrap_or(usize::MAX);
+        // One layer at a time is gathered: this instance's part, and that of all.
+        let largest = self.saved_layers(state, tokens).max().unwrap_or(0);
+        let largest = usize::try_from(2 * largest).unwrap_or(usize::MAX);
+        let reserved = reserve(out, needed).and_then(|()| reserve(&mut Vec::<u8>::new(), largest));
+        if self.group().size() > 1 {
+            let answers = self.group().all_gather(&[u8::from(reserved.is_ok())])?;
+            if answers.contains(&0) {
+                return Err(Error::OutOfMemory {
+                    needed: needed as u64,
+                    available: 0,
+                });
+            }
+        }
+        reserved
     }
 
     /// Appends what all instances keep of a sequence to `out`.
     ///
     /// # Errors
-    /// `aborted` if another instance of the group is gone.
+    /// `out-of-memory`; `aborted` if another instance of the group is gone.
     pub fn save_state(&self, state: &State, out: &mut Vec<u8>) -> Result<()> {
         // One layer at a time, so that no gather is larger than a host accepts.
         let mut own = Vec::new();
@@ -201,6 +235,7 @@ impl Transformer {
                 }
                 LayerState::Kv(cache) => {
                     own.clear();
+                    reserve(&mut own, cache.saved_len())?;
                     cache.save(&mut own);
                     out.extend(self.group().all_gather(&own)?);
                 }

@@ -314,14 +314,30 @@ impl Sequence {
         })
     }
 
-    /// Appends to `out`: the tokens, the hidden state of the last computed one if there is one, keys and values. Drops
-    /// what was computed ahead.
+    /// Drops what was computed ahead, computes what is missing, and reserves what [`save`](Self::save) and `more` bytes
+    /// need.
     ///
     /// # Errors
-    /// `invalid-argument` if the model's weights are not loaded, `aborted`.
-    pub(super) fn save(&mut self, out: &mut Vec<u8>) -> Result<()> {
+    /// `invalid-argument` if the model's weights are not loaded, `out-of-memory`, `aborted`.
+    pub(super) fn prepare_to_save(&mut self, more: u64, out: &mut Vec<u8>) -> Result<()> {
         self.settle();
         self.catch_up(1)?;
+        let hidden = if self.computed > 0 {
+            self.hidden.len()
+        } else {
+            0
+        };
+        let numbers = 4 * (self.tokens.len() + hidden) as u64;
+        let transformer = self.model.transformer()?;
+        transformer.reserve_for_state(&self.state, self.computed, numbers + more, out)
+    }
+
+    /// Appends to `out`: the tokens, the hidden state of the last computed one if there is one, keys and values. It has
+    /// been prepared.
+    ///
+    /// # Errors
+    /// `invalid-argument` if the model's weights are not loaded, `out-of-memory`, `aborted`.
+    pub(super) fn save(&mut self, out: &mut Vec<u8>) -> Result<()> {
         self.tokens
             .iter()
             .for_each(|token| out.extend(token.to_le_bytes()));

@@ -9,6 +9,10 @@ use crate::error::{Result, invalid_argument};
 
 /// The last digit is the version of the layout.
 const MAGIC: &[u8; 8] = b"gustses3";
+/// The most tokens that a session can have been fed, or have generated.
+const MAX_COUNT: u64 = 1 << 48;
+/// Bytes in front of those of the sequence, at most.
+const MAX_HEADER: u64 = 256;
 /// That of a session with adapters.
 const ADAPTED: &[u8; 8] = b"gustses4";
 
@@ -35,15 +39,15 @@ impl Session {
     /// Returns everything except the options as bytes.
     ///
     /// # Errors
-    /// `invalid-argument` if the model's weights are not loaded, `aborted`.
+    /// `invalid-argument` if the model's weights are not loaded, `out-of-memory`, `aborted`.
     pub fn save(&mut self) -> Result<Vec<u8>> {
         self.settle();
         let adapters = self.sequence.adapters();
         let magic = adapters.map_or(MAGIC, |_| ADAPTED);
-        let mut out = magic.to_vec();
         // Before the numbers: it may compute tokens.
-        let mut sequence = Vec::new();
-        self.sequence.save(&mut sequence)?;
+        let mut out = Vec::new();
+        self.sequence.prepare_to_save(MAX_HEADER, &mut out)?;
+        out.extend_from_slice(magic);
         for number in self.sequence.shape()?.into_iter().chain(adapters) {
             out.extend(number.to_le_bytes());
         }
@@ -58,7 +62,7 @@ impl Session {
         ] {
             out.extend(number.to_le_bytes());
         }
-        out.extend(sequence);
+        self.sequence.save(&mut out)?;
         Ok(out)
     }
 
@@ -97,6 +101,13 @@ impl Session {
             *field = number(&mut rest).ok_or_else(|| wrong("too few bytes"))?;
         }
         let [fed, generated, drafted, accepted, random, computed, length] = header;
+        // They are added to.
+        if [fed, generated, drafted, accepted]
+            .iter()
+            .any(|&count| count > MAX_COUNT)
+        {
+            return Err(wrong("counts that no session reaches"));
+        }
         self.settle();
         self.sequence.restore(length, computed, rest, wrong)?;
         self.answer.begin();

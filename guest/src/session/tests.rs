@@ -194,6 +194,12 @@ fn bytes_that_are_no_state_are_refused() {
         assert!(session.usage().context_used <= 64);
         session.restore(&state).unwrap();
     }
+    // Counts of tokens, behind the magic number and four numbers of the shape, would overflow when they are added to.
+    for at in [40, 48, 56, 64] {
+        let mut changed = state.clone();
+        changed[at..at + 8].copy_from_slice(&u64::MAX.to_le_bytes());
+        assert!(session.restore(&changed).is_err(), "the count at {at}");
+    }
     assert_eq!(session.save().unwrap(), state);
     let options = SessionOptions {
         kv_type: Some(KvType::F32),
