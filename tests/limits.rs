@@ -235,6 +235,13 @@ fn limited_address_space_is_enough_for_small_models() {
     for kib in [4_000_000, 1_000_000] {
         assert_eq!(run().address_space(kib).run().success(), story, "{kib} KiB");
     }
+    // Too little to compile the engine, and too little to run it.
+    let cache = tempfile::tempdir().expect("a temporary folder");
+    for kib in [300_000, 66_000] {
+        let mut run = run();
+        run = run.env("GUST_CACHE_DIR", cache.path()).address_space(kib);
+        run.run().fails(4, &["address space", "ulimit -v"]);
+    }
     // A context that the limit has no room for.
     let mut parrot = Parrot::new("abc");
     parrot.context_length = 1 << 20;

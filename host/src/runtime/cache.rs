@@ -26,6 +26,7 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use crate::runtime::files::{OwnFolder, Refusal};
+use crate::runtime::memory::address_limit;
 
 /// The first bytes of every file: its kind, and the version of this layout.
 const MAGIC: &[u8; 16] = b"gust engine  1\r\n";
@@ -35,6 +36,24 @@ const EXTENSION: &str = "gust-engine";
 
 /// Entries beyond this many are removed, the oldest first.
 const KEPT: usize = 8;
+
+/// The least address space in which a component is compiled, in bytes: an allocation that fails there ends the process.
+const COMPILING: u64 = 512 << 20;
+/// And in which a compiled one is run.
+const RUNNING: u64 = 72 << 20;
+
+/// There is too little address space to go on.
+#[derive(Debug, thiserror::Error)]
+#[error("too little address space")]
+pub(crate) struct TooLittleSpace;
+
+/// Whether there is enough address space.
+fn check_space(least: u64) -> wasmtime::Result<()> {
+    match address_limit() {
+        Some(limit) if limit < least => Err(TooLittleSpace.into()),
+        _ => Ok(()),
+    }
+}
 
 /// Where compiled engines are kept by default: `GUST_CACHE_DIR` (nowhere if empty), otherwise the user's cache
 /// directory.
@@ -60,12 +79,16 @@ pub(crate) struct Listeners<'a> {
 
 /// Returns `component` compiled for `engine`: from the cache in `dir`, or else by compiling it, and storing the result
 /// for the next time.
+///
+/// # Errors
+/// [`TooLittleSpace`], or what is wrong with the component.
 pub(crate) fn compiled(
     engine: &Engine,
     component: &[u8],
     dir: Option<&Path>,
     listeners: &Listeners<'_>,
 ) -> wasmtime::Result<Component> {
+    check_space(RUNNING)?;
     let folder = dir.and_then(|dir| match OwnFolder::open(dir) {
         Ok(folder) => Some(folder),
         Err(Refusal::Unusable(_)) => None,
@@ -93,6 +116,7 @@ pub(crate) fn compiled(
             )),
         }
     }
+    check_space(COMPILING)?;
     (listeners.on_compile)();
     let compiled = Component::from_binary(engine, component)?;
     if let Some(folder) = folder {

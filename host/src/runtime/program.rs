@@ -8,9 +8,10 @@ use wasmtime::component::InstancePre;
 use wasmtime::{Config, OptLevel, ProfilingStrategy};
 
 use crate::runtime::bindings::LlmIndices;
-use crate::runtime::cache::{self, Listeners};
+use crate::runtime::cache::{self, Listeners, TooLittleSpace};
 use crate::runtime::deadline::Ticker;
 use crate::runtime::imports;
+use crate::runtime::memory;
 use crate::runtime::state::{State, Surroundings};
 use crate::types::{Error, Isa, Mismatch};
 
@@ -76,8 +77,13 @@ impl Program {
         check_kind(component)?;
         check_processor(compilation.isa)?;
         let engine = wasmtime::Engine::new(&config(compilation)).map_err(unusable)?;
-        let compiled =
-            cache::compiled(&engine, component, cache_dir, listeners).map_err(unusable)?;
+        let compiled = cache::compiled(&engine, component, cache_dir, listeners);
+        let compiled = compiled.map_err(|error| match error.is::<TooLittleSpace>() {
+            true => Error::AddressSpace {
+                limit: memory::address_limit(),
+            },
+            false => unusable(error),
+        })?;
         let component_type = compiled.component_type();
         let is_collective = component_type
             .imports(&engine)
@@ -147,14 +153,14 @@ fn config(compilation: Compilation) -> Config {
         .wasm_backtrace_max_frames(None);
     #[cfg(target_os = "linux")]
     config
-        .with_host_memory(Arc::new(crate::runtime::memory::Creator))
+        .with_host_memory(Arc::new(memory::Creator))
         // Wasmtime's copy-on-write initialisation needs Wasmtime's own memories.
         .memory_init_cow(false);
     #[cfg(target_os = "linux")]
     if reservation == Reservation::AsNeeded {
         config
-            .memory_reservation(crate::runtime::memory::AS_NEEDED)
-            .memory_guard_size(crate::runtime::memory::WASM_PAGE)
+            .memory_reservation(memory::AS_NEEDED)
+            .memory_guard_size(memory::WASM_PAGE)
             .memory_may_move(false);
     }
     #[cfg(not(target_os = "linux"))]
