@@ -5,6 +5,7 @@
 //! composed components in a host that is not ours.
 
 mod component;
+mod cves;
 mod files;
 mod hostile;
 

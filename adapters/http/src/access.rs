@@ -53,8 +53,8 @@ impl Access {
             Failure::server(503, format!("{name}: expected {expected}, found `{found}`"))
         };
         let (hosts, origins) = (names(HOSTS), names(ORIGINS));
-        if let Some(found) = hosts.list.iter().find(|name| name.contains('/')) {
-            let expected = "names such as `llm.example.com`, or `*`";
+        if let Some(found) = hosts.list.iter().find(|name| name.contains(['/', ':'])) {
+            let expected = "names without a port, such as `llm.example.com`, or `*`";
             return Err(wrong(HOSTS, expected, found));
         }
         let is_origin = |name: &str| {
@@ -214,8 +214,9 @@ fn host(authority: &str) -> &str {
 /// own.
 fn is_own(host: &str) -> bool {
     let in_brackets = |host: &str| Some(host.strip_prefix('[')?.strip_suffix(']')?.to_owned());
+    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
     host == "localhost"
-        || host.ends_with(".localhost")
+        || host.ends_with(".localhost") && host.chars().all(is_name)
         || host.parse::<Ipv4Addr>().is_ok()
         || in_brackets(host).is_some_and(|host| host.parse::<Ipv6Addr>().is_ok())
 }
@@ -269,6 +270,9 @@ mod tests {
             "::1",
             "0x7f.1",
             "localhost:x",
+            "https://evil.localhost",
+            "evil.example/.localhost",
+            "evil.example@a.localhost",
         ] {
             let outcome = own.check(&said(Some(host), &[]));
             assert_eq!(code(outcome), Some("host_not_allowed"), "{host}");
@@ -326,6 +330,7 @@ mod tests {
     fn settings_that_say_nothing_sensible_are_refused() {
         for (name, value) in [
             (HOSTS, "http://localhost"),
+            (HOSTS, "llm.example.com:8080"),
             (ORIGINS, "localhost"),
             (ORIGINS, "http://a.example/page"),
             (ORIGINS, "http://"),

@@ -417,6 +417,16 @@ mod tests {
         );
     }
 
+    /// CVE-2026-21869: a negative number of tokens to be dropped, which this server has no option for.
+    #[test]
+    fn negative_numbers_are_not_taken() {
+        for field in ["max_tokens", "top_k", "n"] {
+            let body = format!(r#"{{"prompt": "a", "{field}": -2}}"#);
+            assert!(CompletionRequest::parse(body.as_bytes()).is_err(), "{body}");
+        }
+        assert!(CompletionRequest::parse(br#"{"prompt": "a", "n_discard": -2}"#).is_ok());
+    }
+
     #[test]
     fn what_is_not_offered_is_refused() {
         for (body, param) in [
