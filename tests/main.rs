@@ -7,6 +7,7 @@
 mod component;
 mod cves;
 mod files;
+mod fuzz;
 mod hostile;
 
 mod tokenizers;

@@ -1,11 +1,12 @@
 //! `cargo xtask`: sets up, builds, runs and tests gust, and holds no logic of the product.
 //!
 //! In the order of use: [`setup`] (what must be on the machine), [`build`] (both engines, then the host), [`launch`]
-//! (the built programs), [`mod@test`] and [`lint`]; [`mod@web`] makes the npm package. [`process`] is what they start other
+//! (the built programs), [`mod@test`], [`mod@fuzz`] and [`lint`]; [`mod@web`] makes the npm package. [`process`] is what they start other
 //! programs with. All of its own words go to stderr; stdout belongs to the program that is run.
 
 mod build;
 mod debug_info;
+mod fuzz;
 mod launch;
 mod lint;
 mod process;
@@ -29,6 +30,7 @@ Commands:
   hosts [ARGS]    runs the shipped model in every host and compares the tokens; see `cargo xtask hosts --help`
   parity [ARGS]   compares what gust computes with llama.cpp; see `cargo xtask parity --help`
   gust [ARGS]     builds everything, then runs `gust ARGS`: cargo xtask gust inspect
+  fuzz [ARGS]     attacks parsers with inputs made at random: cargo xtask fuzz [--minutes N] [TARGET...]; see fuzz/README.md
   lint            checks formatting, dependencies, clippy (native and WebAssembly) and documentation
   setup           adds the Rust target wasm32-wasip2 if it is missing, and looks for a C compiler
   bench [ARGS]    measures gust and its peers; with --kernels, only the kernels; see `cargo xtask bench --help`
@@ -69,6 +71,7 @@ fn main() -> ExitCode {
                 | "web"
                 | "hosts"
                 | "parity"
+                | "fuzz"
         )
     );
     if !takes_args && let Some(arg) = args.first() {
@@ -92,6 +95,7 @@ fn main() -> ExitCode {
         Some("web") => web::web(&args),
         Some("hosts") => launch::hosts(args),
         Some("parity") => launch::parity(args),
+        Some("fuzz") => fuzz::fuzz(args),
         Some("core") => build::core_modules().map(|()| ExitCode::SUCCESS),
         Some("build") => build::all().map(|()| ExitCode::SUCCESS),
         Some("setup") => setup::check().map(|()| ExitCode::SUCCESS),

@@ -97,7 +97,7 @@ fn is_mark(c: char) -> bool {
 
 /// Nothing is shown for these: joiners, marks of direction, soft hyphens, selectors of variants, fillers
 /// (Unicode's `Default_Ignorable_Code_Point`), and control characters that are not white space.
-fn has_no_width(c: char) -> bool {
+pub fn has_no_width(c: char) -> bool {
     matches!(c,
         '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
         | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
