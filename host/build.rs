@@ -15,6 +15,7 @@ fn main() {
         workspace.join("target/engine/gust-engine.wasm"),
         "the engine component is missing; run `cargo xtask build`, which builds it first",
     );
+    tokenizers(workspace.join("target/engine/gust-engine-tokenizers.wasm"));
     if env::var_os("CARGO_FEATURE_MIDDLEWARE").is_some() {
         for name in ["chat", "filter", "jitter", "log"] {
             embed(
@@ -29,6 +30,26 @@ fn main() {
         workspace.join("models/gust-stories-q8_0.gguf"),
         "the model that ships is missing; restore it with `git checkout models`",
     );
+}
+
+/// Embeds the engine with tokenizers, if it is wanted. It takes minutes to build, so a library does without where it is
+/// missing, and says so.
+fn tokenizers(path: PathBuf) {
+    println!("cargo::rustc-check-cfg=cfg(tokenizers_engine)");
+    if env::var_os("CARGO_FEATURE_TOKENIZERS").is_none() {
+        return;
+    }
+    let name = "GUST_ENGINE_TOKENIZERS";
+    if env::var_os(name).is_none() && !path.exists() {
+        println!("cargo::rerun-if-changed={}", path.display());
+        println!(
+            "cargo::warning={} is missing, so `--tokenizer` will not work; run `cargo xtask build`, which builds it first",
+            path.display()
+        );
+        return;
+    }
+    println!("cargo::rustc-cfg=tokenizers_engine");
+    embed(name, path, "the engine with tokenizers is missing");
 }
 
 /// Hands on what [`BuildInfo`](src/build_info.rs) says of the build.

@@ -3,35 +3,45 @@
 //! [`convert`] has the records, `export` turns it into a component, and [`linked`] offers the same to a program that
 //! links the engine in.
 
-#[allow(unsafe_code, reason = "generated: lifting and lowering at the border")]
-#[allow(
-    missing_docs,
-    unreachable_pub,
-    dead_code,
-    clippy::all,
-    reason = "generated from documented WIT; only a component uses all of it"
-)]
-mod bindings {
-    wit_bindgen::generate!({
-        path: "../wit",
-        world: "llm-complete",
-        // For `linked`. An absent field has its default, including fields that later versions of the contract add.
-        additional_type_attributes: {
-            "gust:llm/engine@0.1.0/load-options": [#[derive(Default)]],
-            "gust:llm/engine@0.1.0/session-options": [#[derive(Default)]],
-            "gust:llm/engine@0.1.0/generation-options": [#[derive(Default)]],
-            "gust:llm/engine@0.1.0/tokenize-options": [#[derive(Default)]],
-            "gust:llm/engine@0.1.0/chat-options": [#[derive(Default)]],
-            "gust:llm/chat@0.1.0/message": [#[derive(Default)]],
-            "gust:llm/chat@0.1.0/render-options": [#[derive(Default)]],
-        },
-    });
-    // A native build has nothing to export to, and exporting would not link.
-    #[cfg(all(target_arch = "wasm32", feature = "component"))]
-    use super::export::Component;
-    #[cfg(all(target_arch = "wasm32", feature = "component"))]
-    export!(Component);
+/// The bindings of a world.
+macro_rules! bindings {
+    ($world:literal) => {
+        #[allow(unsafe_code, reason = "generated: lifting and lowering at the border")]
+        #[allow(
+            missing_docs,
+            unreachable_pub,
+            dead_code,
+            clippy::all,
+            reason = "generated from documented WIT; only a component uses all of it"
+        )]
+        mod bindings {
+            wit_bindgen::generate!({
+                path: "../wit",
+                world: $world,
+                // For `linked`. An absent field has its default, including fields that later versions of the contract add.
+                additional_type_attributes: {
+                    "gust:llm/engine@0.1.0/load-options": [#[derive(Default)]],
+                    "gust:llm/engine@0.1.0/session-options": [#[derive(Default)]],
+                    "gust:llm/engine@0.1.0/generation-options": [#[derive(Default)]],
+                    "gust:llm/engine@0.1.0/tokenize-options": [#[derive(Default)]],
+                    "gust:llm/engine@0.1.0/chat-options": [#[derive(Default)]],
+                    "gust:llm/chat@0.1.0/message": [#[derive(Default)]],
+                    "gust:llm/chat@0.1.0/render-options": [#[derive(Default)]],
+                },
+            });
+            // A native build has nothing to export to, and exporting would not link.
+            #[cfg(all(target_arch = "wasm32", feature = "component"))]
+            use super::export::Component;
+            #[cfg(all(target_arch = "wasm32", feature = "component"))]
+            export!(Component);
+        }
+    };
 }
+
+#[cfg(not(feature = "tokenizer-json"))]
+bindings!("llm-complete");
+#[cfg(feature = "tokenizer-json")]
+bindings!("llm-with-tokenizers");
 
 mod convert;
 #[cfg(all(target_arch = "wasm32", feature = "component"))]
@@ -64,8 +74,10 @@ pub(crate) fn beat() {
 struct ModelHandle(Rc<Model>);
 
 impl ModelHandle {
+    /// Loads the model of this name, with its own vocabulary or with that of the blob named `tokenizer`.
     fn load<B: Blob>(
         name: &str,
+        tokenizer: Option<&str>,
         open: impl Fn(&str) -> crate::error::Result<B>,
         options: wit::LoadOptions,
         group: Rc<dyn Group>,
@@ -79,7 +91,7 @@ impl ModelHandle {
             Some(false) => Mapping::Copy,
             _ => Mapping::Allowed,
         };
-        let model = Model::open(name, open, scope, mapping, group)?;
+        let model = Model::open_with(name, tokenizer, open, scope, mapping, group)?;
         Ok(Self(Rc::new(model)))
     }
 

@@ -40,7 +40,23 @@ impl Model {
         mapping: Mapping,
         group: Rc<dyn Group>,
     ) -> Result<Self> {
-        let (gguf, file) = Joined::open(name, open)?;
+        Self::open_with(name, None, open, scope, mapping, group)
+    }
+
+    /// The same with the vocabulary in the blob named `tokenizer` instead of the file's own, if there is one: a
+    /// `tokenizer.json` of Hugging Face's.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); `unsupported` in an engine without the feature `tokenizer-json`.
+    pub fn open_with<B: Blob>(
+        name: &str,
+        tokenizer: Option<&str>,
+        open: impl Fn(&str) -> Result<B>,
+        scope: Scope,
+        mapping: Mapping,
+        group: Rc<dyn Group>,
+    ) -> Result<Self> {
+        let (gguf, file) = Joined::open(name, &open)?;
         check_kind(&gguf.metadata, scope)?;
         // A file that ends with its header is deliberately just a header; if there is data, it must be complete. Several
         // files have been checked one by one.
@@ -53,7 +69,10 @@ impl Model {
             transformer: None,
         };
         if scope >= Scope::Vocabulary {
-            model.tokenizer = Some(Tokenizer::from_metadata(&model.gguf.metadata)?);
+            model.tokenizer = Some(match tokenizer {
+                None => Tokenizer::from_metadata(&model.gguf.metadata)?,
+                Some(name) => model.tokenizer_in(&open(name)?)?,
+            });
         }
         if scope >= Scope::Full {
             let transformer = Transformer::load(&model.gguf, &file, mapping, group)?;
@@ -92,6 +111,19 @@ impl Model {
             adapter.check_data(file.size())?;
         }
         transformer.load_adapter(&self.gguf, &adapter, &file)
+    }
+
+    #[cfg(feature = "tokenizer-json")]
+    fn tokenizer_in<B: Blob>(&self, file: &B) -> Result<Tokenizer> {
+        let size = Tokenizer::check_json_size(file.size())?;
+        let rows = crate::model::embedding_rows(&self.gguf)?;
+        Tokenizer::from_json(&file.read(0, size)?, &self.gguf.metadata, rows)
+    }
+
+    #[cfg(not(feature = "tokenizer-json"))]
+    fn tokenizer_in<B: Blob>(&self, _file: &B) -> Result<Tokenizer> {
+        let expected = "an engine with the feature `tokenizer-json`";
+        Err(unsupported("tokenizer.json", expected, "one without"))
     }
 
     fn check_vocabulary(&self, plan: &Plan) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::engine::EMBEDDED;
+use crate::engine::{EMBEDDED, WITH_TOKENIZERS};
 
 /// What a build of gust is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub struct BuildInfo {
     pub engine_bytes: usize,
     /// SHA-256 of the embedded engine, in hexadecimal.
     pub engine_sha256: String,
+    /// Bytes of the embedded engine with tokenizers from files; none without the feature `tokenizers`.
+    pub tokenizers_bytes: Option<usize>,
     /// The middleware that is built in: none without the feature `middleware`.
     pub middleware: &'static [&'static str],
 }
@@ -32,6 +34,7 @@ impl BuildInfo {
             target: env!("GUST_TARGET"),
             engine_bytes: EMBEDDED.len(),
             engine_sha256: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+            tokenizers_bytes: WITH_TOKENIZERS.map(<[u8]>::len),
             middleware: match cfg!(feature = "middleware") {
                 true => &["filter", "jitter", "log"],
                 false => &[],

@@ -20,6 +20,13 @@ use crate::{
 /// The engine that is built with this library.
 pub(crate) static EMBEDDED: &[u8] = include_bytes!(env!("GUST_ENGINE"));
 
+/// The same with tokenizers from files.
+#[cfg(tokenizers_engine)]
+pub(crate) static WITH_TOKENIZERS: Option<&[u8]> =
+    Some(include_bytes!(env!("GUST_ENGINE_TOKENIZERS")));
+#[cfg(not(tokenizers_engine))]
+pub(crate) static WITH_TOKENIZERS: Option<&[u8]> = None;
+
 /// A compiled engine component. Cheap to clone; clones share the compiled code.
 #[derive(Clone)]
 pub struct Engine(Arc<Shared>);
@@ -29,15 +36,25 @@ struct Shared {
     compiler: Compiler,
     program: Arc<Program>,
     /// The same component, compiled differently when that is first needed: so that it can be interrupted anywhere, for a
-    /// component other than the embedded one and a time limit per call; or so that it takes little address space.
+    /// component other than the embedded one and a time limit per call; or so that it takes little address space. And the
+    /// embedded engine with tokenizers.
     variants: Mutex<Vec<(Way, Arc<Program>)>>,
 }
 
 /// How a program is compiled, besides what the builder says.
-type Way = (Interruption, Reservation);
+type Way = (Flavor, Interruption, Reservation);
 
 /// How the builder compiles it.
-const FIRST: Way = (Interruption::AtImports, Reservation::Whole);
+const FIRST: Way = (Flavor::Built, Interruption::AtImports, Reservation::Whole);
+
+/// Which component runs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Flavor {
+    /// The one that the engine was built with.
+    Built,
+    /// The embedded one with tokenizers, in place of the embedded one without.
+    Tokenizers,
+}
 
 impl Shared {
     /// Whether this is the engine that is built with this library.
@@ -112,7 +129,11 @@ impl Engine {
             },
             ..options.clone()
         };
-        let group = self.in_address_space(options.limits, |program| {
+        let flavor = match options.tokenizer {
+            Some(_) if self.0.is_embedded() => Flavor::Tokenizers,
+            _ => Flavor::Built,
+        };
+        let group = self.in_address_space(flavor, options.limits, |program| {
             Group::new(program, &blob, &options, size)
         })?;
         Model::load(group, &options, threads)
@@ -143,7 +164,7 @@ impl Engine {
     /// As [`pack`](Self::pack), and those for the limits.
     pub fn pack_within(&self, source: impl Into<Source>, limits: Limits) -> Result<Packed, Error> {
         let blob = Blob::open(source.into())?;
-        self.in_address_space(limits, |program| {
+        self.in_address_space(Flavor::Built, limits, |program| {
             Packed::open(program, blob.clone(), limits)
         })
     }
@@ -152,14 +173,18 @@ impl Engine {
     /// those, with memories that take the least space.
     fn in_address_space<T>(
         &self,
+        flavor: Flavor,
         limits: Limits,
         make: impl Fn(&Arc<Program>) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let interruption = match limits.call_time {
-            Some(_) if !self.0.is_embedded() => Interruption::AtLoops,
+            // The tokenizers library calls nothing of the host's while it works.
+            Some(_) if !self.0.is_embedded() || flavor == Flavor::Tokenizers => {
+                Interruption::AtLoops
+            }
             _ => Interruption::AtImports,
         };
-        let program = |reservation| self.variant((interruption, reservation), limits);
+        let program = |reservation| self.variant((flavor, interruption, reservation), limits);
         match make(&program(Reservation::Whole)?) {
             Err(Error::AddressSpace { .. }) => make(&program(Reservation::AsNeeded)?),
             made => made,
@@ -177,7 +202,14 @@ impl Engine {
         if let Some((_, program)) = variants.iter().find(|(of, _)| *of == way) {
             return Ok(program.clone());
         }
-        let (component, compiler) = (self.0.component.clone(), self.0.compiler.clone());
+        let component = match way.0 {
+            Flavor::Built => self.0.component.clone(),
+            Flavor::Tokenizers => Cow::Borrowed(WITH_TOKENIZERS.ok_or_else(|| {
+                let found = "this build of gust has no engine with tokenizers; build it with `cargo xtask build`";
+                Error::Component(found.into())
+            })?),
+        };
+        let compiler = self.0.compiler.clone();
         let compile = move || compiler.program(&component, way);
         let made = match limits.call_time {
             Some(limit) if !self.0.is_embedded() => within(limit, compile)?,
@@ -227,11 +259,8 @@ struct Compiler {
 type WarningFn = Arc<dyn Fn(&str) + Send + Sync>;
 
 impl Compiler {
-    fn program(
-        &self,
-        component: &[u8],
-        (interruption, reservation): Way,
-    ) -> Result<Program, Error> {
+    fn program(&self, component: &[u8], way: Way) -> Result<Program, Error> {
+        let (_, interruption, reservation) = way;
         Program::new(
             component,
             &self.surroundings,
@@ -246,7 +275,7 @@ impl Compiler {
                 on_compile: &|| self.on_compile.iter().for_each(|listener| listener()),
                 // Further programs are compiled by the same rules: there is nothing new to say.
                 on_distrust: &|text| {
-                    if (interruption, reservation) == FIRST {
+                    if way == FIRST {
                         self.on_warning.iter().for_each(|listener| listener(text));
                     }
                 },
@@ -322,7 +351,8 @@ impl EngineBuilder {
     /// Sets a function to call when the component has to be compiled, which may take seconds. It is called once, and
     /// again for each way in which the component is needed differently: the first load with a time limit per call compiles
     /// other components than the embedded one again, so that they can be interrupted, and the first load with too little
-    /// address space (`ulimit -v`) all of them, so that they take less.
+    /// address space (`ulimit -v`) all of them, so that they take less; the first load with a
+    /// [tokenizer](LoadOptions::tokenizer) compiles the larger engine that runs it.
     pub fn on_compile(mut self, listener: impl Fn() + Send + Sync + 'static) -> Self {
         self.compiler.on_compile = Some(Arc::new(listener));
         self

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use wasmtime::Store;
 use wasmtime::component::ResourceAny;
 
-use crate::runtime::{Answer, Group, Handle, State, Trace, weights, wit};
+use crate::runtime::{Answer, Blob, Group, Handle, State, Trace, weights, wit};
 use crate::{
     Adapter, CancelHandle, ChatMessage, ChatOptions, EmbeddingInfo, Error, LoadOptions,
     MetadataEntry, ModelInfo, OperatorTime, Pooling, Session, SessionOptions, Source,
@@ -54,9 +54,24 @@ impl Model {
         options: &LoadOptions,
         threads: usize,
     ) -> Result<Model, Error> {
+        let tokenizer = options.tokenizer.clone().map(Blob::open).transpose()?;
         let load = |name: &'static str| {
             let options = wit::LoadOptions::from(options);
-            group.make(move |_, engine, store| engine.call_load_model(store, name, options))
+            let tokenizer = tokenizer.clone();
+            group.make_anew(move |exports, store| {
+                let Some(file) = &tokenizer else {
+                    return exports.engine().call_load_model(store, name, options);
+                };
+                let Some(tokenizers) = exports.tokenizers else {
+                    return Ok(Err(no_tokenizers()));
+                };
+                // It has a name only as long as it is being loaded.
+                store.data_mut().tokenizer = Some(file.clone());
+                let names = [name, weights::TOKENIZER];
+                let model = tokenizers.load_model(&mut *store, names, options);
+                store.data_mut().tokenizer = None;
+                model
+            })
         };
         let loaded = load(weights::NAME).and_then(|model| {
             let draft = options.draft.as_ref().map(|_| load(weights::DRAFT));
@@ -311,6 +326,14 @@ impl Model {
             call(exports.engine().model(), store, model)
         })
     }
+}
+
+fn no_tokenizers() -> wit::Error {
+    wit::Error::Unsupported(wit::Mismatch {
+        subject: "tokenizer".to_owned(),
+        expected: "an engine that exports gust:llm/tokenizers".to_owned(),
+        found: "a component that does not, as middleware does not".to_owned(),
+    })
 }
 
 fn embeds_nothing() -> Error {

@@ -35,6 +35,9 @@ pub(crate) const FLAVORS: [Flavor; 2] = [
     },
 ];
 
+/// The engine's feature that runs a `tokenizer.json`. It makes the component much larger, so it is a component of its own.
+pub(crate) const TOKENIZERS: &str = "tokenizer-json";
+
 /// The adapters and the examples of such: each is the package `gust-NAME` and becomes `target/adapters/NAME.wasm`.
 const ADAPTERS: [&str; 10] = [
     "weights-fs",
@@ -103,12 +106,13 @@ fn adapters() -> Result<()> {
     Ok(())
 }
 
-/// Builds the engine in both flavors.
+/// Builds the engine in both flavors, and the first one also with tokenizers from files.
 pub(crate) fn engines() -> Result<()> {
     for flavor in &FLAVORS {
         engine(flavor, "", flavor.file)?;
     }
-    Ok(())
+    let [relaxed, ..] = &FLAVORS;
+    engine(relaxed, TOKENIZERS, "gust-engine-tokenizers.wasm").map(drop)
 }
 
 /// Builds `command` with the engine linked in, in both flavors.

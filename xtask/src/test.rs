@@ -79,6 +79,7 @@ fn wasm(features: &str) -> Command {
     let mut command = cargo(&["test", "--no-fail-fast", "--release", "--lib"]);
     command
         .args(["--package", "gust-engine", "--target", WASM])
+        .args(["--features", build::TOKENIZERS])
         .env("CARGO_ENCODED_RUSTFLAGS", wasm_flags(features))
         .env(
             "CARGO_TARGET_WASM32_WASIP2_RUNNER",

@@ -28,13 +28,15 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Value, ValueKind};
 
 use crate::error::{Error, Result, invalid_argument, invalid_model};
-use crate::tokenizer::MAX_TEXT_LEN;
 pub use marks::Rendered;
 pub use prompt::{Prompt, prompt};
 use renderer::{Failed, Inputs};
 
 /// The longest allowed template, in bytes. The longest known ones have 30,000.
 pub const MAX_TEMPLATE_LEN: usize = 1 << 18;
+
+/// The longest allowed prompt, in bytes.
+const MAX_PROMPT_LEN: usize = 4 << 20;
 
 /// One turn of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -248,11 +250,11 @@ fn render_with(template: &str, inputs: Inputs<'_>, origin: Origin) -> Result<Ren
         )
     })?;
     match renderer::render(&source, syntax, inputs) {
-        Ok(rendered) if rendered.text.len() <= MAX_TEXT_LEN => Ok(rendered),
+        Ok(rendered) if rendered.text.len() <= MAX_PROMPT_LEN => Ok(rendered),
         Ok(rendered) => {
             let found = format!("{} bytes", rendered.text.len());
             Err(fail(
-                format!("a prompt of at most {MAX_TEXT_LEN} bytes"),
+                format!("a prompt of at most {MAX_PROMPT_LEN} bytes"),
                 found,
             ))
         }

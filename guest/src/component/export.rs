@@ -21,7 +21,24 @@ impl wit::Guest for Component {
     type Session = SessionHandle;
 
     fn load_model(name: String, options: wit::LoadOptions) -> Result<wit::Model, wit::Error> {
-        let model = ModelHandle::load(&name, Weights::open, options, Rc::new(Instances::new()))?;
+        let model = ModelHandle::load(&name, None, Weights::open, options, group())?;
+        Ok(wit::Model::new(model))
+    }
+}
+
+fn group() -> Rc<Instances> {
+    Rc::new(Instances::new())
+}
+
+#[cfg(feature = "tokenizer-json")]
+impl super::bindings::exports::gust::llm::tokenizers::Guest for Component {
+    fn load_model(
+        name: String,
+        tokenizer: String,
+        options: wit::LoadOptions,
+    ) -> Result<wit::Model, wit::Error> {
+        let tokenizer = Some(tokenizer.as_str());
+        let model = ModelHandle::load(&name, tokenizer, Weights::open, options, group())?;
         Ok(wit::Model::new(model))
     }
 }

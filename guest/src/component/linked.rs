@@ -27,6 +27,7 @@ impl Model {
     pub fn load(blob: &dyn Blob, options: LoadOptions) -> Result<Self, Error> {
         Ok(Self(ModelHandle::load(
             ONLY,
+            None,
             only(blob),
             options,
             Rc::new(Solo),

@@ -19,7 +19,7 @@ use crate::gguf::Metadata;
 use crate::pulse::work;
 
 /// The most merges allowed. Llama 3 has 280,147.
-const MAX_MERGES: usize = 1 << 21;
+pub(super) const MAX_MERGES: usize = 1 << 21;
 
 /// A vocabulary with merges.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ pub(super) struct Bpe {
 
 /// Merges in file order: the pair and what it becomes.
 #[derive(Debug)]
-struct Merges {
+pub(super) struct Merges {
     pairs: Vec<[u32; 3]>,
     index: Index,
 }
@@ -135,10 +135,7 @@ impl Merges {
             let found = format!("{} merges", merges.len());
             return Err(unsupported(key, format!("at most {MAX_MERGES}"), found));
         }
-        let mut all = Self {
-            pairs: Vec::with_capacity(merges.len()),
-            index: Index::with_capacity(merges.len()),
-        };
+        let mut all = Self::with_capacity(merges.len());
         let (mut joined, mut last) = (Vec::new(), 0);
         for (nth, merge) in merges.iter_strings().enumerate() {
             // The first byte belongs to the left half even if it is a space.
@@ -165,7 +162,15 @@ impl Merges {
         Ok(all)
     }
 
-    fn push(&mut self, left: u32, right: u32, id: u32) {
+    pub(super) fn with_capacity(count: usize) -> Self {
+        Self {
+            pairs: Vec::with_capacity(count),
+            index: Index::with_capacity(count),
+        }
+    }
+
+    /// Adds a merge after all others.
+    pub(super) fn push(&mut self, left: u32, right: u32, id: u32) {
         let hash = self.index.hash_number(pair(left, right));
         let same = |nth: u32| self.pairs[nth as usize][..2] == [left, right];
         let first = self.index.insert(hash, self.pairs.len() as u32, same);
@@ -174,7 +179,7 @@ impl Merges {
         }
     }
 
-    fn find(&self, left: u32, right: u32) -> Option<Join> {
+    pub(super) fn find(&self, left: u32, right: u32) -> Option<Join> {
         let hash = self.index.hash_number(pair(left, right));
         let rank = self
             .index

@@ -47,7 +47,7 @@ const NONE: u32 = u32::MAX;
 /// A node is the end of some markers, the root an empty one. Nodes are numbered by their lengths, and those that one
 /// byte more leads to from the same node follow each other.
 #[derive(Debug)]
-struct Set {
+pub(super) struct Set {
     /// The byte that leads to each node from the next shorter one; the root's means nothing.
     bytes: Vec<u8>,
     /// Where each node's longer ones begin; they end where the next node's begin.
@@ -67,7 +67,8 @@ impl Markers {
     pub(super) fn new(vocab: &Vocab, metadata: &Metadata) -> Result<Self> {
         let set = |types: &[TokenType]| {
             let wanted = |id: &u32| types.contains(&vocab.token_type(*id));
-            Set::new(vocab, (0..vocab.len()).filter(wanted).collect())
+            let text = |id: u32| vocab.text(id).unwrap_or_default().as_bytes();
+            Set::new((0..vocab.len()).filter(wanted).collect(), text)
         };
         // The file does not say so; llama.cpp also goes by these names.
         let named = |key: &str, names: &[&str]| {
@@ -115,12 +116,8 @@ impl Markers {
         self.split_where(vocab, text, set, |_, _| true)
     }
 
-    /// Splits a prompt into parts, none of them empty. `template` are the ranges of its bytes that the template wrote.
-    ///
-    /// A control token's name counts where all of it is the template's. Any other text that is always one token counts
-    /// where it is all the template's or all from outside: a text from outside that ends with the beginning of such a
-    /// name must not take the first character of the control token behind it. White space is the exception, because it
-    /// is no name, and its runs become the tokens that they are without any template.
+    /// Splits a prompt into parts, none of them empty. `template` are the ranges of its bytes that the template wrote; see
+    /// [`counts_in_prompt`] for which markers count.
     pub(super) fn split_prompt<'t>(
         &self,
         vocab: &Vocab,
@@ -128,13 +125,7 @@ impl Markers {
         template: &[Range<usize>],
     ) -> Vec<Part<'t>> {
         let counts = |id: u32, found: Range<usize>| {
-            // The first range that ends behind the start.
-            let at = template.partition_point(|range| range.end <= found.start);
-            let range = template.get(at);
-            let whole = range.is_some_and(|r| r.start <= found.start && found.end <= r.end);
-            let none = range.is_none_or(|range| found.end <= range.start);
-            let blank = || text[found.clone()].trim().is_empty();
-            whole || vocab.token_type(id) == TokenType::UserDefined && (none || blank())
+            counts_in_prompt(vocab.token_type(id), &text[found.clone()], found, template)
         };
         self.split_where(vocab, text, &self.all, counts)
     }
@@ -185,14 +176,34 @@ impl Markers {
     }
 }
 
+/// Whether a marker counts in a prompt, where it was `found` as `text`.
+///
+/// A control token's name counts where all of it is the template's. Any other text that is always one token counts
+/// where it is all the template's or all from outside: a text from outside that ends with the beginning of such a
+/// name must not take the first character of the control token behind it. White space is the exception, because it
+/// is no name, and its runs become the tokens that they are without any template.
+pub(super) fn counts_in_prompt(
+    ty: TokenType,
+    text: &str,
+    found: Range<usize>,
+    template: &[Range<usize>],
+) -> bool {
+    // The first range that ends behind the start.
+    let at = template.partition_point(|range| range.end <= found.start);
+    let range = template.get(at);
+    let whole = range.is_some_and(|r| r.start <= found.start && found.end <= r.end);
+    let none = range.is_none_or(|range| found.end <= range.start);
+    whole || ty == TokenType::UserDefined && (none || text.trim().is_empty())
+}
+
 /// C's `isspace`.
 fn is_space(c: char) -> bool {
     matches!(c, ' ' | '\t'..='\r')
 }
 
 impl Set {
-    fn new(vocab: &Vocab, mut ids: Vec<u32>) -> Result<Self> {
-        let text = |id: u32| vocab.text(id).unwrap_or_default().as_bytes();
+    /// The set of these markers, each with its text.
+    pub(super) fn new<'t>(mut ids: Vec<u32>, text: impl Fn(u32) -> &'t [u8]) -> Result<Self> {
         ids.retain(|id| !text(*id).is_empty());
         let total: usize = ids.iter().map(|id| text(*id).len()).sum();
         if total > MAX_MARKERS {
@@ -268,6 +279,28 @@ impl Set {
             }
         }
         self.shorter.sort_unstable();
+    }
+
+    /// The markers in a text that count, from left to right, and none overlapping: at each place the longest.
+    #[cfg(feature = "tokenizer-json")]
+    pub(super) fn matches(
+        &self,
+        text: &str,
+        len: impl Fn(u32) -> usize,
+        counts: impl Fn(u32, &Range<usize>) -> bool,
+    ) -> Vec<(u32, Range<usize>)> {
+        let (mut matches, mut at) = (Vec::new(), 0);
+        for (from, id) in self.find(text.as_bytes()).into_iter().rev() {
+            if from < at {
+                continue;
+            }
+            let here = self.longest_first(id).map(|id| (id, from..from + len(id)));
+            if let Some((id, range)) = here.into_iter().find(|(id, range)| counts(*id, range)) {
+                at = range.end;
+                matches.push((id, range));
+            }
+        }
+        matches
     }
 
     /// A marker, and those that it starts with, from the longest.

@@ -25,6 +25,8 @@ mod chunks;
 mod classes;
 mod families;
 mod index;
+#[cfg(feature = "tokenizer-json")]
+mod json;
 mod markers;
 mod merge;
 mod plamo2;
@@ -45,6 +47,10 @@ pub use vocab::TokenType;
 use crate::error::{Result, invalid_argument, unsupported};
 use crate::gguf::Metadata;
 use bpe::Bpe;
+#[cfg(feature = "tokenizer-json")]
+use json::Json;
+#[cfg(all(test, feature = "tokenizer-json"))]
+pub(crate) use json::tests as json_tests;
 use markers::{Markers, Part};
 use plamo2::Plamo2;
 use pre::{AddBos, Alphabet, Pre};
@@ -55,8 +61,8 @@ use ugm::Ugm;
 use vocab::Vocab;
 use wpm::Wpm;
 
-/// The longest allowed text, in bytes: about a million tokens, more than any context holds.
-pub const MAX_TEXT_LEN: usize = 4 << 20;
+/// The longest allowed text, in bytes: about three million tokens, more than any context holds.
+pub const MAX_TEXT_LEN: usize = 12 << 20;
 
 /// How to turn text into tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,14 +97,23 @@ pub enum SpecialTokens {
 #[derive(Debug)]
 pub struct Tokenizer {
     vocab: Vocab,
-    model: Model,
+    method: Method,
     special: Special,
-    markers: Markers,
     assumption: Option<&'static str>,
     /// The bytes that each token stands for in running text, concatenated.
     bytes: Vec<u8>,
     /// Where each token ends in `bytes`.
     ends: Vec<u32>,
+}
+
+/// How text becomes tokens.
+#[derive(Debug)]
+enum Method {
+    /// As the model's file says: markers first, and then the text between them.
+    File(Markers, Model),
+    /// As a `tokenizer.json` says.
+    #[cfg(feature = "tokenizer-json")]
+    Json(Box<Json>),
 }
 
 #[derive(Debug)]
@@ -124,16 +139,53 @@ impl Tokenizer {
         let mut vocab = Vocab::from_metadata(metadata)?;
         let (special, model, assumption) = model(kind, &mut vocab, metadata)?;
         let markers = Markers::new(&vocab, metadata)?;
-        let (bytes, ends) = running_text(&vocab, &model);
+        let (bytes, ends) = running_text(vocab.len(), |id, bytes| {
+            append_bytes(&vocab, &model, id, bytes);
+            Ok(())
+        })?;
         Ok(Self {
             vocab,
-            model,
+            method: Method::File(markers, model),
             special,
-            markers,
             assumption,
             bytes,
             ends,
         })
+    }
+
+    /// Builds the tokenizer from Hugging Face's `tokenizer.json`. The model's metadata says which tokens have a special
+    /// role; `rows` is the number of rows of its embedding, if that is known: tokens that the file has less are padding.
+    ///
+    /// # Errors
+    /// `invalid-model` for a file that is broken, or has tokens that the model has no rows for; `unsupported` for parts
+    /// that this engine does not know, or a file that is too large.
+    #[cfg(feature = "tokenizer-json")]
+    pub fn from_json(file: &[u8], metadata: &Metadata, rows: Option<u32>) -> Result<Self> {
+        let json::Loaded {
+            vocab,
+            special,
+            json,
+            spelling,
+        } = json::load(file, metadata, rows)?;
+        let append = |id, bytes: &mut Vec<u8>| spelling.append(&vocab, id, bytes);
+        let (bytes, ends) = running_text(vocab.len(), append)?;
+        Ok(Self {
+            vocab,
+            method: Method::Json(Box::new(json)),
+            special,
+            assumption: None,
+            bytes,
+            ends,
+        })
+    }
+
+    /// The size of a `tokenizer.json` of so many bytes, if it is one that can be read.
+    ///
+    /// # Errors
+    /// `unsupported` for a larger one.
+    #[cfg(feature = "tokenizer-json")]
+    pub fn check_json_size(bytes: u64) -> Result<usize> {
+        json::check_size(bytes)
     }
 
     /// The name of the pre-tokenizer that was assumed, if the file does not name one: that of a family of models which
@@ -153,9 +205,11 @@ impl Tokenizer {
     /// `invalid-argument` for a text longer than [`MAX_TEXT_LEN`], or too long after the file's normalisation;
     /// `invalid-model` and `unsupported` if the text leads to a broken part of the file's `precompiled_charsmap`.
     pub fn encode(&self, text: &str, options: EncodeOptions) -> Result<Vec<u32>> {
-        let suffix = self.special.suffix;
-        let suffix = suffix.filter(|id| !self.is_end_of_generation(*id));
-        self.encode_before(text, options, suffix)
+        let suffix = self.special.suffix.iter().copied();
+        let suffix: Vec<_> = suffix
+            .filter(|id| !self.is_end_of_generation(*id))
+            .collect();
+        self.encode_before(text, options, &suffix)
     }
 
     /// The tokens of a text that is not continued, as a model that embeds texts expects it: with all that the file asks for
@@ -164,21 +218,37 @@ impl Tokenizer {
     /// # Errors
     /// As [`Tokenizer::encode`].
     pub fn encode_whole(&self, text: &str) -> Result<Vec<u32>> {
-        self.encode_before(text, EncodeOptions::default(), self.special.suffix)
+        self.encode_before(text, EncodeOptions::default(), &self.special.suffix)
     }
 
     fn encode_before(
         &self,
         text: &str,
         options: EncodeOptions,
-        suffix: Option<u32>,
+        suffix: &[u32],
     ) -> Result<Vec<u32>> {
         check_length(text)?;
-        let parts = self.markers.split(&self.vocab, text, options.parse_special);
         let mut tokens = Vec::new();
-        tokens.extend(self.special.prefix.filter(|_| options.add_special));
-        self.encode_parts(parts, &mut tokens)?;
-        tokens.extend(suffix.filter(|_| options.add_special));
+        if options.add_special {
+            tokens.extend(&self.special.prefix);
+        }
+        match &self.method {
+            Method::File(markers, model) => {
+                let parts = markers.split(&self.vocab, text, options.parse_special);
+                self.encode_parts(model, parts, &mut tokens)?;
+            }
+            #[cfg(feature = "tokenizer-json")]
+            Method::Json(json) => {
+                let control = match options.parse_special {
+                    true => json::Control::Anywhere,
+                    false => json::Control::Nowhere,
+                };
+                json.encode(&self.vocab, text, control, &mut tokens)?;
+            }
+        }
+        if options.add_special {
+            tokens.extend(suffix);
+        }
         Ok(tokens)
     }
 
@@ -191,21 +261,39 @@ impl Tokenizer {
     /// As [`Tokenizer::encode`].
     pub fn encode_prompt(&self, text: &str, template: &[Range<usize>]) -> Result<Vec<u32>> {
         check_length(text)?;
-        let parts = self.markers.split_prompt(&self.vocab, text, template);
-        let written = match parts.first() {
-            Some(Part::Token(id)) => Some(*id),
-            _ => None,
-        };
         let mut tokens = Vec::new();
-        tokens.extend(self.special.prefix.filter(|bos| Some(*bos) != written));
-        self.encode_parts(parts, &mut tokens)?;
+        let written = match &self.method {
+            Method::File(markers, model) => {
+                let parts = markers.split_prompt(&self.vocab, text, template);
+                let written = match parts.first() {
+                    Some(Part::Token(id)) => Some(*id),
+                    _ => None,
+                };
+                self.encode_parts(model, parts, &mut tokens)?;
+                written
+            }
+            #[cfg(feature = "tokenizer-json")]
+            Method::Json(json) => {
+                let control = json::Control::In(template);
+                json.encode(&self.vocab, text, control, &mut tokens)?;
+                tokens.first().copied().filter(|id| self.is_marker(*id))
+            }
+        };
+        let prefix = self.special.prefix.iter().copied();
+        let prefix = prefix.filter(|id| Some(*id) != written);
+        tokens.splice(..0, prefix.collect::<Vec<_>>());
         Ok(tokens)
     }
 
-    fn encode_parts(&self, parts: Vec<Part<'_>>, tokens: &mut Vec<u32>) -> Result<()> {
+    fn encode_parts(
+        &self,
+        model: &Model,
+        parts: Vec<Part<'_>>,
+        tokens: &mut Vec<u32>,
+    ) -> Result<()> {
         let mut first = true;
         for part in parts {
-            match (part, &self.model) {
+            match (part, model) {
                 (Part::Token(id), _) => tokens.push(id),
                 (Part::Text(text), Model::Bpe(bpe)) => bpe.encode(&self.vocab, text, tokens),
                 (Part::Text(text), Model::Chunks) => {
@@ -234,14 +322,12 @@ impl Tokenizer {
             add_special: false,
             parse_special: false,
         };
-        let [end, separator] = self.special.between;
-        let mut tokens = Vec::new();
-        tokens.extend(self.special.prefix);
+        let [before, between, after] = &self.special.pair;
+        let mut tokens = before.clone();
         tokens.extend(self.encode(query, plain)?);
-        tokens.extend(end);
-        tokens.extend(separator);
+        tokens.extend(between);
         tokens.extend(self.encode(document, plain)?);
-        tokens.extend(end);
+        tokens.extend(after);
         Ok(tokens)
     }
 
@@ -290,17 +376,21 @@ impl Tokenizer {
     /// Whether a text (and the text after a control token) is encoded with an extra space in front, so that decoding
     /// gives one byte more.
     pub fn adds_space(&self) -> bool {
-        match &self.model {
-            Model::Spm(spm) => spm.space_prefix,
-            Model::Ugm(ugm) => ugm.adds_space(),
-            Model::Wpm(_) => true,
-            Model::Bpe(_) | Model::Rwkv(_) | Model::Plamo2(_) | Model::Chunks => false,
+        match &self.method {
+            Method::File(_, model) => match model {
+                Model::Spm(spm) => spm.space_prefix,
+                Model::Ugm(ugm) => ugm.adds_space(),
+                Model::Wpm(_) => true,
+                Model::Bpe(_) | Model::Rwkv(_) | Model::Plamo2(_) | Model::Chunks => false,
+            },
+            #[cfg(feature = "tokenizer-json")]
+            Method::Json(json) => json.adds_space,
         }
     }
 
     /// Whether [`EncodeOptions::add_special`] puts the begin-of-sequence token before a text.
     pub fn adds_bos(&self) -> bool {
-        self.special.prefix.is_some()
+        !self.special.prefix.is_empty()
     }
 
     /// The begin-of-sequence token, if there is one.
@@ -430,25 +520,32 @@ fn check_length(text: &str) -> Result<()> {
     Err(invalid_argument("text", expected, found))
 }
 
-fn running_text(vocab: &Vocab, model: &Model) -> (Vec<u8>, Vec<u32>) {
-    let (mut bytes, mut ends) = (Vec::new(), Vec::with_capacity(vocab.len() as usize));
-    for id in 0..vocab.len() {
-        let text = vocab.text(id).unwrap_or_default();
-        match model {
-            Model::Bpe(bpe) if bpe.alphabet() == Alphabet::Bytes => {
-                bpe::append_bytes(text, vocab.token_type(id), &mut bytes)
-            }
-            Model::Spm(_) | Model::Bpe(_) | Model::Wpm(_) | Model::Ugm(_) => {
-                spm::append_bytes(text, vocab.token_type(id), &mut bytes)
-            }
-            Model::Rwkv(_) => rwkv::append_bytes(text, vocab.token_type(id), &mut bytes),
-            Model::Plamo2(_) => plamo2::append_bytes(text, vocab.token_type(id), &mut bytes),
-            Model::Chunks => chunks::append_bytes(id, &mut bytes),
-        }
-        // Never longer than the texts, which are shorter than 2^32 bytes.
+/// The bytes of `n` tokens, concatenated, and where each ends.
+fn running_text(
+    n: u32,
+    append: impl Fn(u32, &mut Vec<u8>) -> Result<()>,
+) -> Result<(Vec<u8>, Vec<u32>)> {
+    let (mut bytes, mut ends) = (Vec::new(), Vec::with_capacity(n as usize));
+    for id in 0..n {
+        append(id, &mut bytes)?;
+        // Hardly longer than the texts, which are much shorter than 2^32 bytes.
         ends.push(bytes.len() as u32);
     }
-    (bytes, ends)
+    Ok((bytes, ends))
+}
+
+/// Appends the bytes that a token stands for in running text.
+fn append_bytes(vocab: &Vocab, model: &Model, id: u32, bytes: &mut Vec<u8>) {
+    let (text, ty) = (vocab.text(id).unwrap_or_default(), vocab.token_type(id));
+    match model {
+        Model::Bpe(bpe) if bpe.alphabet() == Alphabet::Bytes => bpe::append_bytes(text, ty, bytes),
+        Model::Spm(_) | Model::Bpe(_) | Model::Wpm(_) | Model::Ugm(_) => {
+            spm::append_bytes(text, ty, bytes)
+        }
+        Model::Rwkv(_) => rwkv::append_bytes(text, ty, bytes),
+        Model::Plamo2(_) => plamo2::append_bytes(text, ty, bytes),
+        Model::Chunks => chunks::append_bytes(id, bytes),
+    }
 }
 
 #[cfg(test)]

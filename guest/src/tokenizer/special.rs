@@ -135,6 +135,13 @@ impl Defaults {
         ..Self::NONE
     };
 
+    /// What is added is not said by keys.
+    #[cfg(feature = "tokenizer-json")]
+    pub(super) const JSON: Self = Self {
+        around: Around::Nothing,
+        ..Self::NONE
+    };
+
     pub(super) fn bpe(add_bos: bool) -> Self {
         Self {
             add_bos,
@@ -155,12 +162,12 @@ pub(super) struct Special {
     pub(super) bos: Option<u32>,
     pub(super) eos: Option<u32>,
     pub(super) unknown: Option<u32>,
-    /// The token added before a text.
-    pub(super) prefix: Option<u32>,
-    /// The token added after a text.
-    pub(super) suffix: Option<u32>,
-    /// The tokens added between two texts; the first of them also comes after the second text.
-    pub(super) between: [Option<u32>; 2],
+    /// The tokens added before a text.
+    pub(super) prefix: Vec<u32>,
+    /// The tokens added after a text.
+    pub(super) suffix: Vec<u32>,
+    /// The tokens added before, between and after two texts.
+    pub(super) pair: [Vec<u32>; 3],
     /// The tokens that end an answer, in ascending order.
     pub(super) ends: Vec<u32>,
 }
@@ -197,9 +204,12 @@ impl Special {
             Around::Nothing => (None, None),
         };
         // As llama.cpp's server does it: without an end of sequence, a separator ends each text of a pair.
-        let between = [
-            eos.or(separator).filter(|_| add_eos),
-            separator.filter(|_| add_separator),
+        let end = eos.or(separator).filter(|_| add_eos);
+        let separator = separator.filter(|_| add_separator);
+        let pair = [
+            prefix.into_iter().collect(),
+            end.into_iter().chain(separator).collect(),
+            end.into_iter().collect(),
         ];
         let mut ends = eos.into_iter().collect::<Vec<_>>();
         for key in END_KEYS {
@@ -225,9 +235,9 @@ impl Special {
             bos,
             eos,
             unknown,
-            prefix,
-            suffix,
-            between,
+            prefix: prefix.into_iter().collect(),
+            suffix: suffix.into_iter().collect(),
+            pair,
             ends,
         })
     }

@@ -74,18 +74,40 @@ impl Vocab {
         }
         let (text, ends) = texts(tokens)?;
         let types = types(metadata, ends.len())?;
-        let mut vocab = Self {
+        let vocab = Self {
             text,
             ends,
             types,
             index: Index::with_capacity(0),
         };
-        vocab.check()?;
-        Ok(vocab)
+        vocab.checked(key)
     }
 
-    fn check(&mut self) -> Result<()> {
-        let key = "tokenizer.ggml.tokens";
+    /// A vocabulary of these texts, each with its type. `subject` names its source.
+    ///
+    /// # Errors
+    /// `unsupported` for a token that is too long.
+    #[cfg(feature = "tokenizer-json")]
+    pub(super) fn of<'t>(
+        subject: &str,
+        tokens: impl Iterator<Item = (&'t str, TokenType)>,
+    ) -> Result<Self> {
+        let mut vocab = Self {
+            text: String::new(),
+            ends: Vec::new(),
+            types: Vec::new(),
+            index: Index::with_capacity(0),
+        };
+        for (text, ty) in tokens {
+            vocab.text.push_str(text);
+            // The limit on the file's size keeps this below 2^32.
+            vocab.ends.push(vocab.text.len() as u32);
+            vocab.types.push(ty);
+        }
+        vocab.checked(subject)
+    }
+
+    fn checked(mut self, key: &str) -> Result<Self> {
         let mut index = Index::with_capacity(self.ends.len());
         for id in 0..self.len() {
             work(1);
@@ -108,7 +130,7 @@ impl Vocab {
             index.insert(index.hash(text.as_bytes()), id, same);
         }
         self.index = index;
-        Ok(())
+        Ok(self)
     }
 
     /// The number of tokens.

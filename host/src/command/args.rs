@@ -20,6 +20,9 @@ pub(super) struct ModelArgs {
     /// GGUF file to load [default: the model that ships with gust]
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) model: Option<PathBuf>,
+    /// Use this tokenizer.json (Hugging Face) instead of the vocabulary in the model's file
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(super) tokenizer: Option<PathBuf>,
     /// Use another engine: a component that exports gust:llm/engine
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) component: Option<PathBuf>,

@@ -84,6 +84,7 @@ fn load(
             call_time: args.call_timeout,
         },
         draft: draft.map(Into::into),
+        tokenizer: args.tokenizer.as_ref().map(Into::into),
         progress: Some(Arc::new(move |progress| {
             if let gust::Progress::Loading { done, total } = progress {
                 reporter.done(done, total);

@@ -14,9 +14,14 @@ pub(super) fn version(verbose: bool) -> Result<(), Failure> {
             [] => "none".to_owned(),
             names => names.join(", "),
         };
+        let tokenizers = match build.tokenizers_bytes {
+            None => "none".to_owned(),
+            Some(bytes) => format!("{bytes} bytes"),
+        };
         let rows = [
             ("engine", format!("{} bytes", build.engine_bytes)),
             ("engine sha256", build.engine_sha256),
+            ("engine for --tokenizer", tokenizers),
             ("wasmtime", build.wasmtime.to_owned()),
             ("middleware", middleware),
             ("target", build.target.to_owned()),

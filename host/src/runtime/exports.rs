@@ -4,6 +4,7 @@ mod adapters;
 mod chat;
 mod embedding;
 mod packing;
+mod tokenizers;
 mod trace;
 
 use wasmtime::Store;
@@ -16,6 +17,7 @@ use adapters::Adapters;
 pub(crate) use chat::{Chat, unix_time};
 use embedding::Embedding;
 pub(crate) use packing::Packing;
+use tokenizers::Tokenizers;
 pub(crate) use trace::Trace;
 
 /// The exports of one instance.
@@ -25,6 +27,8 @@ pub(crate) struct Exports {
     pub(crate) chat: Option<Chat>,
     /// The engine's functions for adapters, if it has them.
     pub(crate) adapters: Option<Adapters>,
+    /// The engine's function for tokenizers from files, if it has it.
+    pub(crate) tokenizers: Option<Tokenizers>,
     /// The engine's functions for embedding texts, if it has them.
     pub(crate) embedding: Option<Embedding>,
     /// The engine's functions for tracing, if it has them.
@@ -43,6 +47,7 @@ impl Exports {
         Ok(Exports {
             chat: Chat::of(store, instance),
             adapters: Adapters::of(store, instance),
+            tokenizers: Tokenizers::of(store, instance),
             embedding: Embedding::of(store, instance),
             trace: Trace::of(store, instance),
             packing: Packing::of(store, instance),

@@ -200,6 +200,14 @@ impl Group {
         self.make_ranked(move |rank, exports, store| call(rank, exports.engine(), store))
     }
 
+    /// Creates a resource with all that the members export.
+    pub(crate) fn make_anew(
+        &self,
+        call: impl Fn(&Exports, &mut Store<State>) -> Answer<ResourceAny> + Send + Sync + 'static,
+    ) -> Result<Handle, Error> {
+        self.make_ranked(move |_, exports, store| call(exports, store))
+    }
+
     /// Creates a resource of an optional interface in all members, from one that they have.
     pub(crate) fn make_optional(
         &self,

@@ -33,6 +33,8 @@ pub(crate) struct State {
     pub(crate) model: Blob,
     /// The draft model's bytes, if there is one.
     pub(crate) draft: Option<Blob>,
+    /// The bytes of a tokenizer, while a model is loaded with it.
+    pub(crate) tokenizer: Option<Blob>,
     /// The bytes of an adapter, while it is loaded.
     pub(crate) adapter: Option<Blob>,
     /// Whether the current call has read some of them.
@@ -80,6 +82,7 @@ impl State {
             table: ResourceTable::new(),
             model,
             draft,
+            tokenizer: None,
             adapter: None,
             has_read: false,
             progress,

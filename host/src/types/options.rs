@@ -27,6 +27,11 @@ pub struct LoadOptions {
     /// tokens to the main model's sessions (speculative decoding), and the main model makes the choice: the answers are
     /// the same, but come sooner. Default: none.
     pub draft: Option<Source>,
+    /// The `tokenizer.json` of Hugging Face's that is used in place of the file's own vocabulary, also for the draft model.
+    /// A larger engine runs it, which is embedded with the feature `tokenizers`; another component must export
+    /// `gust:llm/tokenizers`. With [`Limits::call_time`], it is compiled with interruption points, as other components are.
+    /// Default: none.
+    pub tokenizer: Option<Source>,
     /// A callback for the progress of loading, called on the thread that loads. Default: none.
     pub progress: Option<ProgressFn>,
 }
@@ -42,6 +47,7 @@ impl fmt::Debug for LoadOptions {
             .field("threads", &self.threads)
             .field("limits", &self.limits)
             .field("draft", &self.draft)
+            .field("tokenizer", &self.tokenizer)
             .field("progress", &self.progress.is_some())
             .finish()
     }

@@ -73,7 +73,21 @@ pub(super) fn vocabulary_of(control: &[&str], user_defined: &[&str]) -> Metadata
     metadata
 }
 
-/// Published vocabularies, where they are there, and the one above.
+/// Those of other files.
+#[cfg(feature = "tokenizer-json")]
+fn of_json() -> impl Iterator<Item = Tokenizer> {
+    use crate::tokenizer::json_tests::tokenizer;
+    ["byte-level", "fallback", "unigram"]
+        .into_iter()
+        .map(tokenizer)
+}
+
+#[cfg(not(feature = "tokenizer-json"))]
+fn of_json() -> impl Iterator<Item = Tokenizer> {
+    std::iter::empty()
+}
+
+/// Published vocabularies, where they are there, the one above, and others.
 fn tokenizers() -> Vec<Tokenizer> {
     ["qwen2", "llama-bpe", "llama-spm", "phi-3", "gpt-2"]
         .iter()
@@ -81,6 +95,7 @@ fn tokenizers() -> Vec<Tokenizer> {
         .map(|bytes| Gguf::read(&bytes).expect("a sound file").metadata)
         .map(|metadata| Tokenizer::from_metadata(&metadata).expect("a tokenizer"))
         .chain([vocabulary()])
+        .chain(of_json())
         .collect()
 }
 

@@ -235,9 +235,20 @@ fn check_ropes(keys: &Keys<'_>, plan: &Plan) -> Result<()> {
     Ok(())
 }
 
+const EMBEDDING: &str = "token_embd.weight";
+
+/// The rows of the embedding matrix, if the file has one: one that is just a vocabulary has none.
+#[cfg(feature = "tokenizer-json")]
+pub(crate) fn embedding_rows(gguf: &Gguf) -> Result<Option<u32>> {
+    match gguf.tensor(EMBEDDING) {
+        Some(_) => Ok(Some(vocabulary_size(gguf)? as u32)),
+        None => Ok(None),
+    }
+}
+
 /// The second dimension of the embedding matrix. The tokenizer must agree; this is checked where both are known.
 fn vocabulary_size(gguf: &Gguf) -> Result<usize> {
-    let name = "token_embd.weight";
+    let name = EMBEDDING;
     let tensor = gguf
         .tensor(name)
         .ok_or_else(|| invalid_model("tensors", format!("a tensor named `{name}`"), "none"))?;

@@ -233,25 +233,19 @@ impl Activations {
         self.forms.reserve(tokens, cols)
     }
 
-    /// As [`kernels::Activations::quantize`].
+    /// As [`kernels::Activations::quantize`]: for products that no adapter changes.
     pub(crate) fn quantize<'a>(
         &'a mut self,
         x: &'a [f32],
         cols: usize,
         readers: impl Iterator<Item = TensorType>,
-    ) -> Input<'a> {
-        Input {
-            rows: self.forms.quantize(x, cols, readers),
-            attached: &self.attached,
-        }
+    ) -> kernels::Input<'a> {
+        self.forms.quantize(x, cols, readers)
     }
 
-    /// As [`kernels::Activations::input`].
-    pub(crate) fn input<'a>(&'a self, x: &'a [f32]) -> Input<'a> {
-        Input {
-            rows: self.forms.input(x),
-            attached: &self.attached,
-        }
+    /// As [`kernels::Activations::input`]: for products that no adapter changes.
+    pub(crate) fn input<'a>(&'a self, x: &'a [f32]) -> kernels::Input<'a> {
+        self.forms.input(x)
     }
 }
 
@@ -259,7 +253,7 @@ impl Activations {
 #[derive(Clone, Copy)]
 pub(crate) struct Input<'a> {
     pub(crate) rows: kernels::Input<'a>,
-    pub(crate) attached: &'a Attached,
+    attached: &'a Attached,
 }
 
 impl Linear {
@@ -289,5 +283,8 @@ pub(crate) fn quantized<'a, const N: usize>(
 ) -> Input<'a> {
     let types = readers.iter().map(|matrix| matrix.rows().ty);
     let cols = readers[0].rows().cols;
-    activations.quantize(x, cols, types)
+    Input {
+        rows: activations.forms.quantize(x, cols, types),
+        attached: &activations.attached,
+    }
 }

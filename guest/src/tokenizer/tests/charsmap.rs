@@ -331,7 +331,7 @@ fn words_may_be_taken_apart() {
         texts.iter().map(|text| ids(tokenizer, text)).collect()
     };
     let apart = all(&tokenizer);
-    let Model::Ugm(ugm) = &mut tokenizer.model else {
+    let Method::File(_, Model::Ugm(ugm)) = &mut tokenizer.method else {
         panic!("unigram")
     };
     assert!(std::mem::replace(&mut ugm.words_apart, false));

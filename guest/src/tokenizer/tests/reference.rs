@@ -321,7 +321,7 @@ fn words_may_be_taken_apart() {
             .collect()
     };
     let apart = all(&tokenizer);
-    let Model::Spm(spm) = &mut tokenizer.model else {
+    let Method::File(_, Model::Spm(spm)) = &mut tokenizer.method else {
         panic!("SentencePiece")
     };
     assert!(std::mem::replace(&mut spm.words_apart, false));
@@ -402,7 +402,10 @@ fn cached(name: &'static str) -> Option<&'static Tokenizer> {
 
 impl Tokenizer {
     fn markers_at_start(&self, text: &str) -> Option<u32> {
-        match self.markers.split(&self.vocab, text, false).first() {
+        let Method::File(markers, _) = &self.method else {
+            return None;
+        };
+        match markers.split(&self.vocab, text, false).first() {
             Some(Part::Token(id)) => Some(*id),
             _ => None,
         }

@@ -1,7 +1,7 @@
 //! The `weights` import: gives the engine the bytes of the models that its instance was made for.
 //!
-//! The engine is told the name [`NAME`], [`DRAFT`] if there is a draft model, and [`ADAPTER`] while an adapter is loaded,
-//! whatever the files are called. The further files of a model that is split have its name with a suffix, such as
+//! The engine is told the name [`NAME`], [`DRAFT`] if there is a draft model, [`TOKENIZER`] while a model is loaded with the
+//! tokenizer of another file, and [`ADAPTER`] while an adapter is loaded, whatever the files are called. The further files of a model that is split have its name with a suffix, such as
 //! `model-00002-of-00003`, and nothing else has a name. Every range is checked before it is used: the engine is not trusted.
 
 use std::sync::Weak;
@@ -19,6 +19,8 @@ use crate::types::Error;
 pub(crate) const NAME: &str = "model";
 /// What the engine calls the model that proposes tokens.
 pub(crate) const DRAFT: &str = "draft";
+/// What the engine calls the tokenizer of the model that is being loaded.
+pub(crate) const TOKENIZER: &str = "tokenizer";
 /// What the engine calls the adapter that is being loaded.
 pub(crate) const ADAPTER: &str = "adapter";
 
@@ -73,7 +75,9 @@ impl State {
         };
         let draft = || named(DRAFT, self.draft.as_ref()?);
         let adapter = || named(ADAPTER, self.adapter.as_ref()?);
-        named(NAME, &self.model).or_else(draft).or_else(adapter)
+        let tokenizer = || named(TOKENIZER, self.tokenizer.as_ref()?);
+        let model = named(NAME, &self.model).or_else(draft);
+        model.or_else(tokenizer).or_else(adapter)
     }
 
     /// Bytes of all models.
