@@ -14,6 +14,11 @@
 //     logits MODEL --greedy N TEXT...
 //                                  prints three lines for each TEXT: its tokens, as a prompt; the N tokens that follow them
 //                                  greedily; for each of these, how far its logit is above the second best
+//     logits MODEL --tokens TEXTS OUT
+//                                  reads texts from TEXTS, each as its length in bytes, a 32-bit number, and its bytes;
+//                                  writes the tokens of each to OUT, as their number and then these, in 32 bits; nothing is
+//                                  added around a text, and no names of control tokens in it are parsed. MODEL may be just a
+//                                  vocabulary
 //
 // All can begin with `--lora FILE SCALE`, once or more often: an adapter of MODEL.
 
@@ -248,6 +253,34 @@ static int quantize(const char * path, const char * type_name, const char * out,
     return is_written ? 0 : 4;
 }
 
+// Writes the tokens of texts.
+static int tokens(const char * path, const char * texts, const char * out) {
+    auto params       = llama_model_default_params();
+    params.vocab_only = true;
+    llama_model * model = llama_model_load_from_file(path, params);
+    if (!model) {
+        return 1;
+    }
+    const llama_vocab * vocab = llama_model_get_vocab(model);
+    std::ifstream       in(texts, std::ios::binary);
+    std::ofstream       written(out, std::ios::binary);
+    uint32_t            length;
+    std::string         text;
+    tokens_t            ids;
+    while (in.read((char *) &length, sizeof(length))) {
+        text.resize(length);
+        in.read(text.data(), length);
+        ids.resize(length + 16);
+        const int32_t n = llama_tokenize(vocab, text.data(), length, ids.data(), ids.size(), false, false);
+        if (n < 0) {
+            return 2;
+        }
+        written.write((const char *) &n, sizeof(n));
+        written.write((const char *) ids.data(), n * sizeof(llama_token));
+    }
+    return written.good() ? 0 : 3;
+}
+
 int main(int argc, char ** argv) {
     llama_backend_init();
     llama_log_set(
@@ -266,6 +299,9 @@ int main(int argc, char ** argv) {
     }
     if (argc == 6 && strcmp(argv[2], "--quantize") == 0) {
         return quantize(argv[1], argv[3], argv[4], argv[5]);
+    }
+    if (argc == 5 && strcmp(argv[2], "--tokens") == 0) {
+        return tokens(argv[1], argv[3], argv[4]);
     }
     auto params         = llama_model_default_params();
     params.n_gpu_layers = 0;

