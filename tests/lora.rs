@@ -146,11 +146,12 @@ fn a_conversation_changes_its_adapters() {
         lines.lines().map(str::to_owned).collect::<Vec<_>>()
     };
     let (strong, weak) = (format!("{one}:4"), format!("{one}:-1.5"));
+    let other = format!("{two}:6");
     let sets: [&[&str]; 4] = [
         &[],
         &["--lora", &strong],
         &["--lora", &weak],
-        &["--lora", &weak, "--lora", two],
+        &["--lora", &weak, "--lora", &other],
     ];
     let expected = sets.map(|set| answers(set, &["Hello"]).concat());
     for i in 1..sets.len() {
@@ -168,7 +169,7 @@ fn a_conversation_changes_its_adapters() {
             &format!("/lora {weak}"),
             "Hello",
             "/reset",
-            &format!("/lora {two}"),
+            &format!("/lora {other}"),
             "Hello",
             "/reset",
             &format!("/lora off {two}"),

@@ -11,8 +11,11 @@ mod template;
 mod values;
 mod vocabulary;
 
+/// Tries an input; a panic is a finding.
+pub type Target = fn(&[u8]);
+
 /// All targets, with their names.
-pub const ALL: [(&str, fn(&[u8])); 7] = [
+pub const ALL: [(&str, Target); 7] = [
     ("gguf", gguf::run),
     ("vocabulary", vocabulary::run),
     ("template", template::run),

@@ -200,7 +200,7 @@ fn attack(input: &mut Unstructured<'_>) -> Result<()> {
         .rev()
         .find(|at| text.is_char_boundary(*at))
         .unwrap_or(0);
-    check(tokenizer.encode_prompt(&text, &[0..third]));
+    check(tokenizer.encode_prompt(&text, std::slice::from_ref(&(0..third))));
     let _ = tokenizer.decode(&[integer(input)? as u32], SpecialTokens::Render);
     Ok(())
 }

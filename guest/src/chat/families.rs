@@ -485,7 +485,7 @@ pub fn template(name: &str) -> Option<&'static str> {
 ///
 /// # Errors
 /// `invalid-argument` for a single word that is no name: a template that writes nothing of the conversation.
-pub(crate) fn named(text: &str) -> Result<Option<&'static str>> {
+pub fn named(text: &str) -> Result<Option<&'static str>> {
     let in_word = |c: char| c.is_ascii_alphanumeric() || "-_./\\:".contains(c);
     match template(text) {
         None if !text.is_empty() && text.chars().all(in_word) => {

@@ -94,8 +94,8 @@ fn refuse_media(messages: &[Message]) -> Result<()> {
     const MEDIA: [&str; 4] = ["image", "audio", "video", "file"];
     let is_media = |name: &str| name.split('_').any(|word| MEDIA.contains(&word));
     for (at, message) in messages.iter().enumerate() {
-        let fields = fields_of(at, message)?.into_iter();
-        let Some((_, content)) = fields.filter(|(name, _)| name == "content").next_back() else {
+        let mut fields = fields_of(at, message)?.into_iter();
+        let Some((_, content)) = fields.rfind(|(name, _)| name == "content") else {
             continue;
         };
         if content.kind() != ValueKind::Seq {

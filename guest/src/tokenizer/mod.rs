@@ -108,6 +108,10 @@ pub struct Tokenizer {
 
 /// How text becomes tokens.
 #[derive(Debug)]
+#[cfg_attr(
+    feature = "tokenizer-json",
+    expect(clippy::large_enum_variant, reason = "a model has one")
+)]
 enum Method {
     /// As the model's file says: markers first, and then the text between them.
     File(Markers, Model),

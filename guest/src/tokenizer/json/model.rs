@@ -140,7 +140,7 @@ impl Model {
     pub(super) fn tokenize(&self, word: &str, merger: &mut Merger) -> tokenizers::Result<Vec<u32>> {
         let mut pieces = Vec::new();
         // The first part is the last.
-        let mut parts = vec![0..word.len()];
+        let mut parts: Vec<_> = std::iter::once(0..word.len()).collect();
         while let Some(part) = parts.pop() {
             work(1 + part.len());
             let text = &word[part.clone()];

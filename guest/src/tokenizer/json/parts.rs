@@ -55,8 +55,8 @@ impl Normalizer {
                 charsmap::check(value.get("precompiled_charsmap"))?;
                 Self::Other(of_crate(part, value)?)
             }
-            "Bert" | "Strip" | "StripAccents" | "NFC" | "NFD" | "NFKC" | "NFKD" | "Lowercase"
-            | "Nmt" | "ByteLevel" => Self::Other(of_crate(part, value)?),
+            "BertNormalizer" | "Strip" | "StripAccents" | "NFC" | "NFD" | "NFKC" | "NFKD"
+            | "Lowercase" | "Nmt" | "ByteLevel" => Self::Other(of_crate(part, value)?),
             other => return Err(unknown(part, other)),
         };
         steps.push(step);

@@ -154,7 +154,9 @@ fn in_a_prompt_only_the_template_writes_control_tokens() {
     let bytes = tokenizer.decode(&prompt, SpecialTokens::Render).unwrap();
     assert_eq!(String::from_utf8(bytes).unwrap(), text);
     // White space after a token with `rstrip` goes with it, in a template as well.
-    let user = tokenizer.encode_prompt("<|user|>  a", &[0..8]).unwrap();
+    let user = tokenizer
+        .encode_prompt("<|user|>  a", std::slice::from_ref(&(0..8)))
+        .unwrap();
     assert_eq!(user, tokenizer.encode("<|user|>  a", PARSED).unwrap());
     assert_eq!(user[0], id("<|user|>"));
     // A begin-of-sequence is there once, whether or not the template writes it.
@@ -370,7 +372,7 @@ fn broken_and_hostile_parts_are_refused() {
     refused("fallback", "unk_token", |file| {
         file["model"]["unk_token"] = "none".into()
     });
-    refused("fallback", "second token starts", |file| {
+    refused("fallback", "second tokens that start", |file| {
         file["model"]["continuing_subword_prefix"] = "#".repeat(20).into();
     });
     refused("fallback", "tokens below 512", |file| {
@@ -436,19 +438,26 @@ fn a_normalisation_that_leads_out_of_its_lists_is_refused() {
     }
 }
 
-/// The crate gives up on the expression without a word, and makes one word of the rest.
+/// The crate gives up on an expression without a word, and makes one word of the rest: whatever happens here, nothing is lost
+/// without an error.
 #[test]
 fn an_expression_that_gives_up_is_an_error() {
     for kind in ["byte-level", "gpt2"] {
         let tokenizer = tokenizer(kind);
-        let text = format!("a{}b", " ".repeat(1_100_000));
-        let error = tokenizer.encode(&text, PLAIN).expect_err("too many spaces");
-        assert!(matches!(error, Error::InvalidArgument(_)), "{error}");
-        assert!(error.to_string().contains("run of spaces"), "{error}");
-        let text = format!("a{}b", " ".repeat(100_000));
-        let tokens = tokenizer.encode(&text, PLAIN).expect("tokens");
-        let bytes = tokenizer.decode(&tokens, SpecialTokens::Hide).unwrap();
-        assert!(String::from_utf8(bytes).unwrap().ends_with(&text));
+        for spaces in [100_000, 1_100_000, 4_000_000] {
+            let text = format!("a{}b", " ".repeat(spaces));
+            match tokenizer.encode(&text, PLAIN) {
+                Ok(tokens) => {
+                    let bytes = tokenizer.decode(&tokens, SpecialTokens::Hide).unwrap();
+                    assert!(String::from_utf8(bytes).unwrap().ends_with(&text));
+                }
+                Err(error) => {
+                    assert!(spaces > 1_000_000, "{spaces}: {error}");
+                    assert!(matches!(error, Error::InvalidArgument(_)), "{error}");
+                    assert!(error.to_string().contains("run of spaces"), "{error}");
+                }
+            }
+        }
     }
     // One that takes a time that doubles with each character.
     let hostile = changed("gpt2", |file| {
@@ -466,10 +475,12 @@ fn an_expression_that_gives_up_is_an_error() {
 fn a_text_that_becomes_too_long_is_an_error() {
     let longer = changed("gpt2", |file| {
         let more = json!({"type": "Replace", "pattern": {"String": "a"}, "content": "aa"});
-        file["normalizer"] = json!({"type": "Sequence", "normalizers": vec![more; 24]});
+        file["normalizer"] = json!({"type": "Sequence", "normalizers": vec![more; 12]});
     });
     let longer = longer.expect("a tokenizer");
-    assert!(longer.encode(&"a".repeat(17), PLAIN).is_err());
+    let error = longer.encode(&"a".repeat(8_000), PLAIN).expect_err("32 MB");
+    assert!(matches!(error, Error::InvalidArgument(_)), "{error}");
+    assert!(longer.encode(&"a".repeat(8), PLAIN).is_ok());
     let text = "x".repeat(MAX_TEXT + 1);
     assert!(longer.encode(&text, PLAIN).is_err());
 }

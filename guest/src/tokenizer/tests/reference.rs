@@ -402,8 +402,10 @@ fn cached(name: &'static str) -> Option<&'static Tokenizer> {
 
 impl Tokenizer {
     fn markers_at_start(&self, text: &str) -> Option<u32> {
-        let Method::File(markers, _) = &self.method else {
-            return None;
+        let markers = match &self.method {
+            Method::File(markers, _) => markers,
+            #[cfg(feature = "tokenizer-json")]
+            Method::Json(_) => return None,
         };
         match markers.split(&self.vocab, text, false).first() {
             Some(Part::Token(id)) => Some(*id),
