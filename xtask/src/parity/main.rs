@@ -1,7 +1,7 @@
 //! `parity`: what gust computes against what llama.cpp computes.
 //!
 //! In the order of use: [`order`] (the command line), [`oracle`] (llama.cpp), [`mod@gust`] (the library), [`longer`] (a file
-//! with a longer context), [`mod@compare`] with [`mixed`] (one model), [`mod@vectors`] (models that embed), [`adapters`],
+//! with a longer context), [`mod@compare`] with [`mixed`] (one model), [`mod@vectors`] (models that embed), [`mod@adapters`],
 //! [`types`] with [`exact`] (types of weights), [`real`] (real models), [`table`] (the page). Other comparisons:
 //! [`mod@templates`] (chat templates with Jinja2), [`mod@tokenizers`] with [`texts`] (tokens of random texts).
 
