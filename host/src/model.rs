@@ -1,5 +1,6 @@
 //! A loaded model.
 
+mod guard;
 mod render;
 
 use std::fmt;

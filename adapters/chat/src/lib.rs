@@ -7,8 +7,13 @@
 
 #![cfg(target_arch = "wasm32")]
 
+// The library's own module: it does the same with such an engine, and a second copy might let something through.
+#[path = "../../../host/src/model/guard.rs"]
+mod guard;
+
 use std::rc::Rc;
 
+use guard::{collect, reserved};
 use gust_middleware::Middleware;
 use gust_middleware::chat::{Message, Prompt, RenderOptions};
 use gust_middleware::engine::{
@@ -17,17 +22,6 @@ use gust_middleware::engine::{
 use serde_json::{Map, Value};
 
 gust_middleware::export!(Chat);
-
-/// The variables that `gust:llm/chat` refuses; `render-chat` lets them override all others.
-const RESERVED: [&str; 7] = [
-    "messages",
-    "tools",
-    "add_generation_prompt",
-    "bos_token",
-    "eos_token",
-    "raise_exception",
-    "strftime_now",
-];
 
 /// Sessions need nothing.
 struct Chat;
@@ -50,12 +44,8 @@ impl Middleware for Chat {
             Some(text) => object("variables", text)?,
             None => Map::new(),
         };
-        if let Some(name) = RESERVED.iter().find(|name| variables.contains_key(**name)) {
-            let expected = format!(
-                "none of the names {}, which are set already",
-                RESERVED.join(", ")
-            );
-            return Err(wrong("variables", &expected, format!("`{name}`")));
+        if let Some((expected, found)) = reserved(&variables) {
+            return Err(wrong("variables", &expected, found));
         }
         if let Some(tools) = &options.tools {
             let tools = serde_json::from_str(tools);
@@ -126,21 +116,6 @@ fn tokenize(model: &Model, text: &str, special: bool, parse: bool) -> Result<Vec
 
 fn object(subject: &str, text: &str) -> Result<Map<String, Value>, Error> {
     serde_json::from_str(text).map_err(|error| wrong(subject, "a JSON object", error))
-}
-
-/// Appends all strings in a value, one on a line.
-fn collect(value: &Value, texts: &mut String) {
-    match value {
-        Value::String(text) => *texts += &format!("{text}\n"),
-        Value::Array(items) => items.iter().for_each(|item| collect(item, texts)),
-        Value::Object(entries) => {
-            for (key, value) in entries {
-                *texts += &format!("{key}\n");
-                collect(value, texts);
-            }
-        }
-        _ => {}
-    }
 }
 
 fn wrong(subject: &str, expected: &str, found: impl std::fmt::Display) -> Error {

@@ -6,19 +6,9 @@ use std::time::SystemTime;
 use serde_json::{Map, Value};
 
 use super::Model;
+use super::guard::{collect, reserved};
 use crate::runtime::unix_time;
 use crate::{ChatMessage, ChatOptions, Error, Mismatch, Prompt, RenderOptions, TokenizeOptions};
-
-/// The variables that `gust:llm/chat` refuses, for an engine without it: `render-chat` lets them override all others.
-const RESERVED: [&str; 7] = [
-    "messages",
-    "tools",
-    "add_generation_prompt",
-    "bos_token",
-    "eos_token",
-    "raise_exception",
-    "strftime_now",
-];
 
 impl Model {
     /// Renders a conversation with the model's chat template, and tokenizes it. Feed the tokens as they are.
@@ -69,12 +59,8 @@ impl Model {
             Some(text) => object("variables", text)?,
             None => Map::new(),
         };
-        if let Some(name) = RESERVED.iter().find(|name| variables.contains_key(**name)) {
-            let expected = format!(
-                "none of the names {}, which are set already",
-                RESERVED.join(", ")
-            );
-            return Err(wrong("variables", &expected, format!("`{name}`")));
+        if let Some((expected, found)) = reserved(&variables) {
+            return Err(wrong("variables", &expected, found));
         }
         if let Some(tools) = &options.tools {
             let tools = serde_json::from_str(tools);
@@ -140,21 +126,6 @@ fn parsing(add_special: bool) -> TokenizeOptions {
 
 fn object(subject: &str, text: &str) -> Result<Map<String, Value>, Error> {
     serde_json::from_str(text).map_err(|error| wrong(subject, "a JSON object", error))
-}
-
-/// Appends all strings in a value, one on a line.
-fn collect(value: &Value, texts: &mut String) {
-    match value {
-        Value::String(text) => *texts += &format!("{text}\n"),
-        Value::Array(items) => items.iter().for_each(|item| collect(item, texts)),
-        Value::Object(entries) => {
-            for (key, value) in entries {
-                *texts += &format!("{key}\n");
-                collect(value, texts);
-            }
-        }
-        _ => {}
-    }
 }
 
 fn wrong(subject: &str, expected: &str, found: impl std::fmt::Display) -> Error {

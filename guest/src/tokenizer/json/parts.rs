@@ -29,11 +29,7 @@ pub(super) enum Normalizer {
 impl Normalizer {
     /// The steps of a description, in order.
     pub(super) fn read(value: Option<&Value>) -> Result<Vec<Self>> {
-        let mut steps = Vec::new();
-        if let Some(value) = value.filter(|value| !value.is_null()) {
-            Self::push(value, &mut steps)?;
-        }
-        Ok(steps)
+        steps(value, Self::push)
     }
 
     fn push(value: &Value, steps: &mut Vec<Self>) -> Result<()> {
@@ -91,11 +87,7 @@ pub(super) enum PreTokenizer {
 impl PreTokenizer {
     /// The steps of a description, in order.
     pub(super) fn read(value: Option<&Value>) -> Result<Vec<Self>> {
-        let mut steps = Vec::new();
-        if let Some(value) = value.filter(|value| !value.is_null()) {
-            Self::push(value, &mut steps)?;
-        }
-        Ok(steps)
+        steps(value, Self::push)
     }
 
     fn push(value: &Value, steps: &mut Vec<Self>) -> Result<()> {
@@ -184,6 +176,18 @@ fn bytes_as_characters(text: &mut NormalizedString) {
         changed.extend(bytes.map(|(nth, byte)| (char_of(byte), isize::from(nth > 0))));
     }
     text.transform(changed, 0);
+}
+
+/// The steps of a description, if there is one; `push` appends those of a part.
+fn steps<T>(
+    value: Option<&Value>,
+    push: impl FnOnce(&Value, &mut Vec<T>) -> Result<()>,
+) -> Result<Vec<T>> {
+    let mut steps = Vec::new();
+    if let Some(value) = value.filter(|value| !value.is_null()) {
+        push(value, &mut steps)?;
+    }
+    Ok(steps)
 }
 
 /// The parts in a sequence.
