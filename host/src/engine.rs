@@ -204,10 +204,7 @@ impl Engine {
         }
         let component = match way.0 {
             Flavor::Built => self.0.component.clone(),
-            Flavor::Tokenizers => Cow::Borrowed(WITH_TOKENIZERS.ok_or_else(|| {
-                let found = "this build of gust has no engine with tokenizers; build it with `cargo xtask build`";
-                Error::Component(found.into())
-            })?),
+            Flavor::Tokenizers => Cow::Borrowed(WITH_TOKENIZERS.ok_or(Error::NoTokenizers)?),
         };
         let compiler = self.0.compiler.clone();
         let compile = move || compiler.program(&component, way);

@@ -155,6 +155,7 @@ impl Failure {
                 | gust::Error::Unsupported(_)
                 | gust::Error::Component(_)
                 | gust::Error::NoMiddleware(_)
+                | gust::Error::NoTokenizers
                 | gust::Error::FileChanged => MODEL,
                 gust::Error::OutOfMemory { .. }
                 | gust::Error::PromptTooLong { .. }

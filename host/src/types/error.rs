@@ -81,6 +81,9 @@ pub enum Error {
     /// The library was built without the feature `middleware`. Carries the name of the middleware that was asked for.
     #[error("cannot put {0} around the engine: this build of gust has no middleware")]
     NoMiddleware(String),
+    /// The library was built without the engine that runs a `tokenizer.json`.
+    #[error("cannot use a tokenizer.json: this build of gust has no engine that runs one")]
+    NoTokenizers,
     /// The engine asked for more memory than [`Limits::memory`](crate::Limits::memory) allows. If it could not continue
     /// without that memory, the model and its sessions are lost.
     #[error("memory limit reached: the engine may use at most {limit} bytes")]
@@ -132,6 +135,9 @@ impl Error {
             }
             Error::NoMiddleware(_) => {
                 "`cargo xtask build` builds gust with middleware; in a crate, turn the feature `middleware` on"
+            }
+            Error::NoTokenizers => {
+                "`cargo xtask build` builds gust with that engine; in a crate, turn the feature `tokenizers` on"
             }
             Error::MemoryLimit { .. } => {
                 "raise the memory limit, or use a smaller context or model"
