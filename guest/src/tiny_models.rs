@@ -46,11 +46,14 @@ impl RandomAdapter {
             .metadata("general.type", "adapter")
             .metadata("adapter.type", "lora")
             .metadata("adapter.lora.alpha", self.alpha);
-        for (name, [cols, rows]) in adaptable_tensors(&gguf).unwrap() {
+        for (name, shapes) in adaptable_tensors(&gguf, self.rank as usize).unwrap() {
             if is_changed(&name) {
-                let [cols, rows] = [cols as u32, rows as u32];
-                builder.tensor(&format!("{name}.lora_a"), self.ty, &[cols, self.rank]);
-                builder.tensor(&format!("{name}.lora_b"), self.ty, &[self.rank, rows]);
+                for (end, shape) in ["lora_a", "lora_b"].into_iter().zip(shapes) {
+                    let shape = shape.map(|dim| dim as u32);
+                    // As llama.cpp's converter writes it, without a last dimension of 1.
+                    let shape = if shape[2] == 1 { &shape[..2] } else { &shape };
+                    builder.tensor(&format!("{name}.{end}"), self.ty, shape);
+                }
             }
         }
         builder.finish()

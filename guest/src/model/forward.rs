@@ -63,9 +63,17 @@ impl Hidden<'_> {
         let n_embd = self.transformer.plan.n_embd;
         let x = std::mem::take(&mut self.transformer.scratch.x);
         let rows = &x[range.start * n_embd..range.end * n_embd];
-        let result = self.transformer.logits_of(rows, out);
+        let attached = &mut self.transformer.scratch.activations.attached;
+        attached.select_wanted(range);
+        let result = self.transformer.logits_of_rows(rows, out);
         self.transformer.scratch.x = x;
         result
+    }
+}
+
+impl Drop for Hidden<'_> {
+    fn drop(&mut self) {
+        self.transformer.scratch.activations.attached.clear();
     }
 }
 
@@ -182,7 +190,7 @@ impl Transformer {
         if let Some(streams) = &weights.streams {
             streams.end(&**group, scratch)?;
         }
-        scratch.activations.attached.set(&[]);
+        scratch.activations.attached.keep_wanted(batch);
         let n_tokens = scratch.keep_wanted(batch);
         Ok(Hidden {
             transformer: self,
@@ -318,11 +326,28 @@ impl Transformer {
         reserve(&mut self.own_logits, rows * own.len())
     }
 
-    /// The logits of hidden states from [`Hidden::rows`], `[T, V]`.
+    /// The logits of hidden states from [`Hidden::rows`], `[T, V]`, of a sequence with these adapters.
     ///
     /// # Errors
     /// `aborted` if another instance of the group is gone.
-    pub fn logits_of(&mut self, hidden: &[f32], out: &mut Vec<f32>) -> Result<()> {
+    pub(crate) fn logits_of(
+        &mut self,
+        hidden: &[f32],
+        adapters: Option<&Rc<Adapters>>,
+        out: &mut Vec<f32>,
+    ) -> Result<()> {
+        let n_tokens = hidden.len() / self.plan.n_embd;
+        self.scratch
+            .activations
+            .attached
+            .set_all(n_tokens, adapters);
+        let result = self.logits_of_rows(hidden, out);
+        self.scratch.activations.attached.clear();
+        result
+    }
+
+    /// The logits of hidden states whose adapters are set.
+    fn logits_of_rows(&mut self, hidden: &[f32], out: &mut Vec<f32>) -> Result<()> {
         trace::begin();
         let (n_embd, n_vocab) = (self.plan.n_embd, self.plan.n_vocab);
         let n_tokens = hidden.len() / n_embd;
@@ -346,6 +371,9 @@ impl Transformer {
         kernels::matmul(output.rows(), input.rows, own_logits);
         if let Some(scale) = weights.output_scale {
             own_logits.iter_mut().for_each(|logit| *logit *= scale);
+        }
+        if let Some(number) = weights.output_number {
+            input.attached.add(number, input.rows, own_logits);
         }
         if let Some(bias) = &weights.output_bias {
             for row in own_logits.chunks_exact_mut(bias.len().max(1)) {
@@ -380,8 +408,10 @@ impl Weights {
         let tokens = batch.iter().flat_map(|span| span.tokens);
         let positions = batch.iter().flat_map(Span::positions);
         let rows = scratch.x.chunks_exact_mut(n_embd);
-        for ((x, &token), position) in rows.zip(tokens).zip(positions) {
+        for (i, ((x, &token), position)) in rows.zip(tokens).zip(positions).enumerate() {
             self.token_embd.row(token as usize, x);
+            let attached = &scratch.activations.attached;
+            attached.add_row(self.token_embd_number, i, token as usize, x);
             if plan.input.scale != 1.0 {
                 x.iter_mut().for_each(|x| *x *= plan.input.scale);
             }

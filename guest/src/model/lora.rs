@@ -2,8 +2,10 @@
 //! llama.cpp's `convert_lora_to_gguf` (the format).
 //!
 //! An adapter has two matrices for each that it changes: A, `[cols, r]`, and B, `[r, rows]`, in GGUF's order. To a
-//! product `W x` it adds `scale * alpha / r * B (A x)`, or `scale * B (A x)` if alpha is 0. The model's own matrices stay
-//! as they are, so that every sequence can have adapters of its own.
+//! product `W x` it adds `scale * alpha / r * B (A x)`, or `scale * B (A x)` if alpha is 0. Of a tensor with a matrix for
+//! each expert, it has A and B of each. To the embedding of a token it adds the same with the token's row of A, `[r, V]`,
+//! in place of `A x`, and nothing to logits that are computed with the same matrix. The model's own matrices stay as they
+//! are, so that every sequence can have adapters of its own.
 //!
 //! An instance of a group has all of A and its own rows of B. Both are multiplied as plain numbers, each sum in one
 //! order, so that a token has the same bits in any batch and any group.
@@ -14,7 +16,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use super::forward::{BATCH, Span};
-use super::weights::Adaptable;
+use super::weights::{Adaptable, Purpose};
 use crate::blob::Blob;
 use crate::error::{Error, Result, invalid_argument, invalid_model, reserve, unsupported};
 use crate::gguf::{Gguf, Metadata, TensorInfo, TensorType};
@@ -40,13 +42,15 @@ pub struct Adapter {
     fingerprint: Fingerprint,
 }
 
-/// What an adapter adds to the products of one matrix.
+/// What an adapter adds to the products of one matrix, or of several of one shape.
 struct Change {
     cols: usize,
     rank: usize,
-    /// `[r, cols]`; one for all parts of a tensor.
+    /// How many matrices.
+    n: usize,
+    /// `[matrices, r, cols]`; one for all parts of a tensor. For looking up `[V, r]`.
     a: Rc<Numbers>,
-    /// `[own rows, r]`
+    /// `[matrices, own rows, r]`
     b: Numbers,
 }
 
@@ -81,32 +85,35 @@ impl Adapter {
             let Some(parts) = parts.get(&tensor) else {
                 return Err(unsupported(
                     format!("tensor `{}` of the adapter", pair[0].name),
-                    "a change of a projection of attention or of a feed-forward network",
+                    "a change of a matrix that tokens are multiplied with, or of their embeddings",
                     format!("one of `{name}`, which is not changed by adapters here"),
                 ));
             };
-            let Adaptable { shape, .. } = adaptable[parts[0]];
-            let rank = rank(name, shape, pair)?;
+            let first = &adaptable[parts[0]];
+            let rank = rank(name, first, pair)?;
             fingerprint.add_text(name);
             fingerprint.add(rank as u32);
-            let mut a = Numbers::new();
-            read(blob, pair[0], shape[0], rank, |rows, numbers| {
+            let [a_shape, b_shape] = first.shapes(rank);
+            let n = b_shape[2];
+            let mut a = Vec::new();
+            read(blob, pair[0], a_shape, |rows, numbers| {
                 fingerprint.add_numbers(numbers);
-                keep(&mut a, &(0..rank), rows, numbers)
+                keep(&mut a, a_shape, &(0..a_shape[1]), rows, numbers)
             })?;
             let mut own = vec![Numbers::new(); parts.len()];
-            read(blob, pair[1], rank, shape[1], |rows, numbers| {
+            read(blob, pair[1], b_shape, |rows, numbers| {
                 fingerprint.add_numbers(numbers);
                 for (b, part) in own.iter_mut().zip(parts) {
-                    keep(b, &adaptable[*part].rows, rows.clone(), numbers)?;
+                    keep(b, b_shape, &adaptable[*part].rows, rows.clone(), numbers)?;
                 }
                 Ok(())
             })?;
             let a = Rc::new(a);
             for (b, part) in own.into_iter().zip(parts) {
                 changes[*part] = Some(Change {
-                    cols: shape[0],
+                    cols: a_shape[0],
                     rank,
+                    n,
                     a: Rc::clone(&a),
                     b,
                 });
@@ -194,8 +201,8 @@ fn pairs<'a>(gguf: &Gguf, adapter: &'a Gguf) -> Result<Vec<(usize, [&'a TensorIn
     Ok(pairs)
 }
 
-/// The rank of A and B for a matrix of `shape`, once the shapes of all fit together.
-fn rank(name: &str, shape: [usize; 2], [a, b]: [&TensorInfo; 2]) -> Result<usize> {
+/// The rank of A and B for what is to be changed, once the shapes of all fit together.
+fn rank(name: &str, of: &Adaptable, [a, b]: [&TensorInfo; 2]) -> Result<usize> {
     for tensor in [a, b] {
         if !quant::is_supported(tensor.ty) || quant::is_packed(tensor.ty) {
             let subject = format!("tensor `{}` of the adapter", tensor.name);
@@ -203,38 +210,48 @@ fn rank(name: &str, shape: [usize; 2], [a, b]: [&TensorInfo; 2]) -> Result<usize
             return Err(unsupported(subject, expected, tensor.ty.name()));
         }
     }
-    let [cols, rows] = shape.map(|dim| dim as u64);
     // Files leave out a last dimension of 1.
-    let dims = |tensor: &TensorInfo| {
-        let dim = |i: usize| tensor.shape.get(i).copied().unwrap_or(1);
-        (dim(2) == 1 && dim(3) == 1).then_some([dim(0), dim(1)])
+    let dim = |tensor: &TensorInfo, i: usize| tensor.shape.get(i).copied().unwrap_or(1);
+    let has = |tensor: &TensorInfo, shape: [usize; 3]| {
+        let expected = shape.map(|dim| dim as u64);
+        [0, 1, 2].map(|i| dim(tensor, i)) == expected && dim(tensor, 3) == 1
     };
-    let expected = |tensor: &TensorInfo, what: String| {
-        invalid_argument(
-            format!("tensor `{}` of the adapter", tensor.name),
-            format!("{what}, for `{name}` of {shape:?}"),
-            format!("{:?}", tensor.shape),
-        )
+    let rank = match of.purpose {
+        Purpose::Product => dim(a, 1),
+        Purpose::Lookup => dim(a, 0),
     };
-    let rank = match dims(a) {
-        Some([found, rank]) if found == cols && rank > 0 => rank,
-        _ => return Err(expected(a, format!("shape [{cols}, rank]"))),
-    };
-    if dims(b) != Some([rank, rows]) {
-        return Err(expected(b, format!("shape [{rank}, {rows}]")));
+    let rank = usize::try_from(rank).map_err(|_| too_large(rank))?.max(1);
+    for (tensor, shape) in [a, b].into_iter().zip(of.shapes(rank)) {
+        if !has(tensor, shape) {
+            return Err(invalid_argument(
+                format!("tensor `{}` of the adapter", tensor.name),
+                format!(
+                    "shape {:?}, for `{name}` of {:?}",
+                    without_last_one(&shape),
+                    without_last_one(&of.shape)
+                ),
+                format!("{:?}", tensor.shape),
+            ));
+        }
     }
-    usize::try_from(rank).map_err(|_| too_large(rank))
+    Ok(rank)
 }
 
-/// Reads a matrix of `n_rows` rows in pieces, and calls `each` with the numbers of some rows. Each piece is read by the
-/// host, which can end the call there.
+fn without_last_one(shape: &[usize; 3]) -> &[usize] {
+    if shape[2] == 1 { &shape[..2] } else { shape }
+}
+
+/// Reads matrices of a shape, one after the other, in pieces, and calls `each` with the numbers of some rows. Each piece is
+/// read by the host, which can end the call there.
 fn read(
     blob: &dyn Blob,
     tensor: &TensorInfo,
-    cols: usize,
-    n_rows: usize,
+    [cols, n_rows, n]: [usize; 3],
     mut each: impl FnMut(Range<usize>, &[f32]) -> Result<()>,
 ) -> Result<()> {
+    let n_rows = n_rows
+        .checked_mul(n)
+        .ok_or_else(|| too_large(tensor.size))?;
     // The whole tensor lies within the file, so that a row of it is addressable where the file's pieces are.
     let row_size = tensor.size / n_rows as u64;
     let row_size = usize::try_from(row_size).map_err(|_| too_large(row_size))?;
@@ -272,25 +289,24 @@ fn read(
     Ok(())
 }
 
-/// Appends those of the numbers of `rows` that are of `wanted` rows.
+/// Appends those of the numbers of `rows` that are of `wanted` rows in one of the matrices of a shape.
 fn keep(
     out: &mut Numbers,
+    [cols, n_rows, n]: [usize; 3],
     wanted: &Range<usize>,
     rows: Range<usize>,
     numbers: &[f32],
 ) -> Result<()> {
-    let cols = numbers.len() / rows.len();
-    let size = wanted.len().checked_mul(4 * cols);
+    let size = [n, 4, cols]
+        .into_iter()
+        .try_fold(wanted.len(), usize::checked_mul);
     reserve(out, size.ok_or_else(|| too_large(u64::MAX))?)?;
-    let kept = wanted.start.max(rows.start)..wanted.end.min(rows.end);
-    if kept.is_empty() {
-        return Ok(());
+    for (row, numbers) in rows.zip(numbers.chunks_exact(cols)) {
+        if wanted.contains(&(row % n_rows)) {
+            let bytes = numbers.iter().flat_map(|x| x.to_le_bytes());
+            out.extend(bytes);
+        }
     }
-    let kept = kept.start - rows.start..kept.end - rows.start;
-    let numbers = &numbers[kept.start * cols..kept.end * cols];
-    numbers
-        .iter()
-        .for_each(|x| out.extend_from_slice(&x.to_le_bytes()));
     Ok(())
 }
 
@@ -354,6 +370,14 @@ impl Adapters {
         Ok(())
     }
 
+    /// The changes of matrix `number`, and the factor of each.
+    fn changes_of(&self, number: usize) -> impl Iterator<Item = (&Change, f32)> {
+        self.list.iter().filter_map(move |(adapter, scale)| {
+            let change = adapter.changes.get(number)?.as_ref()?;
+            Some((change, adapter.factor(*scale, change.rank)))
+        })
+    }
+
     fn changes(&self) -> impl Iterator<Item = &Change> {
         let adapters = self.list.iter();
         adapters.flat_map(|(adapter, _)| adapter.changes.iter().flatten())
@@ -363,8 +387,10 @@ impl Adapters {
 /// The adapters of a batch: which of its rows they apply to, and the buffers of what they add.
 #[derive(Default)]
 pub(crate) struct Attached {
-    /// Of each span that has adapters, its tokens among those of the batch.
+    /// Of each span that has adapters, its tokens among those that are computed.
     spans: Vec<(Range<usize>, Rc<Adapters>)>,
+    /// The same among the tokens whose hidden states are wanted, once these are computed.
+    wanted: Vec<(Range<usize>, Rc<Adapters>)>,
     buffers: RefCell<Buffers>,
 }
 
@@ -383,6 +409,7 @@ impl Attached {
     /// `out-of-memory`.
     pub(super) fn reserve(&mut self, adapters: &Adapters) -> Result<()> {
         reserve(&mut self.spans, BATCH)?;
+        reserve(&mut self.wanted, BATCH)?;
         let buffers = self.buffers.get_mut();
         for change in adapters.changes() {
             let own_rows = change.own_rows();
@@ -395,7 +422,7 @@ impl Attached {
 
     /// Takes the adapters of a batch.
     pub(super) fn set(&mut self, batch: &[Span<'_>]) {
-        self.spans.clear();
+        self.clear();
         let mut first = 0;
         for span in batch {
             let tokens = first..first + span.tokens.len();
@@ -406,56 +433,136 @@ impl Attached {
         }
     }
 
+    /// Takes the adapters of one sequence for `n_tokens` tokens.
+    pub(super) fn set_all(&mut self, n_tokens: usize, adapters: Option<&Rc<Adapters>>) {
+        self.clear();
+        let adapters = adapters.map(|adapters| (0..n_tokens, Rc::clone(adapters)));
+        self.spans.extend(adapters);
+    }
+
+    /// Has no adapters any more.
+    pub(super) fn clear(&mut self) {
+        self.spans.clear();
+        self.wanted.clear();
+    }
+
+    /// Remembers the adapters of the wanted tokens of a batch, and has none until some of these are selected.
+    pub(super) fn keep_wanted(&mut self, batch: &[Span<'_>]) {
+        self.clear();
+        let mut first = 0;
+        for span in batch {
+            let tokens = first..first + span.wanted.len();
+            first = tokens.end;
+            if let Some(adapters) = span.state.adapters() {
+                self.wanted.push((tokens, Rc::clone(adapters)));
+            }
+        }
+    }
+
+    /// Takes the adapters of a range of the wanted tokens.
+    pub(super) fn select_wanted(&mut self, range: Range<usize>) {
+        self.spans.clear();
+        for (tokens, adapters) in &self.wanted {
+            let inside = |token: usize| token.clamp(range.start, range.end) - range.start;
+            let tokens = inside(tokens.start)..inside(tokens.end);
+            self.spans.push((tokens, Rc::clone(adapters)));
+        }
+    }
+
     /// Adds what the adapters add to the products with matrix `number`: `out` is `[T, own rows]`.
     pub(super) fn add(&self, number: usize, input: kernels::Input<'_>, out: &mut [f32]) {
+        self.add_part(number, 0, Range::clone, input, out);
+    }
+
+    /// The same for matrix `part` of those with this number. `rows` says which rows of `input` and `out` are of these
+    /// tokens.
+    pub(super) fn add_part(
+        &self,
+        number: usize,
+        part: usize,
+        rows: impl Fn(&Range<usize>) -> Range<usize>,
+        input: kernels::Input<'_>,
+        out: &mut [f32],
+    ) {
         for (tokens, adapters) in &self.spans {
-            for (adapter, scale) in &adapters.list {
-                if let Some(Some(change)) = adapter.changes.get(number) {
-                    let factor = adapter.factor(*scale, change.rank);
-                    change.add(tokens, factor, input, out, &mut self.buffers.borrow_mut());
-                }
+            let rows = rows(tokens);
+            if rows.is_empty() {
+                continue;
+            }
+            for (change, factor) in adapters.changes_of(number) {
+                let buffers = &mut self.buffers.borrow_mut();
+                change.add(part, &rows, factor, input, out, buffers);
+            }
+        }
+    }
+
+    /// Adds what the adapters of the batch's token `i` add to row `row` of matrix `number`.
+    pub(super) fn add_row(&self, number: usize, i: usize, row: usize, out: &mut [f32]) {
+        for (tokens, adapters) in &self.spans {
+            if !tokens.contains(&i) {
+                continue;
+            }
+            for (change, factor) in adapters.changes_of(number) {
+                change.add_row(row, factor, out, &mut self.buffers.borrow_mut());
             }
         }
     }
 }
 
 impl Change {
-    /// How many of the matrix's rows this instance has.
+    /// How many rows of each matrix this instance has.
     fn own_rows(&self) -> usize {
-        self.b.len() / size_of::<f32>() / self.rank
+        self.b.len() / size_of::<f32>() / self.rank / self.n
     }
 
-    /// `out += factor * B (A input)`, for these tokens.
+    /// `out += factor * B (A input)` with A and B of matrix `part`, for these rows.
     fn add(
         &self,
-        tokens: &Range<usize>,
+        part: usize,
+        rows: &Range<usize>,
         factor: f32,
         input: kernels::Input<'_>,
         out: &mut [f32],
         buffers: &mut Buffers,
     ) {
         let Buffers { narrow, wide } = buffers;
-        let of = |width: usize| tokens.start * width..tokens.end * width;
+        let of = |width: usize| rows.start * width..rows.end * width;
         let x = kernels::Input {
             x: &input.x[of(self.cols)],
             ..input
         };
-        narrow.resize(tokens.len() * self.rank, 0.0);
-        kernels::matmul(rows(&self.a, self.cols), x, narrow);
+        narrow.resize(rows.len() * self.rank, 0.0);
+        kernels::matmul(matrix(&self.a, part, self.rank, self.cols), x, narrow);
         let x = kernels::Input { x: narrow, ..input };
         let own_rows = self.own_rows();
-        wide.resize(tokens.len() * own_rows, 0.0);
-        kernels::matmul(rows(&self.b, self.rank), x, wide);
+        wide.resize(rows.len() * own_rows, 0.0);
+        kernels::matmul(matrix(&self.b, part, own_rows, self.rank), x, wide);
         let out = out[of(own_rows)].iter_mut();
         out.zip(&*wide).for_each(|(out, x)| *out += factor * x);
     }
+
+    /// `out += factor * B a`, where a is row `row` of A.
+    fn add_row(&self, row: usize, factor: f32, out: &mut [f32], buffers: &mut Buffers) {
+        let Buffers { narrow, wide } = buffers;
+        narrow.resize(self.rank, 0.0);
+        quant::dequantize_row(TensorType::F32, &self.a, row, narrow);
+        wide.resize(out.len(), 0.0);
+        let activations = kernels::Activations::default();
+        let x = activations.input(narrow);
+        kernels::matmul(matrix(&self.b, 0, out.len(), self.rank), x, wide);
+        out.iter_mut()
+            .zip(&*wide)
+            .for_each(|(out, x)| *out += factor * x);
+    }
 }
 
-fn rows(numbers: &Numbers, cols: usize) -> Rows<'_> {
+/// Matrix `part` of several of `n_rows` rows.
+fn matrix(numbers: &Numbers, part: usize, n_rows: usize, cols: usize) -> Rows<'_> {
+    let size = n_rows * cols * size_of::<f32>();
     Rows {
         ty: TensorType::F32,
         cols,
-        bytes: numbers,
+        bytes: &numbers[part * size..][..size],
     }
 }
 

@@ -45,19 +45,19 @@ pub(crate) fn wanted_tensor(gguf: &crate::gguf::Gguf) -> crate::error::Result<()
     weights::Weights::weigh(gguf, &plan, place).map(drop)
 }
 
-/// The tensors that adapters can change in the model of a file, each with its shape in GGUF's order.
+/// The tensors that adapters can change in the model of a file, each with the shapes of A and B of a rank, in GGUF's order.
 #[cfg(any(test, feature = "tiny-models"))]
 pub(crate) fn adaptable_tensors(
     gguf: &crate::gguf::Gguf,
-) -> crate::error::Result<Vec<(String, [usize; 2])>> {
+    rank: usize,
+) -> crate::error::Result<Vec<(String, [[usize; 3]; 2])>> {
     let plan = Plan::from_gguf(gguf)?;
     let place = group::Place { rank: 0, size: 1 };
     let parts = weights::Weights::adaptable(gguf, &plan, place)?;
     let mut tensors = Vec::new();
     for part in &*parts {
-        let tensor = (gguf.tensors[part.tensor].name.clone(), part.shape);
-        // Parts of one tensor follow one another.
-        if tensors.last() != Some(&tensor) {
+        let tensor = (gguf.tensors[part.tensor].name.clone(), part.shapes(rank));
+        if !tensors.contains(&tensor) {
             tensors.push(tensor);
         }
     }

@@ -120,21 +120,44 @@ pub(crate) struct Linear {
     pub(crate) bias: Option<Vec<f32>>,
 }
 
-/// This instance's rows of a matrix in the file that an adapter can change. Several parts may be of one tensor.
+/// This instance's part of a tensor in the file that an adapter can change. Several parts may be of one tensor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Adaptable {
     /// The number of the tensor in the file.
     pub(crate) tensor: usize,
-    /// The shape of the tensor in GGUF's order, `[cols, rows]`.
-    pub(crate) shape: [usize; 2],
-    /// This instance's rows.
+    /// The shape of the tensor in GGUF's order, `[cols, rows, matrices]`.
+    pub(crate) shape: [usize; 3],
+    pub(crate) purpose: Purpose,
+    /// This instance's rows of B, in each of the matrices.
     pub(crate) rows: Range<usize>,
+}
+
+/// What a matrix is there for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Multiplying: A is `[cols, r, matrices]`, and B `[r, rows, matrices]`.
+    Product,
+    /// Looking up a row: A is `[r, rows]`, and B `[r, cols]`.
+    Lookup,
+}
+
+impl Adaptable {
+    /// The shapes of A and B of rank r, in GGUF's order.
+    pub(crate) fn shapes(&self, rank: usize) -> [[usize; 3]; 2] {
+        let [cols, rows, n] = self.shape;
+        match self.purpose {
+            Purpose::Product => [[cols, rank, n], [rank, rows, n]],
+            Purpose::Lookup => [[rank, rows, n], [rank, cols, n]],
+        }
+    }
 }
 
 /// All weights that this instance needs.
 pub(crate) struct Weights {
     /// `[V, E]`, all rows, because any token may occur.
     pub(crate) token_embd: Rc<Matrix>,
+    /// Its number among what adapters can change.
+    pub(crate) token_embd_number: usize,
     /// `[context, E]`: what is added for the position.
     pub(crate) position_embd: Option<Matrix>,
     /// `[E]`: what is added to each token for its type.
@@ -152,6 +175,9 @@ pub(crate) struct Weights {
     pub(crate) output_norm: Option<Norm>,
     /// `[V, E]`, this instance's rows; the embedding matrix if the file has no separate one. None if there are no logits.
     pub(crate) output: Option<Rc<Matrix>>,
+    /// Its number among what adapters can change, if the file has a separate one: a change of the embedding matrix is one
+    /// of embeddings alone.
+    pub(crate) output_number: Option<usize>,
     /// The factor of the logits.
     pub(crate) output_scale: Option<f32>,
     /// `[V]`, this instance's part.
@@ -206,6 +232,8 @@ impl Weights {
             n_embd, n_vocab, ..
         } = *plan;
         let token_embd = Rc::new(loader.matrix("token_embd", [n_embd, n_vocab], 0..n_vocab)?);
+        let shape = [n_embd, n_vocab, 1];
+        let token_embd_number = loader.adaptable("token_embd", shape, Purpose::Lookup, 0..n_embd);
         let position_embd = match plan.input.has_positions {
             false => None,
             true => {
@@ -247,7 +275,12 @@ impl Weights {
             Some(Rc::clone(&token_embd))
         } else {
             let name = if is_tied { "token_embd" } else { "output" };
-            Some(Rc::new(loader.matrix(name, [n_embd, n_vocab], rows)?))
+            let matrix = loader.matrix(name, [n_embd, n_vocab], rows.clone())?;
+            Some(Rc::new(matrix))
+        };
+        let output_number = match plan.head.has_logits && !is_tied {
+            true => Some(loader.adaptable("output", shape, Purpose::Product, rows)),
+            false => None,
         };
         // Adapters change how text is generated, and none of what pools hidden states.
         let adaptable = Rc::from(&*loader.adaptable);
@@ -255,6 +288,7 @@ impl Weights {
         loader.check_all_read(plan)?;
         Ok(Self {
             token_embd,
+            token_embd_number,
             position_embd,
             token_type,
             per_layer,
@@ -264,6 +298,7 @@ impl Weights {
             ropes,
             output_norm,
             output,
+            output_number,
             output_scale,
             output_bias,
             pooling,
@@ -406,20 +441,31 @@ impl<'a> Loader<'a> {
         rows: &Range<usize>,
     ) -> Result<Linear> {
         let weight = self.matrix(name, shape, rows.clone())?;
-        let number = self.adaptable.len();
-        // The matrix is there, so its tensor has a number.
+        let [cols, n_rows] = shape;
+        Ok(Linear {
+            weight,
+            number: self.adaptable(name, [cols, n_rows, 1], Purpose::Product, rows.clone()),
+            scale: None,
+            bias: None,
+        })
+    }
+
+    /// Lets adapters change `name.weight`, which has been found. Returns its number among what they can change.
+    pub(crate) fn adaptable(
+        &mut self,
+        name: &str,
+        shape: [usize; 3],
+        purpose: Purpose,
+        rows: Range<usize>,
+    ) -> usize {
         let tensor = self.gguf.number_of(&format!("{name}.weight"));
         self.adaptable.extend(tensor.map(|tensor| Adaptable {
             tensor,
             shape,
-            rows: rows.clone(),
+            purpose,
+            rows,
         }));
-        Ok(Linear {
-            weight,
-            number,
-            scale: None,
-            bias: None,
-        })
+        self.adaptable.len() - 1
     }
 
     /// As [`Loader::linear`], but the scale is the bias's factor, too.

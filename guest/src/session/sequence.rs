@@ -277,9 +277,11 @@ impl Sequence {
         }
         self.compute(ahead)?;
         if !self.has_logits {
-            self.model
-                .transformer()?
-                .logits_of(&self.hidden, &mut self.logits)?;
+            self.model.transformer()?.logits_of(
+                &self.hidden,
+                self.state.adapters(),
+                &mut self.logits,
+            )?;
             self.has_logits = true;
         }
         Ok(self.last_logits())

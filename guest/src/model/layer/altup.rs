@@ -144,7 +144,7 @@ impl Streams {
         let x = &b.streams[from * n..][..n];
         let input = activations.quantize(x, n_embd, [matrices.ty()].into_iter());
         b.own.resize(n / n_embd * matrices.n_rows(), 0.0);
-        kernels::matmul(matrices.rows(i - 1), input, &mut b.own);
+        kernels::matmul(matrices.rows(i - 1), input.rows, &mut b.own);
         b.all.resize(n, 0.0);
         let columns = |place: Place| place.rows(n_embd);
         gather_columns(group, &mut b.own, n_embd, columns, &mut b.all)

@@ -10,9 +10,10 @@ use std::ops::Range;
 use super::super::forward::BATCH;
 use super::super::group::{Place, gather_columns, pause};
 use super::super::plan::{ExpertsSpec, Gating, NormSpec, RouterInput, SharedGate};
-use super::super::weights::{Loader, Matrices, Matrix};
+use super::super::weights::{Linear, Loader, Matrices, Purpose};
 use super::feed_forward::{FeedForward, Names};
 use super::norm::Norm;
+use super::pass::Input;
 use super::{Pass, Scratch, quantized};
 use crate::error::{Result, reserve};
 use crate::kernels;
@@ -21,7 +22,7 @@ use crate::trace;
 pub(super) struct Experts {
     spec: ExpertsSpec,
     /// `[experts, E]`, all of it.
-    ffn_gate_inp: Matrix,
+    ffn_gate_inp: Linear,
     /// `[experts]`
     ffn_gate_inp_bias: Option<Vec<f32>>,
     /// `[E]`: of what the router sees, if it does not see what the experts see.
@@ -39,6 +40,8 @@ pub(super) struct Experts {
 /// One matrix of each expert.
 struct Networks {
     weight: Matrices,
+    /// Its number among what adapters can change.
+    number: usize,
     /// `[experts]`: the factors of what it computes.
     scale: Option<Vec<f32>>,
     /// `[experts, own rows]`
@@ -115,10 +118,11 @@ impl Networks {
     fn with(
         loader: &mut Loader<'_>,
         name: &str,
-        [_, all_rows, n]: [usize; 3],
+        shape: [usize; 3],
         rows: &Range<usize>,
         weight: Matrices,
     ) -> Result<Self> {
+        let [_, all_rows, n] = shape;
         let bias = format!("{name}.bias");
         let bias = match loader.has(&bias) {
             false => None,
@@ -132,18 +136,22 @@ impl Networks {
         };
         Ok(Self {
             weight,
+            number: loader.adaptable(name, shape, Purpose::Product, rows.clone()),
             scale: loader.optional_vector(&format!("{name}.scale"), n)?,
             bias,
         })
     }
 
-    /// `out = inputs * weight^T * scale + bias` for one expert.
-    fn apply(&self, expert: usize, input: kernels::Input<'_>, out: &mut [f32]) {
-        kernels::matmul(self.weight.rows(expert), input, out);
+    /// `out = inputs * weight^T * scale + bias` for one expert and the tokens that chose it, and what adapters add.
+    fn apply(&self, run: &Run<'_>, input: Input<'_>, out: &mut [f32]) {
+        let expert = run.expert;
+        kernels::matmul(self.weight.rows(expert), input.rows, out);
         if let Some(scale) = &self.scale {
             let scale = scale[expert];
             out.iter_mut().for_each(|x| *x *= scale);
         }
+        let (attached, rows) = (input.attached, |tokens: &_| run.rows(tokens));
+        attached.add_part(self.number, expert, rows, input.rows, out);
         let n = self.weight.n_rows();
         if let Some(bias) = self.bias.as_ref().filter(|_| n > 0) {
             let bias = &bias[expert * n..][..n];
@@ -209,7 +217,7 @@ impl Experts {
         };
         Ok(Self {
             spec: spec.clone(),
-            ffn_gate_inp: loader.matrix(&name("ffn_gate_inp"), [n_embd, n], 0..n)?,
+            ffn_gate_inp: loader.linear_alone(&name("ffn_gate_inp"), [n_embd, n], &(0..n))?,
             ffn_gate_inp_bias: loader.optional_vector(&name("ffn_gate_inp.bias"), n)?,
             router_norm,
             exp_probs_b: probs.map(|name| loader.vector(&name, n)).transpose()?,
@@ -276,9 +284,8 @@ impl Experts {
         if is_shared {
             s.activations.quantize(&s.normed, n_embd, types.into_iter());
         }
-        for run in runs(&buffers.order, &buffers.choices) {
-            let numbers = &buffers.order[run];
-            let expert = buffers.choices[numbers[0] as usize].expert as usize;
+        for run in runs(&buffers.order, &buffers.choices, n_used) {
+            let numbers = run.numbers;
             let input = if is_shared {
                 s.activations.input(&s.normed)
             } else {
@@ -296,11 +303,11 @@ impl Experts {
             };
             let n = numbers.len() * own_ff;
             buffers.gate.resize(n, 0.0);
-            gate.apply(expert, input, &mut buffers.gate);
+            gate.apply(&run, input, &mut buffers.gate);
             let activation = self.spec.expert.activation;
             if self.ffn_gate_exps.is_some() {
                 buffers.up.resize(n, 0.0);
-                up.apply(expert, input, &mut buffers.up);
+                up.apply(&run, input, &mut buffers.up);
                 activation.gated(&mut buffers.gate, &mut buffers.up);
             } else {
                 activation.alone(&mut buffers.gate);
@@ -318,15 +325,14 @@ impl Experts {
 
         let own_embd = self.ffn_down_exps.weight.n_rows();
         buffers.outputs.resize(n_tokens * n_used * own_embd, 0.0);
-        for run in runs(&buffers.order, &buffers.choices) {
-            let numbers = &buffers.order[run];
-            let expert = buffers.choices[numbers[0] as usize].expert as usize;
+        for run in runs(&buffers.order, &buffers.choices, n_used) {
+            let numbers = run.numbers;
             let rows = numbers.iter().map(|&number| number as usize);
             copy_rows(rows, &buffers.hidden, n_ff, &mut buffers.inputs);
             let types = [self.ffn_down_exps.weight.ty()].into_iter();
             let input = s.activations.quantize(&buffers.inputs, n_ff, types);
             buffers.gate.resize(numbers.len() * own_embd, 0.0);
-            self.ffn_down_exps.apply(expert, input, &mut buffers.gate);
+            self.ffn_down_exps.apply(&run, input, &mut buffers.gate);
             place_rows(numbers, &buffers.gate, own_embd, &mut buffers.outputs);
         }
         trace::lap("ffn_down_exps");
@@ -363,13 +369,9 @@ impl Experts {
             }
         };
         let n_tokens = x.len() / s.n_embd;
-        let input = quantized(x, &mut s.activations, [&self.ffn_gate_inp]);
-        buffers.probabilities.resize(n_tokens * n, 0.0);
-        kernels::matmul(
-            self.ffn_gate_inp.rows(),
-            input.rows,
-            &mut buffers.probabilities,
-        );
+        let router = &self.ffn_gate_inp;
+        let input = quantized(x, &mut s.activations, [&router.weight]);
+        router.apply(n_tokens, input, &mut buffers.probabilities);
         trace::lap("ffn_gate_inp");
         buffers.choices.clear();
         let mut probabilities = std::mem::take(&mut buffers.probabilities);
@@ -523,16 +525,39 @@ fn most_probable(p: &[f32]) -> usize {
     best
 }
 
-/// The ranges in `order` of choices of the same expert.
-fn runs<'a>(order: &'a [u32], choices: &'a [Choice]) -> impl Iterator<Item = Range<usize>> + 'a {
+/// The choices of one expert.
+struct Run<'a> {
+    expert: usize,
+    /// Their numbers, in ascending order.
+    numbers: &'a [u32],
+    /// How many choices each token has.
+    n_used: usize,
+}
+
+impl Run<'_> {
+    /// Which of the choices are of these tokens of the batch.
+    fn rows(&self, tokens: &Range<usize>) -> Range<usize> {
+        let before = |token: usize| {
+            self.numbers
+                .partition_point(|number| (*number as usize / self.n_used) < token)
+        };
+        before(tokens.start)..before(tokens.end)
+    }
+}
+
+/// The runs in `order`, one for each expert that was chosen.
+fn runs<'a>(
+    order: &'a [u32],
+    choices: &'a [Choice],
+    n_used: usize,
+) -> impl Iterator<Item = Run<'a>> {
     let expert = |number: &u32| choices[*number as usize].expert;
-    let mut start = 0;
-    order
-        .chunk_by(move |a, b| expert(a) == expert(b))
-        .map(move |run| {
-            start += run.len();
-            start - run.len()..start
-        })
+    let runs = order.chunk_by(move |a, b| expert(a) == expert(b));
+    runs.map(move |numbers| Run {
+        expert: expert(&numbers[0]) as usize,
+        numbers,
+        n_used,
+    })
 }
 
 /// `to[i] = from[rows[i]]`, rows of `width` numbers.

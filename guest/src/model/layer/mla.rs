@@ -280,7 +280,7 @@ impl Mla {
             let matrix = attn_k_b.rows(h);
             let types = [matrix.ty].into_iter();
             let input = s.activations.quantize(&buffers.rows, nope, types);
-            kernels::matmul(matrix, input, &mut buffers.products);
+            kernels::matmul(matrix, input.rows, &mut buffers.products);
             for (product, head) in buffers.products.chunks_exact(rank).zip(heads()) {
                 let query = &mut buffers.queries[head * (rank + dims)..][..rank + dims];
                 query[..rank].copy_from_slice(product);
@@ -391,7 +391,7 @@ impl Mla {
             let matrix = attn_v_b.rows(h);
             let types = [matrix.ty].into_iter();
             let input = s.activations.quantize(&buffers.rows, rank, types);
-            kernels::matmul(matrix, input, &mut buffers.products);
+            kernels::matmul(matrix, input.rows, &mut buffers.products);
             let outputs = buffers.own_outputs.chunks_exact_mut(value_dim).skip(h);
             let outputs = outputs.step_by(n_own);
             for (out, product) in outputs.zip(buffers.products.chunks_exact(value_dim)) {

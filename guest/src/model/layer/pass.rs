@@ -233,19 +233,25 @@ impl Activations {
         self.forms.reserve(tokens, cols)
     }
 
-    /// As [`kernels::Activations::quantize`]: for products that no adapter changes.
+    /// As [`kernels::Activations::quantize`].
     pub(crate) fn quantize<'a>(
         &'a mut self,
         x: &'a [f32],
         cols: usize,
         readers: impl Iterator<Item = TensorType>,
-    ) -> kernels::Input<'a> {
-        self.forms.quantize(x, cols, readers)
+    ) -> Input<'a> {
+        Input {
+            rows: self.forms.quantize(x, cols, readers),
+            attached: &self.attached,
+        }
     }
 
-    /// As [`kernels::Activations::input`]: for products that no adapter changes.
-    pub(crate) fn input<'a>(&'a self, x: &'a [f32]) -> kernels::Input<'a> {
-        self.forms.input(x)
+    /// As [`kernels::Activations::input`].
+    pub(crate) fn input<'a>(&'a self, x: &'a [f32]) -> Input<'a> {
+        Input {
+            rows: self.forms.input(x),
+            attached: &self.attached,
+        }
     }
 }
 
@@ -253,7 +259,7 @@ impl Activations {
 #[derive(Clone, Copy)]
 pub(crate) struct Input<'a> {
     pub(crate) rows: kernels::Input<'a>,
-    attached: &'a Attached,
+    pub(crate) attached: &'a Attached,
 }
 
 impl Linear {
@@ -283,8 +289,5 @@ pub(crate) fn quantized<'a, const N: usize>(
 ) -> Input<'a> {
     let types = readers.iter().map(|matrix| matrix.rows().ty);
     let cols = readers[0].rows().cols;
-    Input {
-        rows: activations.forms.quantize(x, cols, types),
-        attached: &activations.attached,
-    }
+    activations.quantize(x, cols, types)
 }

@@ -90,6 +90,13 @@ fn merged(file: &[u8], adapters: &[(&[u8], f32)]) -> Vec<u8> {
         writer.metadata(key, value.clone());
     }
     let mut data = Vec::new();
+    // A change of embeddings does not change the logits that are computed with the same matrix.
+    if gguf.tensor("output.weight").is_none() {
+        let output = gguf.tensor("token_embd.weight").unwrap();
+        writer.tensor("output.weight", output.ty, &output.shape);
+        data.extend(file.read(output.offset, output.size as usize).unwrap());
+        data.resize(data.len().next_multiple_of(Writer::ALIGNMENT as usize), 0);
+    }
     for tensor in &gguf.tensors {
         writer.tensor(&tensor.name, tensor.ty, &tensor.shape);
         let mut bytes = file.read(tensor.offset, tensor.size as usize).unwrap();
@@ -100,6 +107,7 @@ fn merged(file: &[u8], adapters: &[(&[u8], f32)]) -> Vec<u8> {
                 continue;
             };
             assert_eq!(tensor.ty, TensorType::F32);
+            let is_lookup = tensor.name == "token_embd.weight";
             let rank = b.shape[0] as usize;
             let alpha = header.metadata.f32("adapter.lora.alpha").unwrap().unwrap();
             let factor = match alpha {
@@ -107,16 +115,27 @@ fn merged(file: &[u8], adapters: &[(&[u8], f32)]) -> Vec<u8> {
                 alpha => f64::from(scale) * f64::from(alpha) / rank as f64,
             };
             // What adapters add is not multiplied by the scale of a matrix's products.
-            let own_scale = tensor.name.replace(".weight", ".scale");
-            let own_scale = gguf.tensor(&own_scale).map(|scale| numbers(file, scale)[0]);
-            let factor = factor / f64::from(own_scale.unwrap_or(1.0));
+            // A router has none: where a file has such a tensor, it is of what the router sees.
+            let own_scale = match tensor.name.contains("ffn_gate_inp") {
+                true => String::new(),
+                false => tensor.name.replace(".weight", ".scale"),
+            };
+            let own_scales = gguf.tensor(&own_scale).map(|scale| numbers(file, scale));
             let (a, b) = (numbers(adapter, a), numbers(adapter, b));
-            let cols = tensor.shape[0] as usize;
+            let (cols, rows) = (tensor.shape[0] as usize, tensor.shape[1] as usize);
             for (i, raw) in bytes.as_chunks_mut::<4>().0.iter_mut().enumerate() {
-                let (row, col) = (i / cols, i % cols);
-                let products =
-                    (0..rank).map(|k| f64::from(a[k * cols + col]) * f64::from(b[row * rank + k]));
-                let sum = products.sum::<f64>();
+                let (matrix, row, col) = (i / cols / rows, i / cols % rows, i % cols);
+                let own_scale = own_scales.as_ref().map_or(1.0, |scales| scales[matrix]);
+                let factor = factor / f64::from(own_scale);
+                // A embeds where rows are looked up, and B does elsewhere.
+                let product = |k: usize| match is_lookup {
+                    true => f64::from(a[row * rank + k]) * f64::from(b[col * rank + k]),
+                    false => {
+                        let a = a[(matrix * rank + k) * cols + col];
+                        f64::from(a) * f64::from(b[(matrix * rows + row) * rank + k])
+                    }
+                };
+                let sum = (0..rank).map(product).sum::<f64>();
                 let weight = f64::from(f32::from_le_bytes(*raw)) + factor * sum;
                 *raw = (weight as f32).to_le_bytes();
             }
@@ -137,7 +156,7 @@ fn adapters_are_as_if_the_model_had_their_changes() {
     for (name, case) in named() {
         let file = case.file(Matrices::F32);
         let gguf = Gguf::read(&file).unwrap();
-        let tensors = adaptable_tensors(&gguf).unwrap();
+        let tensors = adaptable_tensors(&gguf, 1).unwrap();
         let kinds = tensors.iter().filter_map(|(tensor, _)| {
             let rest = tensor.strip_prefix("blk.").unwrap_or(tensor);
             // One layer each.
@@ -469,21 +488,16 @@ fn scales_that_are_not_finite_are_refused() {
 #[test]
 fn what_is_not_changed_here_is_named() {
     let mut refusal = refusals();
-    let experts = Shape {
+    let shape = Shape {
         architecture: "qwen3moe",
         experts: Some([4, 2]),
         has_head_norms: true,
         ..Shape::default()
     };
-    let file = test_model::model(&experts);
+    let file = test_model::model(&shape);
     let mut model = load(&file, Rc::new(Solo));
-    for (tensor, a, b) in [
-        ("token_embd.weight", [64, 2], [2, 64]),
-        ("output.weight", [64, 2], [2, 64]),
-        ("blk.0.ffn_gate_inp.weight", [64, 2], [2, 4]),
-        ("blk.1.ffn_up_exps.weight", [64, 2], [2, 96]),
-        ("blk.1.attn_norm.weight", [64, 2], [2, 1]),
-    ] {
+    let f32 = TensorType::F32;
+    let mut of = |tensor: &str, a: &[u64], b: &[u64]| {
         let mut forged = Forged::new();
         forged.writer = Writer::default();
         forged
@@ -492,17 +506,44 @@ fn what_is_not_changed_here_is_named() {
             .metadata("general.type", "adapter")
             .metadata("adapter.type", "lora");
         let adapter = forged
-            .tensor(&format!("{tensor}.lora_a"), TensorType::F32, &a)
-            .tensor(&format!("{tensor}.lora_b"), TensorType::F32, &b)
+            .tensor(&format!("{tensor}.lora_a"), f32, a)
+            .tensor(&format!("{tensor}.lora_b"), f32, b)
             .finish();
         let error = adapters(&mut model, &file, &[(&adapter, 1.0)]).err();
-        let message = error.unwrap().to_string();
+        error.map_or(String::new(), |error| error.to_string())
+    };
+    for norm in ["attn_norm", "attn_q_norm"] {
+        let tensor = format!("blk.1.{norm}.weight");
+        let message = of(&tensor, &[64, 2], &[2, 1]);
         assert!(
             message.starts_with("unsupported: tensor") && message.contains(&format!("`{tensor}`")),
             "{message}"
         );
     }
-    let f32 = TensorType::F32;
+    // Four experts of 96 rows, and a vocabulary whose embeddings are looked up.
+    let (up, embd) = ("blk.1.ffn_up_exps.weight", "token_embd.weight");
+    let n_vocab = Gguf::read(&file).unwrap().tensor(embd).unwrap().shape[1];
+    let right: [(&str, &[u64], &[u64]); 3] = [
+        (up, &[64, 2, 4], &[2, 96, 4]),
+        (embd, &[2, n_vocab], &[2, 64]),
+        ("blk.1.ffn_gate_inp.weight", &[64, 2], &[2, 4]),
+    ];
+    for (tensor, a, b) in right {
+        assert_eq!(of(tensor, a, b), "", "{tensor}");
+    }
+    let wrong: [(&str, &[u64], &[u64], &str); 6] = [
+        (up, &[64, 2], &[2, 96], "lora_a"),
+        (up, &[64, 2, 3], &[2, 96, 4], "lora_a"),
+        (up, &[64, 2, 4], &[2, 96, 1], "lora_b"),
+        (up, &[64, 2, 4], &[2, 96 * 4], "lora_b"),
+        (embd, &[64, 2], &[2, n_vocab], "lora_a"),
+        (embd, &[2, n_vocab], &[64, 2], "lora_b"),
+    ];
+    for (tensor, a, b, named) in wrong {
+        let message = of(tensor, a, b);
+        let says = format!("tensor `{tensor}.{named}` of the adapter: expected shape [");
+        assert!(message.contains(&says), "{message}");
+    }
     for (tensor, says) in [
         ("blk.0.attn_norm.weight", "not of a LoRA"),
         ("blk.7.attn_q.weight.lora_a", "another model"),
