@@ -17,9 +17,9 @@ fn main() {
     );
     tokenizers(workspace.join("target/engine/gust-engine-tokenizers.wasm"));
     if env::var_os("CARGO_FEATURE_MIDDLEWARE").is_some() {
-        for name in ["chat", "filter", "jitter", "log"] {
+        for name in ["filter", "jitter", "log", "stand-in"] {
             embed(
-                &format!("GUST_{}_COMPONENT", name.to_uppercase()),
+                &format!("GUST_{}_COMPONENT", name.to_uppercase().replace('-', "_")),
                 workspace.join(format!("target/adapters/{name}.wasm")),
                 "a middleware is missing; run `cargo xtask build`, which builds it first",
             );

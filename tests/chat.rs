@@ -151,8 +151,11 @@ fn a_template_gets_variables() {
             "found `messages`",
         ),
         (r#"{"bos_token": "<s>"}"#, "found `bos_token`"),
+        (r#"{"tools": [], "enable_thinkin": 1}"#, "found `tools`"),
     ] {
-        chat(kwargs).fails(2, &["--chat-template-kwargs", "expected", found]);
+        let refused = chat(kwargs);
+        assert!(!refused.stderr.contains("does not use"), "{refused:#?}");
+        refused.fails(2, &["--chat-template-kwargs", "expected", found]);
     }
 }
 

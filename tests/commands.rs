@@ -272,9 +272,10 @@ fn middleware_stands_around_the_engine() {
 /// The log has a line for everything that lets tokens in or knowledge of them out, and for what was refused.
 #[test]
 fn the_log_leaves_nothing_out() {
-    let cases: [(&[&str], &str, &str); 3] = [
+    let cases: [(&[&str], &str, &str); 4] = [
         (&["perplexity", "--tokens", "1,2,3,4"], "score", " fed=4"),
         (&["logits", "--tokens", "1,2,3"], "logits", " count="),
+        (&["embed", "Once"], "embed", " fed="),
         (
             &["run", "--context", "16000000", "Once"],
             "session",

@@ -46,6 +46,7 @@ fn whatever_computes_a_vector_it_has_the_same_bits() {
             &["--threads", "2"],
             &["--threads", "3", "--mmap"],
             &["--component", &baseline],
+            &["--with", "log"],
         ] {
             assert_eq!(lines(other), expected, "{name}, {other:?}");
         }
@@ -124,6 +125,15 @@ fn documents_are_sorted_by_their_scores() {
     }
     assert_eq!(seen, [true; 7]);
     assert_eq!(rerank(&["--top", "2"]).json_lines(), ranked[..2]);
+    // A file with a classifier need not ask for it, as llama.cpp's converter leaves it open.
+    let mut bytes = std::fs::read(&path).expect("a model");
+    let key = b"bert.pooling_type";
+    let at = bytes.windows(key.len()).position(|part| part == key);
+    let at = at.expect("the key") + key.len() + 4;
+    assert_eq!(bytes[at..at + 4], 4_u32.to_le_bytes());
+    bytes[at..at + 4].copy_from_slice(&1_u32.to_le_bytes());
+    std::fs::write(&path, bytes).expect("writable");
+    assert_eq!(rerank(&[]).json_lines(), ranked);
     let text = gust(["rerank", "a query"]).stdin(documents.join("\n"));
     let text = text.model(&path).run().success();
     let first = format!("{}\t{}\t", ranked[0]["score"], ranked[0]["index"]);
@@ -148,8 +158,11 @@ fn what_cannot_be_done_says_what_can() {
     empty.fails(2, &["text 0", "at least one"]);
     // An engine without this interface.
     let mock = workspace().join("target/adapters/example-mock.wasm");
-    let mock = gust(["embed", "x"]).args(["--component".as_ref(), mock.as_os_str()]);
-    mock.run().fails(3, &["gust:llm/embedding"]);
+    for with in [&[] as &[&str], &["--with", "log"]] {
+        let embed = gust(["embed", "x"]).args(with);
+        let embed = embed.args(["--component".as_ref(), mock.as_os_str()]);
+        embed.run().fails(3, &["gust:llm/embedding"]);
+    }
 }
 
 /// A decoder whose file says nothing of vectors.

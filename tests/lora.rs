@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use gust_engine::gguf::TensorType;
+use gust_engine::gguf::{Gguf, TensorType, Writer};
 use gust_engine::tiny_models::{Matrices, RandomAdapter, named};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -74,6 +74,7 @@ fn whatever_computes_with_an_adapter_it_has_the_same_bits() {
             &["--threads", "2"],
             &["--threads", "3", "--mmap"],
             &["--component", &baseline],
+            &["--with", "log"],
         ] {
             assert_eq!(computed(other), expected, "{name}, {other:?}");
         }
@@ -219,6 +220,35 @@ fn a_conversation_changes_its_adapters() {
     assert_eq!(none.code, Some(0), "{none:#?}");
 }
 
+/// Norms that were trained too are left out, as in llama.cpp, with a note.
+#[test]
+fn an_adapter_with_norms_is_used_without_them() {
+    let files = files("llama");
+    let [one, _] = &files.adapters;
+    let bytes = std::fs::read(one).expect("an adapter");
+    let gguf = Gguf::read(&bytes.as_slice()).expect("an adapter");
+    let mut writer = Writer::default();
+    for (key, value) in gguf.metadata.iter() {
+        writer.metadata(key, value.clone());
+    }
+    for tensor in &gguf.tensors {
+        writer.tensor(&tensor.name, tensor.ty, &tensor.shape);
+    }
+    writer.tensor("blk.0.attn_norm.weight", TensorType::F32, &[64]);
+    let data = &bytes[gguf.data_offset as usize..];
+    let more = [writer.header(), data.to_vec(), vec![0; 256]].concat();
+    let path = files.folder.path().join("norms.gguf");
+    std::fs::write(&path, more).expect("writable");
+    let with = logits(&files.model, &[&path.display().to_string()]).run();
+    assert!(
+        with.stderr.contains("`blk.0.attn_norm.weight`"),
+        "{with:#?}"
+    );
+    let without = logits(&files.model, &[one]).run();
+    assert_eq!(without.stderr, "");
+    assert_eq!(with.json()["logits"], without.json()["logits"]);
+}
+
 #[test]
 fn what_is_no_adapter_of_the_model_is_told() {
     let (llama, gemma) = (files("llama"), files("gemma3"));
@@ -247,7 +277,12 @@ fn what_is_no_adapter_of_the_model_is_told() {
     );
     // An engine without this interface.
     let mock = workspace().join("target/adapters/example-mock.wasm");
-    let mock = gust(["logits", "--tokens", "1", "--lora", &llama.adapters[0]])
-        .args(["--component".as_ref(), mock.as_os_str()]);
-    mock.run().fails(3, &["gust:llm/adapters"]);
+    for with in [&[] as &[&str], &["--with", "log"]] {
+        let run = gust(["logits", "--tokens", "1", "--lora", &llama.adapters[0]]);
+        let run = run.args(["--component".as_ref(), mock.as_os_str()]);
+        let run = run.args(with).run();
+        let words = "event=load-adapter adapter=\"adapter\" error=unsupported";
+        assert_eq!(run.stderr.contains(words), !with.is_empty(), "{run:#?}");
+        run.fails(3, &["gust:llm/adapters"]);
+    }
 }

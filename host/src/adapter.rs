@@ -11,6 +11,7 @@ use crate::{Error, Mismatch, Model, Source};
 pub struct Adapter {
     model: Model,
     handle: Handle,
+    left_out: Vec<String>,
 }
 
 impl Drop for Adapter {
@@ -39,10 +40,23 @@ impl Adapter {
             store.data_mut().adapter = None;
             adapter
         })?;
-        Ok(Adapter {
+        let mut adapter = Adapter {
             model: model.clone(),
             handle,
-        })
+            left_out: Vec::new(),
+        };
+        adapter.left_out = group.ask(&adapter.handle, |exports, store, adapter| {
+            let adapters = exports.adapters;
+            let left_out = adapters.map(|adapters| adapters.left_out(store, adapter));
+            Ok(Ok(left_out.transpose()?.unwrap_or_default()))
+        })?;
+        Ok(adapter)
+    }
+
+    /// The names of the tensors of its file that are not used, in the file's order: the weights of norms, if these were
+    /// trained too. llama.cpp does not use them either.
+    pub fn left_out(&self) -> &[String] {
+        &self.left_out
     }
 
     /// The adapter in each instance of `model`.

@@ -84,11 +84,11 @@ fn wrap(inner: Cow<'static, [u8]>, middleware: &Middleware) -> Result<Cow<'stati
         name: "engine",
         bytes: &inner,
     };
-    let chat = Part {
-        name: "chat",
-        bytes: include_bytes!(env!("GUST_CHAT_COMPONENT")),
+    let stand_in = Part {
+        name: "stand-in",
+        bytes: include_bytes!(env!("GUST_STAND_IN_COMPONENT")),
     };
-    let composed = gust_compose::wrap(around, inner, chat);
+    let composed = gust_compose::wrap(around, inner, stand_in);
     Ok(composed
         .map_err(|error| Error::Component(error.to_string()))?
         .into())

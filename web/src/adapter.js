@@ -7,9 +7,10 @@ export class Adapter {
   #resource;
   #isClosed = false;
 
-  constructor(group, resource) {
+  constructor(group, resource, leftOut) {
     this.#group = group;
     this.#resource = resource;
+    this.leftOut = leftOut;
   }
 
   /** Its number among the resources of `group`. */

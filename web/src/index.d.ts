@@ -178,6 +178,8 @@ export interface Session {
 
 /** An adapter of a model, which any number of its sessions can take. */
 export interface Adapter {
+  /** The names of the tensors of its file that are not used: the weights of norms, if these were trained too. */
+  readonly leftOut: string[];
   /** Releases its memory. Sessions that have taken it keep what they need. */
   close(): Promise<void>;
 }

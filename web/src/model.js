@@ -123,15 +123,16 @@ export class Model {
     check("rerank options", options, RERANK_OPTIONS);
     text("query", query);
     texts("documents", documents);
-    const { pooling } = await this.embeddingInfo();
-    if (pooling !== "rank") {
-      const mismatch = { subject: "model", expected: "a reranker, whose pooling is rank", found: `pooling ${pooling}` };
+    if (!(await this.#ranks(query))) {
+      const { pooling } = await this.embeddingInfo();
+      const expected = "a reranker, which has a classifier for the pooling rank";
+      const mismatch = { subject: "model", expected, found: `pooling ${pooling}` };
       const hint = "use a reranker such as bge-reranker; `embed` compares texts by their vectors";
       throw Object.assign(new GustError("unsupported", mismatch), { hint });
     }
     const scores = await embedEach(documents, { isList: true, ...options }, async (document) => {
       // The first label is the relevance.
-      const [score] = await this.#vector(await this.tokenizePair(query, document), pooling, options.signal);
+      const [score] = await this.#vector(await this.tokenizePair(query, document), "rank", options.signal);
       return score;
     });
     return ranked(documents, scores).slice(0, options.top);
@@ -157,7 +158,9 @@ export class Model {
     signal?.throwIfAborted();
     const adapter = await this.#findAdapter(source);
     const load = { call: "load", from: "adapters", args: ["adapter"], with: this.#resource, sources: { adapter } };
-    return new Adapter(this.#group, await this.#group.make(load, signal));
+    const resource = await this.#group.make(load, signal);
+    const leftOut = await this.#group.ask({ call: "leftOut", from: "adapters", of: resource, args: [] });
+    return new Adapter(this.#group, resource, leftOut);
   }
 
   /** Terminates the workers. */
@@ -171,6 +174,21 @@ export class Model {
 
   #ask(call, ...args) {
     return this.#group.ask({ call, of: this.#resource, args });
+  }
+
+  /** Whether the model has a classifier. Its file need not ask for that pooling: llama.cpp's converter leaves it open. */
+  async #ranks(query) {
+    if ((await this.embeddingInfo()).pooling === "rank") {
+      return true;
+    }
+    try {
+      await this.#vector(await this.tokenizePair(query, ""), "rank");
+    } catch (error) {
+      if (error.code === "invalid-argument" && error.detail.subject === "pooling") {
+        return false;
+      }
+    }
+    return true;
   }
 
   /** The pooling that the file asks for; if it asks for none, the mean. */

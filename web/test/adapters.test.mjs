@@ -65,6 +65,15 @@ for (const threads of [1, 3]) {
   });
 }
 
+test("an adapter names what it does without", async () => {
+  const norms = ["output_norm.weight", "blk.0.attn_norm.weight"];
+  await withModel({ threads: 2 }, async (model) => {
+    assert.deepEqual((await model.loadAdapter(files[0])).leftOut, []);
+    const adapter = await model.loadAdapter(lora(readFileSync(MODEL), { architecture: "llama", seed: 1, norms }));
+    assert.deepEqual(adapter.leftOut, norms);
+  });
+});
+
 test("a new answer begins with other adapters", async () => {
   await withModel({}, async (model) => {
     const session = await begin(model, { maxTokens: 4, temperature: 0 });

@@ -107,6 +107,9 @@ for (const threads of [1, 2, 3]) {
         assert.equal(Math.fround(printed[0].score), best.score);
         const signal = AbortSignal.abort();
         await assert.rejects(model.rerank(query, DOCUMENTS, { signal }), { name: "AbortError" });
+        // A file with a classifier need not ask for it.
+        const scoresOf = (model) => model.rerank(query, DOCUMENTS);
+        assert.deepEqual(await withModel({}, scoresOf, encoder({ ranks: true, pooling: 1 })), ranked);
       },
       reranker,
     );

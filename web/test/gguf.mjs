@@ -20,7 +20,7 @@ export function split(file, count) {
 }
 
 /** An adapter of a model: a LoRA of rank 4 for all projections of attention. */
-export function lora(model, { architecture, seed }) {
+export function lora(model, { architecture, seed, norms = [] }) {
   const rank = 4;
   const random = randomNumbers(seed);
   const tensor = (name, shape) => {
@@ -32,6 +32,7 @@ export function lora(model, { architecture, seed }) {
     tensor(`${name}.lora_a`, [cols, rank]),
     tensor(`${name}.lora_b`, [rank, rows]),
   ]);
+  tensors.push(...norms.map((name) => tensor(name, [64, 1])));
   const metadata = [
     ["general.type", STRING, "adapter"],
     ["general.architecture", STRING, architecture],
@@ -47,8 +48,8 @@ export function names(count) {
   return Array.from({ length: count }, (_, i) => `x-${digits(i + 1)}-of-${digits(count)}.gguf`);
 }
 
-/** A tiny BERT, or with `ranks` a reranker. A token is five bytes; the context has 96 tokens. */
-export function encoder({ ranks = false } = {}) {
+/** A tiny BERT, or with `ranks` a reranker. A token is five bytes; the context has 96 tokens. The file asks for `pooling`. */
+export function encoder({ ranks = false, pooling = ranks ? 4 : 1 } = {}) {
   const [width, hidden, vocabulary, context] = [64, 96, 64, 96];
   const tokens = Array.from({ length: vocabulary }, (_, id) => `tok_${id}`);
   const key = (name) => `bert.${name}`;
@@ -61,7 +62,7 @@ export function encoder({ ranks = false } = {}) {
     [key("attention.head_count"), U32, 4],
     [key("attention.layer_norm_epsilon"), F32, 1e-5],
     [key("attention.causal"), BOOL, 0],
-    [key("pooling_type"), U32, ranks ? 4 : 1],
+    [key("pooling_type"), U32, pooling],
     ["tokenizer.ggml.token_type_count", U32, 2],
     ["tokenizer.ggml.model", STRING, "test"],
     ["tokenizer.ggml.tokens", ARRAY, [STRING, tokens]],

@@ -44,10 +44,10 @@ const ADAPTERS: [&str; 10] = [
     "solo",
     "command",
     "http",
-    "chat",
     "filter",
     "jitter",
     "log",
+    "stand-in",
     "example-mock",
     "example-shout",
 ];

@@ -1,14 +1,20 @@
 //! Composes components into one: connects the exports of some to the imports of another.
 //!
-//! [`plug`] is the only step, and [`wrap`] the same around an engine. An engine with its providers plugged in imports only `wasi:*`; plugged into a middleware,
+//! [`plug`] is the only step, and [`wrap`] the same around an engine, with a stand-in for what that lacks. An engine with its providers plugged in imports only `wasi:*`; plugged into a middleware,
 //! it gives an engine again; and that, plugged into a front end, gives a program. The result imports whatever remains
 //! unconnected.
 
-use wac_graph::types::{Package, Types};
-use wac_graph::{CompositionGraph, EncodeOptions};
+use wac_graph::types::Package;
+use wac_graph::{CompositionGraph, EncodeOptions, PackageId};
 
-/// The interface that not every engine has and most of what surrounds engines needs.
-const CHAT: &str = "gust:llm/chat@0.1.0";
+/// The interface that every engine has.
+const ENGINE: &str = "gust:llm/engine@0.1.0";
+/// Those that not every engine has and that what surrounds engines may import.
+const OPTIONAL: [&str; 3] = [
+    "gust:llm/adapters@0.1.0",
+    "gust:llm/chat@0.1.0",
+    "gust:llm/embedding@0.1.0",
+];
 
 /// Why components could not be composed.
 #[derive(Debug, thiserror::Error)]
@@ -47,21 +53,11 @@ pub fn plug(socket: Part<'_>, plugs: &[Part<'_>]) -> Result<Vec<u8>, Error> {
         Error::Composition(socket.name.to_owned(), format!("{error:#}"))
     };
     let mut graph = CompositionGraph::new();
-    let mut register = |part: &Part<'_>| {
-        let unreadable = |error: &dyn std::fmt::Display| {
-            Error::Component(part.name.to_owned(), error.to_string())
-        };
-        let package = Package::from_bytes(part.name, None, part.bytes, graph.types_mut())
-            .map_err(|error| unreadable(&error))?;
-        graph
-            .register_package(package)
-            .map_err(|error| unreadable(&error))
-    };
     let mut packages = Vec::new();
     for part in plugs {
-        packages.push(register(part)?);
+        packages.push(register(&mut graph, *part)?);
     }
-    let target = register(&socket)?;
+    let target = register(&mut graph, socket)?;
     wac_graph::plug(&mut graph, packages, target).map_err(|error| match error {
         wac_graph::PlugError::NoPlugHappened => Error::NoMatch {
             socket: socket.name.to_owned(),
@@ -78,32 +74,74 @@ pub fn plug(socket: Part<'_>, plugs: &[Part<'_>]) -> Result<Vec<u8>, Error> {
         .map_err(|error| broken(&error))
 }
 
-/// Returns the component `around` with the engine `inner` plugged in. If `around` imports `gust:llm/chat` and `inner`
-/// does not export it, `chat` goes between them: middleware that adds it.
+/// Returns the component `around` with the engine `inner` plugged in. Of the optional interfaces that `around` imports,
+/// those that `inner` does not export are plugged in from `stand_in`, a component that makes them of any engine.
 ///
 /// # Errors
 /// As [`plug`].
-pub fn wrap(around: Part<'_>, inner: Part<'_>, chat: Part<'_>) -> Result<Vec<u8>, Error> {
-    let (needs, _) = has_chat(around)?;
-    let (_, offers) = has_chat(inner)?;
-    if !needs || offers {
+pub fn wrap(around: Part<'_>, inner: Part<'_>, stand_in: Part<'_>) -> Result<Vec<u8>, Error> {
+    let mut graph = CompositionGraph::new();
+    let [socket, engine, other] = [
+        register(&mut graph, around)?,
+        register(&mut graph, inner)?,
+        register(&mut graph, stand_in)?,
+    ];
+    let lacking = |name: &&str| imports(&graph, socket, name) && !exports(&graph, engine, name);
+    let missing: Vec<&str> = OPTIONAL.into_iter().filter(lacking).collect();
+    if missing.is_empty() {
         return plug(around, &[inner]);
     }
-    let with_chat = Part {
-        name: inner.name,
-        bytes: &plug(chat, &[inner])?,
-    };
-    plug(around, &[with_chat])
+    connect(&mut graph, [socket, engine, other], &missing)
+        .map_err(|error| Error::Composition(around.name.to_owned(), format!("{error:#}")))
 }
 
-/// Whether a component imports `gust:llm/chat`, and whether it exports it.
-fn has_chat(part: Part<'_>) -> Result<(bool, bool), Error> {
-    let mut types = Types::new();
-    let package = Package::from_bytes(part.name, None, part.bytes, &mut types)
-        .map_err(|error| Error::Component(part.name.to_owned(), error.to_string()))?;
-    let world = &types[package.ty()];
-    Ok((
-        world.imports.contains_key(CHAT),
-        world.exports.contains_key(CHAT),
-    ))
+/// Connects a socket with an engine, and with what a third component makes of that for the interfaces `missing`.
+fn connect(
+    graph: &mut CompositionGraph,
+    packages: [PackageId; 3],
+    missing: &[&str],
+) -> anyhow::Result<Vec<u8>> {
+    let [socket, engine, _] = packages;
+    let [around, inner, stand_in] = packages.map(|package| graph.instantiate(package));
+    let offered = graph.alias_instance_export(inner, ENGINE)?;
+    graph.set_instantiation_argument(stand_in, ENGINE, offered)?;
+    let world = &graph.types()[graph[socket].ty()];
+    let wanted: Vec<String> = world.imports.keys().cloned().collect();
+    let made: Vec<String> = world.exports.keys().cloned().collect();
+    for name in wanted {
+        let from = match missing.contains(&name.as_str()) {
+            true => stand_in,
+            false if exports(graph, engine, &name) => inner,
+            false => continue,
+        };
+        let offered = graph.alias_instance_export(from, &name)?;
+        graph.set_instantiation_argument(around, &name, offered)?;
+    }
+    for name in made {
+        let made = graph.alias_instance_export(around, &name)?;
+        graph.export(made, &name)?;
+    }
+    Ok(graph.encode(EncodeOptions::default())?)
+}
+
+/// Adds a component to a graph.
+fn register(graph: &mut CompositionGraph, part: Part<'_>) -> Result<PackageId, Error> {
+    let unreadable =
+        |error: &dyn std::fmt::Display| Error::Component(part.name.to_owned(), error.to_string());
+    let package = Package::from_bytes(part.name, None, part.bytes, graph.types_mut())
+        .map_err(|error| unreadable(&error))?;
+    let registered = graph.register_package(package);
+    registered.map_err(|error| unreadable(&error))
+}
+
+fn imports(graph: &CompositionGraph, package: PackageId, name: &str) -> bool {
+    graph.types()[graph[package].ty()]
+        .imports
+        .contains_key(name)
+}
+
+fn exports(graph: &CompositionGraph, package: PackageId, name: &str) -> bool {
+    graph.types()[graph[package].ty()]
+        .exports
+        .contains_key(name)
 }

@@ -91,13 +91,13 @@ fn compose(engine: &Component, middlewares: &[Component], out: &Path, suffix: &s
         other => other?,
     };
     let mut chain = String::new();
-    let chat = Component::adapter("chat")?;
+    let stand_in = Component::adapter("stand-in")?;
     for middleware in middlewares {
         let inner = Part {
             name: "engine",
             bytes: &library,
         };
-        library = wrap(middleware.part(), inner, chat.part())?;
+        library = wrap(middleware.part(), inner, stand_in.part())?;
         chain = format!("{chain}-{}", middleware.name);
     }
     let library = Part {
@@ -114,7 +114,11 @@ fn compose(engine: &Component, middlewares: &[Component], out: &Path, suffix: &s
     for (name, front_end) in [("gust", "command"), ("gust-http", "http")] {
         write(
             name,
-            &wrap(Component::adapter(front_end)?.part(), library, chat.part())?,
+            &wrap(
+                Component::adapter(front_end)?.part(),
+                library,
+                stand_in.part(),
+            )?,
         )?;
     }
     Ok(())

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use gust_middleware::Middleware;
+use gust_middleware::adapters::{self, Adapter};
 use gust_middleware::engine::{
     self, Error, Event, Finish, FinishReason, GenerationOptions, LoadOptions, Mismatch, Model,
     Session, SessionOptions,
@@ -77,6 +78,12 @@ impl Middleware for Filter {
 
     fn configure(&mut self, inner: &Session, options: &GenerationOptions) -> Result<(), Error> {
         inner.configure(options)?;
+        self.begin_answer();
+        Ok(())
+    }
+
+    fn attach(&mut self, inner: &Session, adapters: &[(&Adapter, f32)]) -> Result<(), Error> {
+        adapters::attach(inner, adapters)?;
         self.begin_answer();
         Ok(())
     }

@@ -1,5 +1,5 @@
 //! Middleware that writes a line to stderr for each model, session, answer and error, and for whatever else lets tokens
-//! in or knowledge of them out: scores, logits, and states that are saved and restored.
+//! in or knowledge of them out: scores, logits, vectors, adapters, and states that are saved and restored.
 //!
 //! A line is `gust-audit` followed by `key=value` words. It has only numbers and reasons, and no text or token of a
 //! prompt or an answer, unless the environment variable `GUST_LOG_TEXT=1` enables both.
@@ -13,6 +13,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use gust_middleware::Middleware;
+use gust_middleware::adapters::{self, Adapter};
+use gust_middleware::embedding::{self, EmbedOptions};
 use gust_middleware::engine::{
     self, Error, Event, FinishReason, LoadOptions, Model, Session, SessionOptions,
 };
@@ -44,6 +46,11 @@ fn line(event: &str, words: &str) {
     let time = SystemTime::now().duration_since(UNIX_EPOCH);
     let seconds = time.map_or(0.0, |time| time.as_secs_f64());
     eprintln!("gust-audit time={seconds:.3} event={event} {words}");
+}
+
+/// Whether text may be written.
+fn with_text() -> bool {
+    std::env::var("GUST_LOG_TEXT").is_ok_and(|value| value == "1")
 }
 
 /// The name of an error's case, without its payload, which may quote a prompt.
@@ -145,9 +152,38 @@ impl Middleware for Log {
         model
     }
 
+    fn embed(model: &Model, tokens: &[u32], options: EmbedOptions) -> Result<Vec<f32>, Error> {
+        let vectors = embedding::embed(model, tokens, options);
+        let mut words = match &vectors {
+            Ok(_) => format!("fed={}", tokens.len()),
+            Err(error) => format!("error={}", case(error)),
+        };
+        if with_text() {
+            words += &format!(" prompt={tokens:?}");
+        }
+        line("embed", &words);
+        vectors
+    }
+
+    fn load_adapter(name: &str, model: &Model) -> Result<Adapter, Error> {
+        let adapter = adapters::load(name, model);
+        let outcome = match &adapter {
+            Ok(_) => String::new(),
+            Err(error) => format!(" error={}", case(error)),
+        };
+        line("load-adapter", &format!("adapter={name:?}{outcome}"));
+        adapter
+    }
+
+    fn attach(&mut self, inner: &Session, adapters: &[(&Adapter, f32)]) -> Result<(), Error> {
+        self.end("left");
+        let attached = adapters::attach(inner, adapters);
+        let scales: Vec<f32> = adapters.iter().map(|(_, scale)| *scale).collect();
+        self.note("attach", attached, |()| format!("scales={scales:?}"))
+    }
+
     fn new(_: &Rc<Model>, _: SessionOptions, _: &Session) -> Result<Self, Error> {
-        let with_text = std::env::var("GUST_LOG_TEXT").is_ok_and(|value| value == "1");
-        Ok(Self::next(with_text, "model"))
+        Ok(Self::next(with_text(), "model"))
     }
 
     fn refused(error: &Error) {

@@ -6,9 +6,13 @@ use std::marker::PhantomData;
 use std::rc::Rc;
 
 use crate::Middleware;
+use crate::adapters as inner_adapters;
+use crate::bindings::exports::gust::llm::adapters as exported_adapters;
 use crate::bindings::exports::gust::llm::chat as exported_chat;
+use crate::bindings::exports::gust::llm::embedding as exported_embedding;
 use crate::bindings::exports::gust::llm::engine as exported;
 use crate::chat::{Message, Prompt, RenderOptions};
+use crate::embedding::{self as inner_embedding, EmbedOptions, EmbeddingInfo};
 use crate::engine as inner;
 use crate::engine::{
     ChatMessage, ChatOptions, Error, Event, GenerationOptions, LoadOptions, MetadataEntry,
@@ -40,6 +44,66 @@ impl<M: Middleware> exported_chat::Guest for Around<M> {
         M::render(&model.get::<Model<M>>().0, &messages, &options)
     }
 }
+
+impl<M: Middleware> exported_embedding::Guest for Around<M> {
+    fn info(model: exported::ModelBorrow<'_>) -> Result<EmbeddingInfo, Error> {
+        inner_embedding::info(&model.get::<Model<M>>().0)
+    }
+
+    fn embed(
+        model: exported::ModelBorrow<'_>,
+        tokens: Vec<u32>,
+        options: EmbedOptions,
+    ) -> Result<Vec<f32>, Error> {
+        M::embed(&model.get::<Model<M>>().0, &tokens, options)
+    }
+
+    fn tokenize(model: exported::ModelBorrow<'_>, text: String) -> Result<Vec<u32>, Error> {
+        inner_embedding::tokenize(&model.get::<Model<M>>().0, &text)
+    }
+
+    fn tokenize_pair(
+        model: exported::ModelBorrow<'_>,
+        query: String,
+        document: String,
+    ) -> Result<Vec<u32>, Error> {
+        inner_embedding::tokenize_pair(&model.get::<Model<M>>().0, &query, &document)
+    }
+}
+
+impl<M: Middleware> exported_adapters::Guest for Around<M> {
+    type Adapter = Adapter;
+
+    fn load(
+        name: String,
+        model: exported::ModelBorrow<'_>,
+    ) -> Result<exported_adapters::Adapter, Error> {
+        let adapter = M::load_adapter(&name, &model.get::<Model<M>>().0)?;
+        Ok(exported_adapters::Adapter::new(Adapter(adapter)))
+    }
+
+    fn left_out(adapter: exported_adapters::AdapterBorrow<'_>) -> Vec<String> {
+        inner_adapters::left_out(&adapter.get::<Adapter>().0)
+    }
+
+    fn attach(
+        session: exported::SessionBorrow<'_>,
+        adapters: Vec<(exported_adapters::AdapterBorrow<'_>, f32)>,
+    ) -> Result<(), Error> {
+        let session = session.get::<Session<M>>();
+        let adapters = adapters
+            .iter()
+            .map(|(adapter, scale)| (&adapter.get::<Adapter>().0, *scale));
+        let adapters: Vec<_> = adapters.collect();
+        let mut middleware = session.middleware.borrow_mut();
+        middleware.attach(&session.inner, &adapters)
+    }
+}
+
+/// An adapter of the wrapped engine.
+pub struct Adapter(inner_adapters::Adapter);
+
+impl exported_adapters::GuestAdapter for Adapter {}
 
 /// A model, and the middleware of its sessions.
 pub struct Model<M>(Rc<inner::Model>, PhantomData<M>);

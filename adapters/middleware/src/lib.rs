@@ -32,8 +32,10 @@ pub mod bindings {
     });
 }
 
-pub use bindings::gust::llm::{chat, engine};
+use adapters::Adapter;
+pub use bindings::gust::llm::{adapters, chat, embedding, engine};
 use chat::{Message, Prompt, RenderOptions};
+use embedding::EmbedOptions;
 use engine::{Error, Event, GenerationOptions, LoadOptions, Model, Session, SessionOptions, Usage};
 #[doc(hidden)]
 pub use forward::Around;
@@ -56,6 +58,16 @@ pub trait Middleware: Sized + 'static {
         chat::render(model, messages, options)
     }
 
+    /// Makes the vectors of a text.
+    fn embed(model: &Model, tokens: &[u32], options: EmbedOptions) -> Result<Vec<f32>, Error> {
+        embedding::embed(model, tokens, options)
+    }
+
+    /// Loads an adapter of a model.
+    fn load_adapter(name: &str, model: &Model) -> Result<Adapter, Error> {
+        adapters::load(name, model)
+    }
+
     /// Creates the state for `inner`, a new session of `model`, which it may keep.
     fn new(model: &Rc<Model>, options: SessionOptions, inner: &Session) -> Result<Self, Error>;
 
@@ -73,6 +85,11 @@ pub trait Middleware: Sized + 'static {
     /// Lets another model propose tokens.
     fn set_draft_model(&mut self, inner: &Session, draft: &Model) -> Result<(), Error> {
         inner.set_draft_model(draft)
+    }
+
+    /// Changes the model for this session. A new answer starts.
+    fn attach(&mut self, inner: &Session, adapters: &[(&Adapter, f32)]) -> Result<(), Error> {
+        adapters::attach(inner, adapters)
     }
 
     /// Appends tokens and returns how many.

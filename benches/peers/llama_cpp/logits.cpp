@@ -5,6 +5,8 @@
 //     logits MODEL --embed OUT TOKEN...
 //                                  writes the vector of the tokens to OUT, in f32, pooled as the file says, or the outputs of
 //                                  its classifier
+//     logits MODEL --rank OUT TOKEN...
+//                                  the same with its classifier, whether or not the file asks for it
 //     logits MODEL --quantize TYPE OUT EXACT
 //                                  writes MODEL, whose weights are in F32, with its matrices in TYPE to OUT, and with the
 //                                  numbers that these stand for in F32 to EXACT
@@ -41,6 +43,7 @@ typedef std::vector<llama_token> tokens_t;
 
 static std::vector<llama_adapter_lora *> adapters;
 static std::vector<float>                scales;
+static bool                              ranks = false;
 
 // A sequence of tokens, of which each batch is given when the ones before it have been computed.
 struct sequence {
@@ -57,6 +60,7 @@ struct sequence {
         params.n_threads       = std::thread::hardware_concurrency();
         params.n_threads_batch = params.n_threads;
         params.embeddings      = embeds;
+        params.pooling_type    = ranks ? LLAMA_POOLING_TYPE_RANK : LLAMA_POOLING_TYPE_UNSPECIFIED;
         params.type_k          = GGML_TYPE_F32;
         params.type_v          = GGML_TYPE_F32;
         params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_DISABLED;
@@ -325,7 +329,8 @@ int main(int argc, char ** argv) {
         }
         return 0;
     }
-    const bool is_embedding = argc > 4 && strcmp(argv[2], "--embed") == 0;
+    ranks                   = argc > 4 && strcmp(argv[2], "--rank") == 0;
+    const bool is_embedding = ranks || (argc > 4 && strcmp(argv[2], "--embed") == 0);
     tokens_t prompt;
     for (int i = 4; i < argc; i++) {
         prompt.push_back(atoi(argv[i]));

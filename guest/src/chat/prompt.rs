@@ -201,3 +201,19 @@ fn refuse_lost(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::RESERVED;
+
+    #[test]
+    fn the_refused_variables_are_those_that_the_contract_lists() {
+        let contract = include_str!("../../../wit/chat.wit");
+        let (_, list) = contract
+            .split_once("that are set already are an `invalid-argument`:")
+            .expect("a list");
+        let (list, _) = list.split_once("Default").expect("an end of the list");
+        let names: Vec<&str> = list.split('`').skip(1).step_by(2).collect();
+        assert_eq!(names, RESERVED);
+    }
+}

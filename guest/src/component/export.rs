@@ -99,6 +99,11 @@ impl wit_adapters::Guest for Component {
         Ok(wit_adapters::Adapter::new(AdapterHandle(Rc::new(adapter))))
     }
 
+    fn left_out(adapter: wit_adapters::AdapterBorrow<'_>) -> Vec<String> {
+        let AdapterHandle(adapter) = adapter.get::<AdapterHandle>();
+        adapter.left_out().to_vec()
+    }
+
     fn attach(
         session: wit::SessionBorrow<'_>,
         adapters: Vec<(wit_adapters::AdapterBorrow<'_>, f32)>,

@@ -29,6 +29,9 @@ const PIECE: usize = 1 << 20;
 
 /// The ends of the names of A and B.
 const ENDS: [&str; 2] = [".lora_a", ".lora_b"];
+/// The end of the name of a tensor that is not used, here and in llama.cpp (`llama-adapter.cpp`): a norm's weights, if these
+/// were trained too.
+const LEFT_OUT: &str = "_norm.weight";
 
 /// A loaded adapter.
 pub struct Adapter {
@@ -40,6 +43,8 @@ pub struct Adapter {
     alpha: f32,
     /// Differs for adapters that compute something else.
     fingerprint: Fingerprint,
+    /// The tensors of the file that it does without.
+    left_out: Vec<String>,
 }
 
 /// What an adapter adds to the products of one matrix, or of several of one shape.
@@ -71,7 +76,7 @@ impl Adapter {
         blob: &dyn Blob,
     ) -> Result<Self> {
         let alpha = check_metadata(&gguf.metadata, &adapter.metadata)?;
-        let pairs = pairs(gguf, adapter)?;
+        let Contents { pairs, left_out } = contents(gguf, adapter)?;
         let mut parts: HashMap<usize, Vec<usize>> = HashMap::new();
         for (number, part) in adaptable.iter().enumerate() {
             parts.entry(part.tensor).or_default().push(number);
@@ -79,6 +84,8 @@ impl Adapter {
         let mut fingerprint = Fingerprint::default();
         fingerprint.add(alpha.to_bits());
         let mut changes: Vec<_> = adaptable.iter().map(|_| None).collect();
+        // Memory for all of it is reserved before anything is read.
+        let mut reserved = Vec::new();
         // In the order of the model, so that the fingerprint does not depend on the file's.
         for (tensor, pair) in pairs {
             let name = &gguf.tensors[tensor].name;
@@ -93,27 +100,30 @@ impl Adapter {
             let rank = rank(name, first, pair)?;
             fingerprint.add_text(name);
             fingerprint.add(rank as u32);
-            let [a_shape, b_shape] = first.shapes(rank);
-            let n = b_shape[2];
-            let mut a = Vec::new();
+            let shapes @ [a_shape, b_shape] = first.shapes(rank);
+            let a = with_room(a_shape, a_shape[1])?;
+            let rows = parts.iter().map(|part| adaptable[*part].rows.len());
+            let own = rows.map(|rows| with_room(b_shape, rows));
+            let own = own.collect::<Result<Vec<_>>>()?;
+            reserved.push((pair, parts, rank, shapes, a, own));
+        }
+        for (pair, parts, rank, [a_shape, b_shape], mut a, mut own) in reserved {
             read(blob, pair[0], a_shape, |rows, numbers| {
                 fingerprint.add_numbers(numbers);
-                keep(&mut a, a_shape, &(0..a_shape[1]), rows, numbers)
+                keep(&mut a, a_shape, &(0..a_shape[1]), rows, numbers);
             })?;
-            let mut own = vec![Numbers::new(); parts.len()];
             read(blob, pair[1], b_shape, |rows, numbers| {
                 fingerprint.add_numbers(numbers);
                 for (b, part) in own.iter_mut().zip(parts) {
-                    keep(b, b_shape, &adaptable[*part].rows, rows.clone(), numbers)?;
+                    keep(b, b_shape, &adaptable[*part].rows, rows.clone(), numbers);
                 }
-                Ok(())
             })?;
             let a = Rc::new(a);
             for (b, part) in own.into_iter().zip(parts) {
                 changes[*part] = Some(Change {
                     cols: a_shape[0],
                     rank,
-                    n,
+                    n: b_shape[2],
                     a: Rc::clone(&a),
                     b,
                 });
@@ -124,7 +134,14 @@ impl Adapter {
             changes,
             alpha,
             fingerprint,
+            left_out,
         })
+    }
+
+    /// The names of the tensors of its file that it does without: weights of norms, as in llama.cpp.
+    #[must_use]
+    pub fn left_out(&self) -> &[String] {
+        &self.left_out
     }
 
     /// The factor of what it adds with a rank of `rank`.
@@ -166,11 +183,23 @@ fn check_metadata(model: &Metadata, adapter: &Metadata) -> Result<f32> {
     Ok(adapter.f32("adapter.lora.alpha")?.unwrap_or(0.0))
 }
 
-/// A and B of each changed tensor of the model, by the tensor's number.
-fn pairs<'a>(gguf: &Gguf, adapter: &'a Gguf) -> Result<Vec<(usize, [&'a TensorInfo; 2])>> {
+/// What is in an adapter's file.
+struct Contents<'a> {
+    /// A and B of each changed tensor of the model, by the tensor's number, in order.
+    pairs: Vec<(usize, [&'a TensorInfo; 2])>,
+    /// The names of what is left out.
+    left_out: Vec<String>,
+}
+
+fn contents<'a>(gguf: &Gguf, adapter: &'a Gguf) -> Result<Contents<'a>> {
     let mut pairs = Vec::new();
+    let mut left_out = Vec::new();
     for tensor in &adapter.tensors {
         work(1);
+        if tensor.name.ends_with(LEFT_OUT) {
+            left_out.push(tensor.name.clone());
+            continue;
+        }
         let subject = || format!("tensor `{}` of the adapter", tensor.name);
         let split = |end: &'static str| Some((tensor.name.strip_suffix(end)?, end));
         let Some((name, end)) = ENDS.into_iter().find_map(split) else {
@@ -198,7 +227,7 @@ fn pairs<'a>(gguf: &Gguf, adapter: &'a Gguf) -> Result<Vec<(usize, [&'a TensorIn
         }
     }
     pairs.sort_by_key(|(number, _)| *number);
-    Ok(pairs)
+    Ok(Contents { pairs, left_out })
 }
 
 /// The rank of A and B for what is to be changed, once the shapes of all fit together.
@@ -247,7 +276,7 @@ fn read(
     blob: &dyn Blob,
     tensor: &TensorInfo,
     [cols, n_rows, n]: [usize; 3],
-    mut each: impl FnMut(Range<usize>, &[f32]) -> Result<()>,
+    mut each: impl FnMut(Range<usize>, &[f32]),
 ) -> Result<()> {
     let n_rows = n_rows
         .checked_mul(n)
@@ -284,30 +313,33 @@ fn read(
                 format!("{} in row {}", numbers[at], first + at / cols),
             ));
         }
-        each(rows, &numbers)?;
+        each(rows, &numbers);
     }
     Ok(())
 }
 
-/// Appends those of the numbers of `rows` that are of `wanted` rows in one of the matrices of a shape.
+/// No numbers yet, with room for `rows` rows of each of the matrices of a shape.
+fn with_room([cols, _, n]: [usize; 3], rows: usize) -> Result<Numbers> {
+    let size = [n, 4, cols].into_iter().try_fold(rows, usize::checked_mul);
+    let mut numbers = Numbers::new();
+    reserve(&mut numbers, size.ok_or_else(|| too_large(u64::MAX))?)?;
+    Ok(numbers)
+}
+
+/// Appends those of the numbers of `rows` that are of `wanted` rows in one of the matrices of a shape. There is room.
 fn keep(
     out: &mut Numbers,
-    [cols, n_rows, n]: [usize; 3],
+    [cols, n_rows, _]: [usize; 3],
     wanted: &Range<usize>,
     rows: Range<usize>,
     numbers: &[f32],
-) -> Result<()> {
-    let size = [n, 4, cols]
-        .into_iter()
-        .try_fold(wanted.len(), usize::checked_mul);
-    reserve(out, size.ok_or_else(|| too_large(u64::MAX))?)?;
+) {
     for (row, numbers) in rows.zip(numbers.chunks_exact(cols)) {
         if wanted.contains(&(row % n_rows)) {
             let bytes = numbers.iter().flat_map(|x| x.to_le_bytes());
             out.extend(bytes);
         }
     }
-    Ok(())
 }
 
 fn too_large(needed: u64) -> Error {

@@ -174,9 +174,9 @@ pub(super) fn rerank(args: &RerankArgs) -> Result<(), Failure> {
     let input = input::stdin_text()?;
     let documents = separate(&input, args.null);
     let model = open(&args.model, Scope::Full)?.model;
-    if model.embedding_info()?.pooling != gust::Pooling::Rank {
+    if !ranks(&model, &args.query)? {
         let message = format!(
-            "{}: expected a reranker, a model whose file asks for the pooling `rank`, found another",
+            "{}: expected a reranker, a model with a classifier for the pooling `rank`, found another",
             args.model.name()
         );
         let hint =
@@ -214,6 +214,16 @@ pub(super) fn rerank(args: &RerankArgs) -> Result<(), Failure> {
         }
     }
     output.flush()
+}
+
+/// Whether the model has a classifier. Its file need not ask for that pooling: llama.cpp's converter leaves it open.
+fn ranks(model: &Model, query: &str) -> Result<bool, Failure> {
+    if model.embedding_info()?.pooling == gust::Pooling::Rank {
+        return Ok(true);
+    }
+    let tokens = model.tokenize_pair(query, "")?;
+    let scores = model.embed(&tokens, Some(gust::Pooling::Rank), None);
+    Ok(!matches!(scores, Err(gust::Error::InvalidArgument(wrong)) if wrong.subject == "pooling"))
 }
 
 /// Calls `then` with the number of each text, the number of its tokens, and its vector.

@@ -8,6 +8,7 @@ use clap::{Args, ValueHint};
 use gust::{Adapter, Model, Session, SessionOptions};
 
 use super::failure::Failure;
+use super::output::{note, printable};
 
 /// Adapters that change the model.
 #[derive(Debug, Args)]
@@ -61,6 +62,17 @@ fn load(model: &Model, file: &Path, from: &str) -> Result<Rc<Adapter>, Failure> 
         gust::Error::NotFound(_) => error.into(),
         _ => Failure::from(error).about(&format!("{from} {}", file.display())),
     })?;
+    if let [first, rest @ ..] = adapter.left_out() {
+        let (file, first) = (file.display().to_string(), printable(first));
+        let more = match rest.len() {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        note(&format!(
+            "note: {}: trained norms are not used (`{first}`{more}), as in llama.cpp",
+            printable(&file)
+        ));
+    }
     Ok(Rc::new(adapter))
 }
 

@@ -1,5 +1,5 @@
 //! What keeps a conversation apart from its template where an engine only renders text (`render-chat`): for the library, and
-//! for the middleware `adapters/chat`.
+//! for the component `adapters/stand-in`.
 
 use serde_json::{Map, Value};
 
@@ -38,5 +38,21 @@ pub(crate) fn collect(value: &Value, texts: &mut String) {
             }
         }
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::RESERVED;
+
+    #[test]
+    fn the_refused_variables_are_those_that_the_contract_lists() {
+        let contract = include_str!("../../../wit/chat.wit");
+        let (_, list) = contract
+            .split_once("that are set already are an `invalid-argument`:")
+            .expect("a list");
+        let (list, _) = list.split_once("Default").expect("an end of the list");
+        let names: Vec<&str> = list.split('`').skip(1).step_by(2).collect();
+        assert_eq!(names, RESERVED);
     }
 }

@@ -545,7 +545,7 @@ fn what_is_not_changed_here_is_named() {
         assert!(message.contains(&says), "{message}");
     }
     for (tensor, says) in [
-        ("blk.0.attn_norm.weight", "not of a LoRA"),
+        ("blk.0.attn_q.bias", "not of a LoRA"),
         ("blk.7.attn_q.weight.lora_a", "another model"),
         (
             "blk.0.attn_q.weight.lora_a",
@@ -564,6 +564,28 @@ fn what_is_not_changed_here_is_named() {
         .tensor("blk.0.attn_q.weight.lora_a", TensorType::Q8_0_X4, &[64, 32])
         .tensor("blk.0.attn_q.weight.lora_b", f32, &[32, 64]);
     assert!(refusal(&packed.finish()).contains("Q8_0_X4"));
+}
+
+/// The converter writes them if they were trained, and llama.cpp loads the file without them.
+#[test]
+fn weights_of_norms_are_left_out_and_named() {
+    let file = test_model::model(&Shape::default());
+    let model = load(&file, Rc::new(Solo));
+    let of = |norms: &[&str]| {
+        let mut forged = Forged::new().query(&[64, 2], &[2, 64]);
+        for norm in norms {
+            forged = forged.tensor(norm, TensorType::F32, &[64]);
+        }
+        let bytes = forged.finish();
+        let header = Gguf::read(&bytes.as_slice()).unwrap();
+        let gguf = Gguf::read(&file.as_slice()).unwrap();
+        let adapter = model.load_adapter(&gguf, &header, &bytes.as_slice());
+        let adapter = adapter.unwrap();
+        assert_eq!(adapter.left_out(), norms);
+        adapter.fingerprint.0
+    };
+    let norms = ["output_norm.weight", "blk.0.attn_norm.weight"];
+    assert_eq!(of(&norms), of(&[]), "they compute the same");
 }
 
 #[test]

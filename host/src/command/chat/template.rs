@@ -69,13 +69,6 @@ impl TemplateArgs {
                 }
             }
         }
-        let text = template.as_deref().or(own).unwrap_or_default();
-        for name in self.chat_template_kwargs.iter().flat_map(Map::keys) {
-            if !mentions(text, name) {
-                let name = printable(name);
-                note(&format!("note: the chat template does not use `{name}`"));
-            }
-        }
         let variables = self.chat_template_kwargs.clone();
         let options = RenderOptions {
             template,
@@ -83,14 +76,29 @@ impl TemplateArgs {
             now: self.date,
             ..Default::default()
         };
-        match model.render(&[ChatMessage::new("user", "Hello")], &options) {
-            Err(Error::InvalidArgument(wrong)) if wrong.subject == "variables" => {
-                Err(Failure::usage(format!("--chat-template-kwargs: {wrong}")))
-            }
+        let rendered = model.render(&[ChatMessage::new("user", "Hello")], &options);
+        if let Err(Error::InvalidArgument(wrong)) = &rendered
+            && wrong.subject == "variables"
+        {
+            return Err(Failure::usage(format!("--chat-template-kwargs: {wrong}")));
+        }
+        // Before an error of the template: a misspelt variable may be why.
+        self.note_unused(options.template.as_deref().or(own).unwrap_or_default());
+        match rendered {
             Err(Error::InvalidArgument(wrong)) if wrong.subject == "chat template" => {
                 Err(Failure::usage(format!("--chat-template: {wrong}")))
             }
             _ => Ok(options),
+        }
+    }
+
+    /// Says which variables a template does not mention. Of a template by name, only the engine knows the text.
+    fn note_unused(&self, template: &str) {
+        for name in self.chat_template_kwargs.iter().flat_map(Map::keys) {
+            if template.contains('{') && !mentions(template, name) {
+                let name = printable(name);
+                note(&format!("note: the chat template does not use `{name}`"));
+            }
         }
     }
 }

@@ -19,6 +19,8 @@ type Scaled = Vec<(ResourceAny, f32)>;
 #[derive(Clone, Copy)]
 pub(crate) struct Adapters {
     load: TypedFunc<(String, ResourceAny), Answer<ResourceAny>>,
+    /// Added later than the others.
+    left_out: Option<TypedFunc<(ResourceAny,), (Vec<String>,)>>,
     attach: TypedFunc<(ResourceAny, Scaled), Answer<()>>,
 }
 
@@ -28,9 +30,12 @@ impl Adapters {
         let mut function =
             |name: &str| instance.get_export_index(&mut *store, Some(&interface), name);
         let load = function("load")?;
+        let left_out = function("left-out");
         let attach = function("attach")?;
         Some(Adapters {
             load: instance.get_typed_func(&mut *store, load).ok()?,
+            left_out: left_out
+                .and_then(|left_out| instance.get_typed_func(&mut *store, left_out).ok()),
             attach: instance.get_typed_func(&mut *store, attach).ok()?,
         })
     }
@@ -43,6 +48,18 @@ impl Adapters {
     ) -> wasmtime::Result<Result<ResourceAny, Error>> {
         let (adapter,) = self.load.call(store, (name.to_owned(), model))?;
         Ok(adapter)
+    }
+
+    pub(crate) fn left_out(
+        self,
+        store: impl AsContextMut,
+        adapter: ResourceAny,
+    ) -> wasmtime::Result<Vec<String>> {
+        let Some(left_out) = self.left_out else {
+            return Ok(Vec::new());
+        };
+        let (names,) = left_out.call(store, (adapter,))?;
+        Ok(names)
     }
 
     pub(crate) fn attach(

@@ -1,7 +1,9 @@
-//! Middleware that adds `gust:llm/chat` to an engine without it.
+//! What stands in for the optional interfaces of an engine that lacks them: `chat`, `embedding` and `adapters`. Components
+//! that are composed with such an engine import them whether or not they use them.
 //!
-//! It renders with `render-chat`, which returns text alone, so nobody can tell any more who wrote the name of a control
-//! token. All texts with such names are refused.
+//! `chat` is made of what every engine has. It renders with `render-chat`, which returns text alone, so nobody can tell any
+//! more who wrote the name of a control token. All texts with such names are refused. The other two say that there is no
+//! such thing.
 //!
 //! In a native build this crate is empty, because it only contains the component.
 
@@ -11,34 +13,86 @@
 #[path = "../../../host/src/model/guard.rs"]
 mod guard;
 
-use std::rc::Rc;
+#[allow(unsafe_code, reason = "generated: lifting and lowering at the border")]
+#[allow(clippy::all, reason = "generated")]
+mod bindings {
+    wit_bindgen::generate!({
+        path: "../../wit",
+        world: "stand-in",
+    });
+}
 
-use guard::{collect, reserved};
-use gust_middleware::Middleware;
-use gust_middleware::chat::{Message, Prompt, RenderOptions};
-use gust_middleware::engine::{
-    ChatMessage, ChatOptions, Error, Mismatch, Model, Session, SessionOptions, TokenizeOptions,
+use bindings::exports::gust::llm::adapters::{self, AdapterBorrow};
+use bindings::exports::gust::llm::chat::{self, Message, Prompt, RenderOptions};
+use bindings::exports::gust::llm::embedding::{self, EmbedOptions, EmbeddingInfo};
+use bindings::gust::llm::engine::{
+    ChatMessage, ChatOptions, Error, Mismatch, Model, Session, TokenizeOptions,
 };
+use guard::{collect, reserved};
 use serde_json::{Map, Value};
 
-gust_middleware::export!(Chat);
+struct StandIn;
 
-/// Sessions need nothing.
-struct Chat;
+#[allow(unsafe_code, reason = "generated: lifting and lowering at the border")]
+mod export {
+    super::bindings::export!(StandIn with_types_in super::bindings);
+    use super::StandIn;
+}
 
-impl Middleware for Chat {
-    fn new(_: &Rc<Model>, _: SessionOptions, _: &Session) -> Result<Self, Error> {
-        Ok(Chat)
+impl embedding::Guest for StandIn {
+    fn info(_: &Model) -> Result<EmbeddingInfo, Error> {
+        Err(lacking("embedding"))
     }
 
-    fn fork(&self, _: &Session, _: &Session) -> Result<Self, Error> {
-        Ok(Chat)
+    fn embed(_: &Model, _: Vec<u32>, _: EmbedOptions) -> Result<Vec<f32>, Error> {
+        Err(lacking("embedding"))
     }
 
+    fn tokenize(_: &Model, _: String) -> Result<Vec<u32>, Error> {
+        Err(lacking("embedding"))
+    }
+
+    fn tokenize_pair(_: &Model, _: String, _: String) -> Result<Vec<u32>, Error> {
+        Err(lacking("embedding"))
+    }
+}
+
+/// There is none.
+enum Adapter {}
+
+impl adapters::GuestAdapter for Adapter {}
+
+impl adapters::Guest for StandIn {
+    type Adapter = Adapter;
+
+    fn load(_: String, _: &Model) -> Result<adapters::Adapter, Error> {
+        Err(lacking("adapters"))
+    }
+
+    fn left_out(_: AdapterBorrow<'_>) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Without adapters, there is nothing to attach.
+    fn attach(_: &Session, _: Vec<(AdapterBorrow<'_>, f32)>) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// The error of every call that the engine itself would have to answer.
+fn lacking(interface: &str) -> Error {
+    Error::Unsupported(Mismatch {
+        subject: format!("gust:llm/{interface}"),
+        expected: "an engine that exports it".to_owned(),
+        found: "one that does not".to_owned(),
+    })
+}
+
+impl chat::Guest for StandIn {
     fn render(
         model: &Model,
-        messages: &[Message],
-        options: &RenderOptions,
+        messages: Vec<Message>,
+        options: RenderOptions,
     ) -> Result<Prompt, Error> {
         let mut variables = match &options.variables {
             Some(text) => object("variables", text)?,
