@@ -2,8 +2,8 @@
 
 use std::thread;
 
-use crate::helpers::gust;
 use crate::helpers::stock::{MODEL, Stock, compiled, composed};
+use crate::helpers::{Parrot, ParrotFile, gust};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper::{HeaderMap, Request, Response};
@@ -205,12 +205,41 @@ fn it_speaks_openais_api() {
         ("GUST_CHAT_TEMPLATE", "templates/thinking.jinja"),
         ("GUST_CHAT_TEMPLATE_KWARGS", r#"{"enable_thinking": true}"#),
     ];
+    let parrots = [
+        // In pieces, and with text before it.
+        parrot(
+            "!",
+            &[
+                ("Wait.\n<tool_", false),
+                ("call>{\"name\": ", false),
+                (CALLED, false),
+                ("</tool_call>", false),
+            ],
+        ),
+        // A control token has no text of its own. No word may be one of the prompt.
+        parrot(
+            "\n",
+            &[
+                ("[TOOL_CALLS]", true),
+                ("[{\"name\": ", false),
+                (CALLED, false),
+                ("]\n", false),
+            ],
+        ),
+    ];
+    let names = parrots.each_ref().map(|file| {
+        let name = file.as_ref().file_name().expect("a name");
+        format!("temporary/{}", name.to_string_lossy())
+    });
+    let [hermes, mistral] = names.each_ref().map(|name| [("GUST_MODEL", name.as_str())]);
     let [
         mut server,
         mut unconfigured,
         mut without_model,
         mut thinking,
-    ] = Server::start([environment, &[], missing, thinking]);
+        hermes,
+        mistral,
+    ] = Server::start([environment, &[], missing, thinking, &hermes, &mistral]);
 
     completions(&mut server);
     chats(&mut server);
@@ -218,6 +247,8 @@ fn it_speaks_openais_api() {
     models_and_errors(&mut server);
     variables(&mut thinking);
     tools(&mut thinking);
+    calls(hermes, "Wait.", "!");
+    calls(mistral, "", "");
     tools_without_a_place(&mut server);
 
     let (status, answer) = unconfigured.post("/v1/completions", &json!({"prompt": "Once"}));
@@ -387,6 +418,77 @@ fn variables(server: &mut Server) {
         assert_eq!(status, 400, "{answer}");
         let message = answer["error"]["message"].as_str().unwrap_or_default();
         assert!(message.contains(words), "{message}");
+    }
+}
+
+/// The end of a call.
+const CALLED: &str = "\"weather\", \"arguments\": {\"city\": \"Paris\"}}";
+
+/// A model that says this.
+fn parrot(text: &str, words: &[(&'static str, bool)]) -> ParrotFile {
+    let mut parrot = Parrot::new(text);
+    parrot.ends = true;
+    parrot.words = words.to_vec();
+    let template = "{% for m in messages %}{{ m.content }}{% endfor %}{{ tools }}";
+    parrot.chat_template = Some(template.to_owned());
+    parrot.file()
+}
+
+/// A call of one of the request's tools comes back as one, whole and streamed; of any other tool, it is text.
+fn calls(mut server: Server, before: &str, after: &str) {
+    let body = |name: &str, more: Value| {
+        let mut body = json!({
+            "messages": [{"role": "user", "content": "Hi"}], "temperature": 0,
+            "tools": [{"type": "function", "function": {"name": name}}],
+        });
+        for (name, value) in more.as_object().expect("an object") {
+            body[name] = value.clone();
+        }
+        body
+    };
+    let (status, whole) = server.post("/v1/chat/completions", &body("weather", json!({})));
+    assert_eq!(status, 200, "{whole}");
+    let choice = &whole["choices"][0];
+    assert_eq!(choice["finish_reason"], "tool_calls", "{whole}");
+    let content = choice["message"]["content"].as_str().unwrap_or_default();
+    assert_eq!(content, format!("{before}{after}"), "{whole}");
+    let call = &choice["message"]["tool_calls"][0];
+    assert_eq!(call["type"], "function");
+    assert_eq!(call["id"].as_str().map(str::len), Some(9));
+    let function = json!({"name": "weather", "arguments": "{\"city\":\"Paris\"}"});
+    assert_eq!(call["function"], function);
+
+    let streamed = json!({"stream": true, "logprobs": true});
+    let events = server.stream("/v1/chat/completions", &body("weather", streamed));
+    assert_eq!(text(&events), content);
+    let calls = events.iter().filter_map(|event| {
+        let calls = event["choices"][0]["delta"]["tool_calls"].as_array()?;
+        Some(calls[0].clone())
+    });
+    let calls: Vec<_> = calls.collect();
+    assert_eq!(calls.len(), 1, "{events:?}");
+    assert_eq!(
+        (&calls[0]["index"], &calls[0]["function"]),
+        (&json!(0), &function)
+    );
+    let reported = events.iter().filter_map(|event| {
+        let reported = event["choices"][0]["logprobs"]["content"].as_array();
+        reported.map(Vec::len)
+    });
+    assert_eq!(reported.sum::<usize>(), whole["usage"]["completion_tokens"]);
+    let last = events.last().expect("events");
+    assert_eq!(last["choices"][0]["finish_reason"], "tool_calls");
+
+    for (name, more) in [
+        ("other", json!({})),
+        ("weather", json!({"tool_choice": "none"})),
+    ] {
+        let (status, whole) = server.post("/v1/chat/completions", &body(name, more));
+        assert_eq!(status, 200, "{whole}");
+        let choice = &whole["choices"][0];
+        assert_eq!(choice["finish_reason"], "stop");
+        let text = choice["message"]["content"].as_str().unwrap_or_default();
+        assert!(text.contains(CALLED), "{whole}");
     }
 }
 

@@ -40,6 +40,8 @@ pub(crate) struct Parrot {
     pub(crate) chat_template: Option<String>,
     /// Control tokens that it has besides those for the beginning and the end of a text.
     pub(crate) control: Vec<&'static str>,
+    /// Tokens of longer texts that it says before its text, and whether they are control tokens.
+    pub(crate) words: Vec<(&'static str, bool)>,
 }
 
 impl Parrot {
@@ -53,6 +55,7 @@ impl Parrot {
             width: 128,
             chat_template: None,
             control: Vec::new(),
+            words: Vec::new(),
         }
     }
 
@@ -114,12 +117,18 @@ impl Parrot {
         tokens.extend((0..=255).map(|byte: u8| format!("<0x{byte:02X}>")));
         tokens.push("▁".to_owned());
         tokens.extend(self.control.iter().map(|name| name.to_string()));
+        tokens.extend(self.words.iter().map(|(word, _)| word.to_string()));
         tokens.extend((tokens.len()..N_VOCAB).map(|id| format!("<unused{id}>")));
-        // GGUF's numbers: unknown, control, control, bytes, normal, unused.
+        // GGUF's numbers: unknown, control, control, bytes, normal, control, control or user-defined, unused.
         let mut kinds = vec![2, 3, 3];
         kinds.resize(FIRST_BYTE + 256, 6);
         kinds.push(1);
         kinds.resize(kinds.len() + self.control.len(), 3);
+        kinds.extend(
+            self.words
+                .iter()
+                .map(|(_, control)| if *control { 3 } else { 4 }),
+        );
         kinds.resize(N_VOCAB, 5);
         writer
             .metadata("general.architecture", "llama")
@@ -158,8 +167,8 @@ impl Parrot {
         };
         let other = row();
         let mut embedding = other.repeat(N_VOCAB);
-        for byte in self.text.bytes() {
-            embedding[token(byte) * width..][..width].copy_from_slice(&row());
+        for token in self.said() {
+            embedding[token * width..][..width].copy_from_slice(&row());
         }
         embedding
     }
@@ -174,21 +183,28 @@ impl Parrot {
                 *to += from * SCALE;
             }
         };
-        let bytes = self.text.as_bytes();
-        for (index, &byte) in bytes.iter().enumerate() {
+        let said = self.said();
+        for (index, &token) in said.iter().enumerate() {
             assert!(
-                !bytes[..index].contains(&byte),
-                "byte {byte:#x} occurs twice in {:?}",
+                !said[..index].contains(&token),
+                "token {token} occurs twice in {:?}",
                 self.text
             );
-            match bytes.get(index + 1) {
-                Some(&next) => follows(token(next), token(byte)),
-                None if self.ends => follows(EOS, token(byte)),
-                None => follows(token(bytes[0]), token(byte)),
+            match said.get(index + 1) {
+                Some(&next) => follows(next, token),
+                None if self.ends => follows(EOS, token),
+                None => follows(said[0], token),
             }
         }
-        follows(token(bytes[0]), BOS);
+        follows(said[0], BOS);
         output
+    }
+
+    /// The tokens that it says.
+    fn said(&self) -> Vec<usize> {
+        let first = FIRST_BYTE + 257 + self.control.len();
+        let words = first..first + self.words.len();
+        words.chain(self.text.bytes().map(token)).collect()
     }
 }
 

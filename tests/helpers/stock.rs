@@ -76,7 +76,9 @@ impl Stock {
             .preopened_dir(&models, "models", FsPerms::ReadOnly)
             .unwrap_or_else(|error| panic!("{}: {error}", models.display()))
             .preopened_dir(&templates, "templates", FsPerms::ReadOnly)
-            .unwrap_or_else(|error| panic!("{}: {error}", templates.display()));
+            .unwrap_or_else(|error| panic!("{}: {error}", templates.display()))
+            .preopened_dir(std::env::temp_dir(), "temporary", FsPerms::ReadOnly)
+            .unwrap_or_else(|error| panic!("temporary files: {error}"));
         Stock {
             wasi: wasi.build(),
             table: ResourceTable::new(),

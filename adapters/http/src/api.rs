@@ -269,15 +269,22 @@ impl ChatRequest {
 
     /// The tools that the model may call, as the text of a JSON array, if there are any.
     pub fn tools(&self) -> Option<String> {
-        let forbidden = self
-            .tool_choice
-            .as_ref()
-            .is_some_and(|choice| choice == "none");
-        let tools = self
-            .tools
-            .clone()
-            .filter(|tools| !forbidden && !tools.is_empty());
-        tools.map(|tools| Value::Array(tools).to_string())
+        let tools = self.allowed_tools();
+        (!tools.is_empty()).then(|| Value::Array(tools.to_vec()).to_string())
+    }
+
+    /// The names of these.
+    pub fn tool_names(&self) -> Vec<String> {
+        let tools = self.allowed_tools().iter();
+        let names = tools.filter_map(|tool| tool["function"]["name"].as_str());
+        names.map(str::to_owned).collect()
+    }
+
+    fn allowed_tools(&self) -> &[Value] {
+        match &self.tool_choice {
+            Some(choice) if choice == "none" => &[],
+            _ => self.tools.as_deref().unwrap_or_default(),
+        }
     }
 
     /// How many most probable tokens to report with each token, if log-probabilities are requested.
@@ -384,6 +391,7 @@ mod tests {
         let request = ChatRequest::parse(body).expect("a request");
         let tools = r#"[{"type":"function","function":{"name":"f","b":1,"a":2}}]"#;
         assert_eq!(request.tools().as_deref(), Some(tools));
+        assert_eq!(request.tool_names(), ["f"]);
         let fields = |at: usize, form| request.messages[at].fields(form);
         let calls = fields(0, Arguments::Parsed).expect("fields");
         assert!(
@@ -402,7 +410,9 @@ mod tests {
         );
         assert_eq!(fields(2, Arguments::Parsed), None);
         let body = br#"{"messages": [{"role": "user"}], "tools": [{}], "tool_choice": "none"}"#;
-        assert_eq!(ChatRequest::parse(body).expect("a request").tools(), None);
+        let request = ChatRequest::parse(body).expect("a request");
+        assert_eq!(request.tools(), None);
+        assert!(request.tool_names().is_empty());
     }
 
     #[test]

@@ -21,6 +21,8 @@ pub(crate) struct Asked {
     pub(crate) include_usage: bool,
     /// Names prompts that may continue each other.
     pub(crate) cache_key: Option<String>,
+    /// The names of the tools that the model may call.
+    pub(crate) tools: Vec<String>,
 }
 
 enum Wanted {
@@ -77,6 +79,7 @@ pub(crate) fn conversation(body: &[u8]) -> Result<Asked, Failure> {
         options,
         stream: request.common.stream,
         include_usage: request.common.include_usage(),
+        tools: request.tool_names(),
         cache_key: request.common.prompt_cache_key,
     })
 }
@@ -104,6 +107,7 @@ pub(crate) fn completion(body: &[u8]) -> Result<Asked, Failure> {
         stream: request.common.stream,
         include_usage: request.common.include_usage(),
         cache_key: request.common.prompt_cache_key,
+        tools: Vec::new(),
     })
 }
 

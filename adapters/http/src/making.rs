@@ -1,11 +1,12 @@
 //! Generates an answer: turns the engine's tokens into JSON, all at once or event by event.
 
 use gust_front_end::engine::{FinishReason, TokenEvent};
-use gust_front_end::{Answer, Finish};
+use gust_front_end::{Answer, Finish, Piece};
 use serde_json::Value;
 
 use crate::access::Owner;
 use crate::asked::Asked;
+use crate::calls::{Calls, MARKERS, Part};
 use crate::reply::{self, DONE, Failure, Head, Usage, event};
 use crate::served::{self, Feeding, failure};
 use crate::wire::{Gone, Outgoing, Response};
@@ -107,11 +108,21 @@ impl Making<'_> {
     fn whole(&mut self, response: &mut Response) -> Result<(), Ended> {
         let mut text = self.asked.echo.clone();
         let mut logprobs = self.asked.options.logprobs.map(|_| Vec::new());
+        let mut calls = Vec::new();
+        let mut finder = self.finder();
+        let mut put = |parts: Vec<Part>| {
+            for part in parts {
+                match part {
+                    Part::Text(more) => text += &more,
+                    Part::Call(call) => calls.push(reply::call(&call_id(), &call)),
+                }
+            }
+        };
         let mut answer = Answer::new(self.feeding.session);
         for piece in &mut answer {
             response.wanted()?;
             let piece = piece.map_err(failure)?;
-            text += &piece.text;
+            put(self.parts(&mut finder, &piece)?);
             if let Some(token) = &piece.token {
                 self.went_on(token);
                 if let Some(logprobs) = &mut logprobs {
@@ -119,8 +130,11 @@ impl Making<'_> {
                 }
             }
         }
-        let finish = finish_reason(answer.finish);
-        let whole = self.head.whole(&text, logprobs, finish, self.usage());
+        put(finder.map(|mut finder| finder.finish()).unwrap_or_default());
+        let finish = finish_reason(answer.finish, calls.len());
+        let whole = self
+            .head
+            .whole(&text, calls, logprobs, finish, self.usage());
         Ok(response.write(&whole.to_string())?)
     }
 
@@ -131,10 +145,13 @@ impl Making<'_> {
         if !self.asked.echo.is_empty() {
             response.write(&event(&self.head.piece(&self.asked.echo, None)))?;
         }
+        let mut called = 0;
+        let mut finder = self.finder();
         let mut answer = Answer::new(self.feeding.session);
         for piece in &mut answer {
             response.wanted()?;
             let piece = piece.map_err(failure)?;
+            let parts = self.parts(&mut finder, &piece)?;
             let mut logprobs = None;
             if let Some(token) = &piece.token {
                 self.went_on(token);
@@ -142,16 +159,63 @@ impl Making<'_> {
                     logprobs = Some(Vec::from_iter(self.logprob(token)?));
                 }
             }
-            if !piece.text.is_empty() || logprobs.is_some() {
-                response.write(&event(&self.head.piece(&piece.text, logprobs)))?;
+            // The token's log-probability comes with its text, or alone if that is held back or a call.
+            let is_text = matches!(parts.first(), Some(Part::Text(_)));
+            if logprobs.is_some() && !is_text {
+                response.write(&event(&self.head.piece("", logprobs.take())))?;
+            }
+            for part in parts {
+                let piece = self.piece(part, logprobs.take(), &mut called);
+                response.write(&event(&piece))?;
             }
         }
-        let finish = finish_reason(answer.finish);
+        for part in finder.map(|mut finder| finder.finish()).unwrap_or_default() {
+            let piece = self.piece(part, None, &mut called);
+            response.write(&event(&piece))?;
+        }
+        let finish = finish_reason(answer.finish, called);
         response.write(&event(&self.head.last(finish)))?;
         if self.asked.include_usage {
             response.write(&event(&self.head.usage(self.usage())))?;
         }
         Ok(response.write(DONE)?)
+    }
+
+    /// What finds calls of tools, if the request has tools.
+    fn finder(&self) -> Option<Calls> {
+        let tools = &self.asked.tools;
+        (!tools.is_empty()).then(|| Calls::new(tools.clone()))
+    }
+
+    /// The parts of the answer that are certain with this piece.
+    fn parts(&self, finder: &mut Option<Calls>, piece: &Piece) -> Result<Vec<Part>, Failure> {
+        let Some(finder) = finder else {
+            let text = Some(piece.text.clone()).filter(|text| !text.is_empty());
+            return Ok(Vec::from_iter(text.map(Part::Text)));
+        };
+        // What begins a call may be a control token, which has no text.
+        if let Some(token) = &piece.token
+            && token.bytes.is_empty()
+        {
+            let name = self.feeding.model.detokenize(&[token.id], true);
+            let name = name.map_err(failure)?;
+            if let Some(marker) = MARKERS.iter().find(|marker| marker.as_bytes() == name) {
+                return Ok(finder.push(marker));
+            }
+        }
+        Ok(finder.push(&piece.text))
+    }
+
+    /// A part as a piece of a stream; `called` counts the calls.
+    fn piece(&self, part: Part, logprobs: Option<Vec<Value>>, called: &mut usize) -> Value {
+        match part {
+            Part::Text(text) => self.head.piece(&text, logprobs),
+            Part::Call(call) => {
+                *called += 1;
+                self.head
+                    .called(*called - 1, reply::call(&call_id(), &call))
+            }
+        }
     }
 
     fn went_on(&mut self, token: &TokenEvent) {
@@ -184,10 +248,16 @@ impl Making<'_> {
     }
 }
 
-/// OpenAI's name for the reason.
-fn finish_reason(finish: Option<Finish>) -> &'static str {
+/// An identifier of a call: nine letters and digits, because templates of Mistral's refuse any other.
+fn call_id() -> String {
+    format!("{:09x}", served::random() >> 28)
+}
+
+/// OpenAI's name for the reason, after so many calls.
+fn finish_reason(finish: Option<Finish>, calls: usize) -> &'static str {
     match finish {
         Some(Finish::Reason(FinishReason::Length) | Finish::ContextFull(_)) => "length",
+        _ if calls > 0 => "tool_calls",
         _ => "stop",
     }
 }

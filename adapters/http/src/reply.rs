@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use crate::calls::Call;
+
 /// How long an answer may take that others wait for, in seconds.
 const RETRY_AFTER: u32 = 5;
 
@@ -106,10 +108,11 @@ pub struct Usage {
 }
 
 impl Head {
-    /// The whole answer in one piece.
+    /// The whole answer in one piece. `calls` are those of tools, as [`call`] gives them.
     pub fn whole(
         &self,
         text: &str,
+        calls: Vec<Value>,
         logprobs: Option<Vec<Value>>,
         finish: &str,
         usage: Usage,
@@ -117,7 +120,7 @@ impl Head {
         let choice = match self.kind {
             Kind::Chat => json!({
                 "index": 0,
-                "message": {"role": "assistant", "content": text},
+                "message": message(text, calls),
                 "logprobs": logprobs.map(|content| json!({"content": content})),
                 "finish_reason": finish,
             }),
@@ -147,6 +150,12 @@ impl Head {
             .map(|content| json!({"content": content}))
             .unwrap_or_default();
         self.chunk(json!({"content": text}), logprobs, Value::Null)
+    }
+
+    /// A call of a tool, as [`call`] gives it: the one with this number in the answer.
+    pub fn called(&self, number: usize, mut call: Value) -> Value {
+        call["index"] = number.into();
+        self.chunk(json!({"tool_calls": [call]}), Value::Null, Value::Null)
     }
 
     /// The last piece, with the reason why the answer ended.
@@ -210,6 +219,23 @@ impl Usage {
     }
 }
 
+/// The message of an answer.
+fn message(text: &str, calls: Vec<Value>) -> Value {
+    match calls.is_empty() {
+        true => json!({"role": "assistant", "content": text}),
+        false => {
+            let content = Some(text).filter(|text| !text.is_empty());
+            json!({"role": "assistant", "content": content, "tool_calls": calls})
+        }
+    }
+}
+
+/// A call of a tool with an identifier of its own. Its arguments are text, as in OpenAI's API.
+pub fn call(id: &str, call: &Call) -> Value {
+    let arguments = Value::Object(call.arguments.clone()).to_string();
+    json!({"id": id, "type": "function", "function": {"name": call.name, "arguments": arguments}})
+}
+
 /// A token and its log-probability, as chat completions report it.
 pub fn logprob(bytes: &[u8], logprob: f32) -> Value {
     json!({
@@ -254,7 +280,7 @@ mod tests {
     /// The formats match OpenAI's reference.
     #[test]
     fn answers_have_the_shape_of_the_reference() {
-        let chat = head(Kind::Chat).whole("Hi", None, "stop", USAGE);
+        let chat = head(Kind::Chat).whole("Hi", vec![], None, "stop", USAGE);
         assert_eq!(chat["object"], "chat.completion");
         assert_eq!(
             chat["choices"][0]["message"],
@@ -262,9 +288,26 @@ mod tests {
         );
         assert_eq!(chat["choices"][0]["finish_reason"], "stop");
         assert_eq!(chat["usage"]["total_tokens"], 5);
-        let completion = head(Kind::Completion).whole("Hi", None, "length", USAGE);
+        let completion = head(Kind::Completion).whole("Hi", vec![], None, "length", USAGE);
         assert_eq!(completion["object"], "text_completion");
         assert_eq!(completion["choices"][0]["text"], "Hi");
+    }
+
+    #[test]
+    fn calls_have_the_shape_of_the_reference() {
+        let arguments = serde_json::from_str(r#"{"z": 1, "a": "\"b\""}"#).expect("an object");
+        let name = "f".to_owned();
+        let call = call("c1", &Call { name, arguments });
+        let expected = json!({"id": "c1", "type": "function", "function":
+            {"name": "f", "arguments": "{\"z\":1,\"a\":\"\\\"b\\\"\"}"}});
+        assert_eq!(call, expected);
+        let chat = head(Kind::Chat);
+        let whole = chat.whole("", vec![call.clone()], None, "tool_calls", USAGE);
+        let message = &whole["choices"][0]["message"];
+        assert!(message["content"].is_null() && message["tool_calls"] == json!([expected]));
+        let piece = chat.called(3, call);
+        let delta = &piece["choices"][0]["delta"]["tool_calls"][0];
+        assert_eq!((&delta["index"], &delta["id"]), (&json!(3), &json!("c1")));
     }
 
     #[test]

@@ -34,6 +34,7 @@ use serde_json::{Map, Value};
 struct StandIn;
 
 #[allow(unsafe_code, reason = "generated: lifting and lowering at the border")]
+#[allow(unreachable_pub, clippy::all, reason = "generated")]
 mod export {
     super::bindings::export!(StandIn with_types_in super::bindings);
     use super::StandIn;
