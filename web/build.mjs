@@ -1,4 +1,5 @@
-// `npm run build`: creates `dist/` from the two builds of the engine in `../target/engine` (`cargo xtask build`).
+// `npm run build`: creates `dist/` from the engines in `../target/engine` (`cargo xtask web` builds them): `engine` and, for
+// models with a `tokenizer.json`, `tokenizers`, each in two builds.
 //
 // jco turns a component into core modules and JavaScript that implements the canonical ABI. Both builds have the same
 // interface, so the same JavaScript works with both, and only the first core module differs.
@@ -13,18 +14,10 @@ import { transpile } from "@bytecodealliance/jco-transpile";
 const ENGINES = new URL("../target/engine/", import.meta.url);
 const DIST = new URL("dist/", import.meta.url);
 
-const relaxed = await transpiled("gust-engine.wasm");
-const baseline = await transpiled("gust-engine-baseline.wasm");
-
-const engines = {};
-for (const [name, bytes] of Object.entries(relaxed)) {
-  if (!name.endsWith("engine.core.wasm") && !same(bytes, baseline[name])) {
-    throw new Error(`${name} differs between the two builds of the engine; rebuild both with: cargo xtask build`);
-  }
-  engines[name] = bytes;
-}
-engines["engine-baseline.core.wasm"] = baseline["engine.core.wasm"];
-engines["engine.js"] = quiet(engines["engine.js"]);
+const engines = {
+  ...(await both("engine", "gust-engine.wasm", "gust-engine-baseline.wasm")),
+  ...(await both("tokenizers", "gust-engine-tokenizers.wasm", "gust-engine-tokenizers-baseline.wasm")),
+};
 
 await rm(DIST, { recursive: true, force: true });
 await mkdir(DIST, { recursive: true });
@@ -33,15 +26,31 @@ for (const [name, bytes] of Object.entries(engines)) {
   console.error(`dist/${name}: ${Math.ceil(bytes.length / 1024)} KiB`);
 }
 
-async function transpiled(file) {
+/** The files of an engine: the core modules of both builds, and the JavaScript that works with either. */
+async function both(name, relaxedFile, baselineFile) {
+  const relaxed = await transpiled(name, relaxedFile);
+  const baseline = await transpiled(name, baselineFile);
+  const files = {};
+  for (const [file, bytes] of Object.entries(relaxed)) {
+    if (!file.endsWith(`${name}.core.wasm`) && !same(bytes, baseline[file])) {
+      throw new Error(`${file} differs between the two builds of the engine; rebuild both with: cargo xtask web`);
+    }
+    files[file] = bytes;
+  }
+  files[`${name}-baseline.core.wasm`] = baseline[`${name}.core.wasm`];
+  files[`${name}.js`] = quiet(files[`${name}.js`]);
+  return files;
+}
+
+async function transpiled(name, file) {
   const path = new URL(file, ENGINES);
   try {
     await readFile(path);
   } catch {
-    throw new Error(`no engine at ${path.pathname}; build it first: cargo xtask build`);
+    throw new Error(`no engine at ${path.pathname}; build it first: cargo xtask web`);
   }
   const { files } = await transpile(path.pathname, {
-    name: "engine",
+    name,
     instantiation: "async",
     nodejsCompat: false,
     namespacedExports: false,

@@ -68,6 +68,10 @@ const ENGINE = {
   "engine-baseline.core.wasm": new URL("../dist/engine-baseline.core.wasm", import.meta.url),
   "engine.core2.wasm": new URL("../dist/engine.core2.wasm", import.meta.url),
   "engine.core3.wasm": new URL("../dist/engine.core3.wasm", import.meta.url),
+  "tokenizers.core.wasm": new URL("../dist/tokenizers.core.wasm", import.meta.url),
+  "tokenizers-baseline.core.wasm": new URL("../dist/tokenizers-baseline.core.wasm", import.meta.url),
+  "tokenizers.core2.wasm": new URL("../dist/tokenizers.core2.wasm", import.meta.url),
+  "tokenizers.core3.wasm": new URL("../dist/tokenizers.core3.wasm", import.meta.url),
 };
 
 function address(source) {

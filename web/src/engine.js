@@ -24,19 +24,23 @@ export function build(asked) {
 
 const compiled = {};
 
-/** The compiled modules of a build, by jco's names. They are compiled once, however many models are loaded. */
-export function engineModules(host, build) {
-  compiled[build] ??= compileAll(host, build);
+/**
+ * The compiled modules of a build of `engine`, or of `tokenizers`, which is the engine for models with a `tokenizer.json`:
+ * by jco's names. They are compiled once, however many models are loaded.
+ */
+export function engineModules(host, engine, build) {
+  const key = `${engine}-${build}`;
+  compiled[key] ??= compileAll(host, engine, build);
   // If compiling fails, perhaps because there is no network, the next call tries again.
-  compiled[build].catch(() => delete compiled[build]);
-  return compiled[build];
+  compiled[key].catch(() => delete compiled[key]);
+  return compiled[key];
 }
 
-async function compileAll(host, build) {
+async function compileAll(host, engine, build) {
   const files = {
-    "engine.core.wasm": build === "relaxed" ? "engine.core.wasm" : "engine-baseline.core.wasm",
-    "engine.core2.wasm": "engine.core2.wasm",
-    "engine.core3.wasm": "engine.core3.wasm",
+    [`${engine}.core.wasm`]: build === "relaxed" ? `${engine}.core.wasm` : `${engine}-baseline.core.wasm`,
+    [`${engine}.core2.wasm`]: `${engine}.core2.wasm`,
+    [`${engine}.core3.wasm`]: `${engine}.core3.wasm`,
   };
   const modules = Object.entries(files).map(async ([name, file]) => [name, await host.compile(file)]);
   return Object.fromEntries(await Promise.all(modules));

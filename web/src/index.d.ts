@@ -57,6 +57,11 @@ export interface LoadOptions {
   build?: "relaxed" | "baseline";
   /** A smaller model with the same vocabulary that proposes tokens: the answers are the same, and arrive sooner. */
   draft?: Source;
+  /**
+   * A `tokenizer.json` of Hugging Face's, used in place of the vocabulary in the model's file, also for the draft model. A
+   * larger engine runs it, which is fetched only then.
+   */
+  tokenizer?: Source;
   /** Receives the progress of fetching and loading. */
   onProgress?: (progress: LoadProgress) => void;
   /** Aborts loading. The promise is then rejected with the signal's reason. */

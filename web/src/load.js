@@ -34,14 +34,15 @@ const ANYWHERE = 64;
 export function loader(host) {
   return async function load(source, options = {}) {
     check("load options", options, LOAD_OPTIONS);
-    const { signal, onProgress, scope, draft } = options;
+    const { signal, onProgress, scope, draft, tokenizer } = options;
     signal?.throwIfAborted();
     const chosen = build(options.build);
-    const modules = engineModules(host, chosen);
+    const modules = engineModules(host, tokenizer === undefined ? "engine" : "tokenizers", chosen);
     // This is awaited below; if finding the model fails first, a rejection here must not be unhandled.
     modules.catch(() => undefined);
     const found = await find(source, host, onProgress, signal);
     const foundDraft = draft === undefined ? undefined : await find(draft, host, undefined, signal);
+    const foundTokenizer = tokenizer === undefined ? undefined : await find(tokenizer, host, undefined, signal);
     const total = found.size;
     const most = mostThreads(found.filled, host);
     const asked = threads(options.threads, most, host);
@@ -53,7 +54,11 @@ export function loader(host) {
       host,
       size,
       modules: await modules,
-      sources: { model: found.source, ...(foundDraft && { draft: foundDraft.source }) },
+      sources: {
+        model: found.source,
+        ...(foundDraft && { draft: foundDraft.source }),
+        ...(foundTokenizer && { tokenizer: foundTokenizer.source }),
+      },
       onRead,
       signal,
     });

@@ -31,13 +31,15 @@ export class Model {
    * Loads the model that was given to the group's members. `files` are the numbers of files that were given;
    * `findAdapter` finds what the members open.
    */
-  static async load(group, { scope, draft, build, signal, files, findAdapter }) {
+  static async load(group, { scope, draft, tokenizer, build, signal, files, findAdapter }) {
     const model = new Model();
     const onAbort = () => group.close();
     signal?.addEventListener("abort", onAbort);
     try {
       const load = async (name) => {
-        const resource = await group.make({ call: "loadModel", args: [name, { scope }] }, signal);
+        const own = { call: "loadModel", args: [name, { scope }] };
+        const other = { call: "loadModel", from: "tokenizers", args: [name, "tokenizer", { scope }] };
+        const resource = await group.make(tokenizer === undefined ? own : other, signal);
         await checkCount(group, resource, files[name]);
         return resource;
       };

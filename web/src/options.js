@@ -22,6 +22,7 @@ export const LOAD_OPTIONS = {
   threads: integer,
   build: oneOf("relaxed", "baseline"),
   draft: anything,
+  tokenizer: anything,
   onProgress: callback,
   signal,
 };

@@ -528,3 +528,23 @@ test("the README's example for pages runs as it stands there", async () => {
     });
   });
 });
+
+test("a page takes a tokenizer from another file", async () => {
+  const data = (path) => readFileSync(new URL(`../../tests/data/${path}`, import.meta.url));
+  const files = [data("models/stories260K-q8_0.gguf").toString("base64"), data("tokenizers/stories.json").toString()];
+  await inPage({}, async (page) => {
+    const [own, other] = await page.evaluate(async ([model, tokenizer]) => {
+      const { load } = await import("/src/browser.js");
+      const bytes = Uint8Array.from(atob(model), (character) => character.charCodeAt(0));
+      const tokens = async (options) => {
+        const loaded = await load(bytes, { scope: "vocabulary", ...options });
+        const found = await loaded.tokenize("Once upon a time, there was a fox.");
+        await loaded.close();
+        return [...found];
+      };
+      return [await tokens({}), await tokens({ tokenizer: new Blob([tokenizer]) })];
+    }, files);
+    assert.ok(own.length > 5);
+    assert.deepEqual(other, own);
+  });
+});

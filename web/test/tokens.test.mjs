@@ -2,6 +2,8 @@
 
 import assert from "node:assert/strict";
 import test from "node:test";
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import { begin, gust, gustRun, ids, withModel } from "./helpers.mjs";
 
 const PROMPT = "Once upon a time";
@@ -163,9 +165,30 @@ test("everything that a conversation has reaches the template", async () => {
     const messages = [{ role: "user", content: "Hi", name: "Ann" }, { role: "assistant" }];
     const options = { template, tools: [{ a: 1 }], variables: { mood: "calm" }, now: new Date(2025, 6, 10, 23, 30) };
     const { text } = await model.render(messages, options);
-    assert.equal(text, '[{"a": 1}]calm|HiAnn|None|2025-07-10');
+    assert.equal(text, '[{"a": 1}]calm|HiAnn||2025-07-10');
     const lost = model.render([{ role: "critic", content: "Bad" }], { template: "{{ bos_token }}" });
     await assert.rejects(lost, { code: "invalid-argument", message: /critic/ });
     await assert.rejects(model.render([], { now: 7 }), { code: "invalid-argument" });
   });
+});
+
+test("a vocabulary from another file gives the same tokens as in Python, and the same story", async () => {
+  const data = (path) => fileURLToPath(new URL(`../../tests/data/${path}`, import.meta.url));
+  const model = data("models/stories260K-f32.gguf");
+  const expected = JSON.parse(readFileSync(data("tokenizers/expected.json"), "utf8"));
+  for (const build of [undefined, "baseline"]) {
+    const tokenizer = data("tokenizers/byte-level.json");
+    await withModel({ build, tokenizer, scope: "vocabulary" }, async (model) => {
+      for (const [i, text] of expected.texts.entries()) {
+        const found = await model.tokenize(text, { parseSpecial: true });
+        assert.deepEqual([...found], expected.ids["byte-level"][i], text);
+      }
+    }, model);
+  }
+  const story = (options) =>
+    withModel(options, async (model) => ids(await begin(model, PROMPT, { temperature: 0, maxTokens: 40 })), model);
+  const own = await story({});
+  assert.equal(own.length, 40);
+  assert.deepEqual(await story({ tokenizer: data("tokenizers/stories.json"), threads: 2 }), own);
+  await assert.rejects(story({ tokenizer: model }), { code: "invalid-model" });
 });

@@ -53,6 +53,8 @@ labels.push(`${pooling} ${embedsOnly}`, `${(await model.tokenizePair("a query", 
 
 const adapter: Adapter = await model.loadAdapter("lora.gguf", { signal: controller.signal });
 await session.setAdapters([{ adapter, scale: -0.5 }, { adapter }]);
+const leftOut: string[] = adapter.leftOut;
+await load("a.gguf", { tokenizer: new URL("https://example.org/tokenizer.json") });
 await adapter.close();
 
 // @ts-expect-error: an adapter is in one file

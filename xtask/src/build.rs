@@ -115,6 +115,13 @@ pub(crate) fn engines() -> Result<()> {
     engine(relaxed, TOKENIZERS, "gust-engine-tokenizers.wasm").map(drop)
 }
 
+/// Builds the engine with tokenizers from files for hosts without relaxed-simd, which only the npm package has.
+pub(crate) fn baseline_tokenizers() -> Result<()> {
+    let [.., baseline] = &FLAVORS;
+    let file = "gust-engine-tokenizers-baseline.wasm";
+    engine(baseline, TOKENIZERS, file).map(drop)
+}
+
 /// Builds `command` with the engine linked in, in both flavors.
 pub(crate) fn core_modules() -> Result<()> {
     setup::add_target(CORE)?;

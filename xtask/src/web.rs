@@ -1,7 +1,8 @@
 //! `cargo xtask web`: the npm package in `web/`, which Node and browsers run the engine from.
 //!
-//! It is made of both engines, with npm's packages that `web/package-lock.json` names. Nothing else needs Node, so it is
-//! looked for here, and only when this is asked for.
+//! It is made of the engines with and without relaxed-simd, each with and without tokenizers from files, with npm's
+//! packages that `web/package-lock.json` names. Nothing else needs Node, so it is looked for here, and only when this is
+//! asked for.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -37,7 +38,10 @@ pub(crate) fn web(args: &[OsString]) -> Result<ExitCode> {
 fn package() -> Result<()> {
     node()?;
     setup::check()?;
-    step("engines", build::engines)?;
+    step("engines", || {
+        build::engines()?;
+        build::baseline_tokenizers()
+    })?;
     step("package", || {
         if !has_packages() {
             run(&mut npm(&["ci", "--no-audit", "--no-fund"]))?;

@@ -1,6 +1,6 @@
 // One running instance of the engine: the core modules that jco generated from the component, and their imports.
 
-import { instantiate } from "../../dist/engine.js";
+import { instantiate as plain } from "../../dist/engine.js";
 import { collective } from "./collective.js";
 import { wasi } from "./wasi.js";
 import { weights } from "./weights.js";
@@ -23,7 +23,10 @@ export async function instance({ modules, models, member, onRead }) {
     }
     return { exports: unsignedExports(exports) };
   };
-  const { engine, chat, embedding, adapters } = await instantiate(
+  // The larger engine is fetched where it is needed.
+  const withTokenizers = "tokenizers.core.wasm" in modules;
+  const { instantiate } = withTokenizers ? await import("../../dist/tokenizers.js") : { instantiate: plain };
+  const { engine, chat, embedding, adapters, tokenizers } = await instantiate(
     (name) => modules[name],
     {
       ...imports,
@@ -32,7 +35,7 @@ export async function instance({ modules, models, member, onRead }) {
     },
     core,
   );
-  return { engine, chat, embedding, adapters, lastWords };
+  return { engine, chat, embedding, adapters, tokenizers, lastWords };
 }
 
 /** jco requires these. The engine uses others (collective.js). */

@@ -60,6 +60,10 @@ export function wasi() {
     "wasi:random/insecure-seed": {
       insecureSeed: () => crypto.getRandomValues(new BigUint64Array(2)),
     },
+    // Only the engine with tokenizers imports it, as seeds for hash tables.
+    "wasi:random/random": {
+      getRandomU64: () => crypto.getRandomValues(new BigUint64Array(1))[0],
+    },
   };
   const lastWords = () => {
     const taken = words.trim();
