@@ -12,7 +12,8 @@
 //!   Wasmtime holds the only `Arc` of a region; everything else holds a `Weak`, so that the region is dropped when
 //!   Wasmtime drops the memory.
 //! - *What compiled code relies on.* The base never moves, `size` bytes from it can be read and written, and everything
-//!   else up to the end of the guard faults. Growing only adds pages. Mapping a file replaces pages below `size` with
+//!   else up to the end of the guard faults. So does as much in front of it, on which nothing relies: should a compiler
+//!   ever get the sign of an offset wrong, there is nothing to find. Growing only adds pages. Mapping a file replaces pages below `size` with
 //!   pages that can be read and written too.
 //! - *What is lost.* If a file's pages cannot be mapped, and empty ones cannot be put back in place of those that were
 //!   there, there may be a hole in the memory, into which the system may put pages of somebody else's. The region
@@ -160,6 +161,9 @@ unsafe impl LinearMemory for Memory {
 pub(crate) struct Region {
     /// Address of its first byte. A number, because only this module turns it into a pointer.
     start: usize,
+    /// Bytes in front of it that are reserved, too. A memory that is extended as needed has none: nobody puts anything
+    /// near it.
+    front: usize,
     /// Bytes that it may grow to.
     capacity: usize,
     /// Bytes behind its end that have to fault.
@@ -183,11 +187,14 @@ impl Region {
         let guard = guard.next_multiple_of(host_page());
         let reserved = capacity.checked_add(guard);
         let reserved = reserved.ok_or(io::ErrorKind::OutOfMemory)?.max(host_page());
+        let front = guard;
+        let whole = reserved.checked_add(front);
+        let whole = whole.ok_or(io::ErrorKind::OutOfMemory)?;
         // SAFETY: without `MAP_FIXED`, no existing mapping is touched.
         let start = unsafe {
             libc::mmap(
                 ptr::null_mut(),
-                reserved,
+                whole,
                 libc::PROT_NONE,
                 libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
                 -1,
@@ -200,9 +207,10 @@ impl Region {
         // Copied weights fill gigabytes: in large pages, the system has fewer of them to prepare. It is only advice: a
         // kernel without large pages refuses it, and nothing is lost.
         // SAFETY: the whole range was just mapped, and the advice does not change what its pages hold.
-        unsafe { libc::madvise(start, reserved, libc::MADV_HUGEPAGE) };
+        unsafe { libc::madvise(start, whole, libc::MADV_HUGEPAGE) };
         Ok(Region {
-            start: start as usize,
+            start: start as usize + front,
+            front,
             capacity,
             guard,
             reserved: AtomicUsize::new(reserved),
@@ -231,6 +239,7 @@ impl Region {
             }
             return Ok(Region {
                 start,
+                front: 0,
                 capacity: 1 << 32,
                 guard,
                 reserved: AtomicUsize::new(reserved),
@@ -399,8 +408,12 @@ impl Drop for Region {
     fn drop(&mut self) {
         // First drop the watch: once the addresses are released, a fault there is someone else's.
         drop(self.watch.take());
-        let reserved = *self.reserved.get_mut();
-        let hole = self.hole.take().unwrap_or(reserved..reserved);
+        let first = self.start - self.front;
+        let reserved = self.front + *self.reserved.get_mut();
+        let hole = match self.hole.take() {
+            Some(hole) => self.front + hole.start..self.front + hole.end,
+            None => reserved..reserved,
+        };
         for part in [0..hole.start, hole.end..reserved] {
             if part.is_empty() {
                 continue;
@@ -408,7 +421,7 @@ impl Drop for Region {
             // SAFETY: the whole reservation belongs to this region, with everything that was mapped into it, except for
             // a hole, which is left out. Wasmtime has dropped the memory, so nothing points into it any more.
             unsafe {
-                libc::munmap((self.start + part.start) as *mut libc::c_void, part.len());
+                libc::munmap((first + part.start) as *mut libc::c_void, part.len());
             }
         }
     }

@@ -348,6 +348,25 @@ fn a_region_goes_with_its_memory() {
     );
 }
 
+/// The guard in front is as large as the one behind.
+#[test]
+fn nothing_in_front_of_a_memory_can_be_touched() {
+    let (memory, _region) = memory();
+    let start = memory.as_ptr().addr();
+    let guard = start - (1 << 25)..start;
+    let maps = std::fs::read_to_string("/proc/self/maps").expect("Linux has it");
+    let is_guarded = maps.lines().any(|line| {
+        let mut words = line.split(' ');
+        let (from, to) = words
+            .next()
+            .and_then(|range| range.split_once('-'))
+            .expect("a range");
+        let address = |hex| usize::from_str_radix(hex, 16).expect("an address");
+        address(from) <= guard.start && guard.end <= address(to) && words.next() == Some("---p")
+    });
+    assert!(is_guarded, "{guard:x?}\n{maps}");
+}
+
 fn is_mapped(address: usize) -> bool {
     let lines = std::fs::read_to_string("/proc/self/maps").expect("Linux has it");
     lines.lines().any(|line| {
