@@ -94,34 +94,62 @@ fn a_session_that_does_not_fit_is_an_error() {
         .expect("it fits into what it used");
 }
 
-/// Where less memory is left than about twice the size of a state, saving it is an error, and the session goes on.
+/// However much memory is left beside a model, saving its state succeeds or is an error, and the session goes on with the
+/// same tokens. With several instances, each of which needs room, and the host for what they exchange.
 #[test]
 fn a_state_that_does_not_fit_is_an_error_and_nothing_is_lost() {
-    let filled = |memory| {
-        let limits = Limits {
-            memory,
-            ..Default::default()
+    for threads in [1, 3] {
+        let filled = |memory| {
+            let options = LoadOptions {
+                limits: Limits {
+                    memory,
+                    ..Default::default()
+                },
+                threads: Some(threads),
+                ..Default::default()
+            };
+            let model = ENGINE.load(SHIPPED_MODEL, &options).expect("a valid model");
+            let small = SessionOptions {
+                context_length: Some(320),
+                ..Default::default()
+            };
+            let mut session = model.session(&small).expect("room");
+            let greedy = GenerationOptions {
+                temperature: Some(0.0),
+                max_tokens: Some(4),
+                ..Default::default()
+            };
+            session.configure(&greedy).expect("valid options");
+            session.feed(&[5; 300]).expect("room");
+            session.logits().expect("computed");
+            (model.linear_memory_bytes(), session)
         };
-        let model = load(limits).expect("a valid model");
-        let mut session = model.session(&SessionOptions::default()).expect("room");
-        let tokens = vec![5; model.info().context_length as usize - 1];
-        session.feed(&tokens).expect("room");
-        session.logits().expect("computed");
-        (model.linear_memory_bytes(), session)
-    };
-    let (needed, session) = filled(None);
-    let state = session.save().expect("no limit");
-    let size = state.len() as u64;
-    for step in 0..12 {
-        let memory = needed + step * size / 6;
-        let (_, session) = filled(Some(memory));
-        let error = session.save().expect_err("too little memory");
-        let is_shortage = matches!(error, Error::MemoryLimit { .. } | Error::OutOfMemory { .. });
-        assert!(is_shortage, "{memory} bytes: {error:?}");
-        session.logits().expect("nothing is lost");
+        let answer = |mut session: gust::Session| session.text().collect::<Result<String, _>>();
+        let (needed, session) = filled(None);
+        let state = session.save().expect("no limit");
+        let size = state.len() as u64;
+        let expected = answer(session).expect("no limit");
+        let (mut saved, mut refused) = (0, 0);
+        for step in 0..10 {
+            let memory = needed + step * u64::from(threads) * size / 3;
+            let (_, session) = filled(Some(memory));
+            match session.save() {
+                Ok(bytes) => {
+                    assert!(bytes == state, "{threads} threads, {memory} bytes");
+                    saved += 1;
+                }
+                Err(Error::MemoryLimit { .. } | Error::OutOfMemory { .. }) => refused += 1,
+                Err(error) => panic!("{threads} threads, {memory} bytes: {error:?}"),
+            }
+            let found = answer(session);
+            assert_eq!(
+                found.as_ref(),
+                Ok(&expected),
+                "{threads} threads, {memory} bytes"
+            );
+        }
+        assert!(saved > 0 && refused > 0, "{saved} saved, {refused} refused");
     }
-    let (_, session) = filled(Some(needed + 64 * size));
-    assert_eq!(session.save().expect("room"), state);
 }
 
 #[test]

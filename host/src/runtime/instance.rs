@@ -103,6 +103,10 @@ impl Instance {
             wit::Error::OutOfMemory(shortage) => memory_breach(store.data(), *limits)
                 .unwrap_or_else(|| wit::Error::OutOfMemory(shortage).into()),
             wit::Error::Aborted(_) if store.data().was_cancelled => Error::Cancelled,
+            // Where there was no memory for its part of a gather.
+            aborted @ wit::Error::Aborted(_) => {
+                memory_breach(store.data(), *limits).unwrap_or_else(|| aborted.into())
+            }
             other => other.into(),
         }))
     }

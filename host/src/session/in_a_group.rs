@@ -188,20 +188,22 @@ fn what_the_host_keeps_for_a_group_is_limited() {
     let limit = session
         .compute(|_, store, _| Ok(Ok(store.data().memory.limit())))
         .expect("a number");
-    let refused = session.compute(move |_, store, _| {
+    let exhausted = session.compute(move |_, store, _| {
         let state = store.data_mut();
-        if state.member.rank != 1 {
-            return Ok(Ok(()));
+        if state.member.rank == 1 {
+            let rest = limit - state.memory.used();
+            state.gathered = 0;
+            assert!(state.memory.take(rest));
         }
-        let rest = limit - state.memory.used();
-        state.gathered = 0;
-        assert!(state.memory.take(rest));
-        state.pay_for_part(1).map(Ok)
+        Ok(Ok(()))
     });
-    let Err(Error::Trap(reason)) = refused else {
+    assert_eq!(exhausted, Ok(()));
+    let before = session.usage();
+    let Err(Error::Aborted(reason)) = session.feed(&PROMPT) else {
         panic!("the limit was exceeded")
     };
     assert!(reason.contains("memory limit"), "{reason}");
+    assert_eq!(session.usage(), before, "all have left the call");
 }
 
 /// As many instances as want to map more than the process may: the rest is copied, and the answer is the same.

@@ -18,9 +18,14 @@ impl Host for State {
 
     fn all_gather(&mut self, part: Vec<u8>) -> wasmtime::Result<Result<Vec<u8>, CollectiveError>> {
         self.in_time()?;
-        self.pay_for_part(part.len() as u64)?;
+        let paid = self.pay_for_part(part.len() as u64);
         let cancelled = self.is_cancelled();
         let Member { meeting, rank } = &self.member;
+        if let Err(reason) = paid {
+            // It is no reason to end: the others leave the call too, and all are as they were before it.
+            meeting.leave(*rank, Some(reason.clone()));
+            return Ok(Err(CollectiveError::Aborted(reason)));
+        }
         Ok(meeting
             .all_gather(*rank, part, cancelled)
             .map_err(|leave| self.leave(leave)))
@@ -38,14 +43,14 @@ impl Host for State {
 
 impl State {
     /// Takes memory for a part of `length` bytes: the meeting keeps the last two of each member, and each member gets a
-    /// copy of this one with all others. What was taken is kept for the next ones.
-    pub(crate) fn pay_for_part(&mut self, length: u64) -> wasmtime::Result<()> {
+    /// copy of this one with all others. What was taken is kept for the next ones. An error says what there is no room for.
+    pub(crate) fn pay_for_part(&mut self, length: u64) -> Result<(), String> {
         let copies = self.member.meeting.size() as u64 + 2;
         let needed = length.saturating_mul(copies);
         let more = needed.saturating_sub(self.gathered);
         if !self.memory.take(more) {
-            return Err(wasmtime::format_err!(
-                "a part of {length} bytes for {copies} copies exceeds the memory limit"
+            return Err(format!(
+                "a part of {length} bytes in {copies} copies exceeds the memory limit"
             ));
         }
         self.gathered += more;
