@@ -25,6 +25,10 @@ const MEMORIES: usize = 64;
 /// Tables, and core instances, of a component: a few for each of its parts.
 const PARTS: usize = 1024;
 
+/// What a component can have open at once, in the host's table and in its own: streams, blobs, models, sessions. Each takes
+/// some hundred bytes of the host.
+pub(crate) const HANDLES: usize = 1 << 16;
+
 /// The data of an instance's store.
 pub(crate) struct State {
     /// What the engine's handles stand for.
@@ -78,8 +82,10 @@ impl State {
             .stderr(last_words.clone())
             .envs(&surroundings.variables)
             .build();
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(HANDLES);
         State {
-            table: ResourceTable::new(),
+            table,
             model,
             draft,
             tokenizer: None,

@@ -12,7 +12,7 @@ use wasmtime::component::{Linker, Resource, WasmStr};
 use crate::runtime::bindings::gust::llm::weights::{Host, HostBlob, WeightsError};
 use crate::runtime::blob::{Blob, ReadError};
 use crate::runtime::memory::{MapError, Region};
-use crate::runtime::state::State;
+use crate::runtime::state::{HANDLES, State};
 use crate::types::Error;
 
 /// What the engine calls the model.
@@ -62,7 +62,12 @@ impl Host for State {
             None => return Ok(Err(WeightsError::NotFound(name))),
         };
         let opener = std::mem::take(&mut self.opener);
-        Ok(Ok(self.table.push(blob.opened_from(opener))?))
+        let opened = self.table.push(blob.opened_from(opener));
+        Ok(opened.map_err(|_| {
+            WeightsError::Io(format!(
+                "expected at most {HANDLES} things to be open at once, found one more"
+            ))
+        }))
     }
 }
 
