@@ -20,6 +20,8 @@ mod reference;
 mod speculation;
 
 mod cache;
+#[cfg(target_os = "linux")]
+mod faults;
 mod limits;
 mod packing;
 

@@ -10,6 +10,7 @@ mod template;
 
 use std::fs::File;
 use std::io::Read as _;
+use std::path::Path;
 
 use clap::Args;
 use gust::{ChatMessage, Model, Utf8Stream};
@@ -272,7 +273,8 @@ fn save(path: &str, messages: &[ChatMessage]) -> Result<String, String> {
     }
     let list: Vec<_> = messages.iter().map(saved).collect();
     let text = serde_json::to_string_pretty(&list).map_err(|error| error.to_string())?;
-    std::fs::write(path, text + "\n").map_err(|error| format!("writing {path}: {error}"))?;
+    let written = gust::files::replace(Path::new(path), (text + "\n").as_bytes());
+    written.map_err(|error| format!("writing {path}: {error}"))?;
     Ok(format!("{} messages saved to {path}", messages.len()))
 }
 

@@ -9,7 +9,7 @@
 //! Systems other than Unix keep such folders in the user's profile, whose rights this module does not examine.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// Why a file or a folder is not used.
@@ -76,6 +76,40 @@ pub fn open_own(path: &Path) -> Result<File, Refusal> {
     let file = options.open(path)?;
     own_file(&file)?;
     Ok(file)
+}
+
+/// Writes a file as a whole: until all of it is on the disk, what was there before stays. Links are followed, and what is no
+/// regular file, such as a terminal, is written to.
+///
+/// # Errors
+/// Those of writing a file; then it is as it was.
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let path = match fs::canonicalize(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
+        found => found?,
+    };
+    let old = fs::metadata(&path).ok();
+    if let Some(old) = &old {
+        // It may be replaced if it may be written to.
+        let mut file = OpenOptions::new().write(true).open(&path)?;
+        if !old.is_file() {
+            return file.write_all(bytes);
+        }
+    }
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut file = builder.tempfile_in(folder.unwrap_or(Path::new(".")))?;
+    file.write_all(bytes)?;
+    if let Some(old) = old {
+        file.as_file().set_permissions(old.permissions())?;
+    }
+    file.as_file().sync_all()?;
+    file.persist(&path).map_err(|error| error.error)?;
+    Ok(())
 }
 
 /// Whether there is a file of the user's own.
