@@ -233,6 +233,14 @@ impl Builder {
         self.data.resize(start + padded, 0);
     }
 
+    /// The same without its numbers.
+    pub(crate) fn zeros(&mut self, name: &str, ty: TensorType, shape: &[u32]) {
+        let shape: Vec<u64> = shape.iter().map(|&dim| dim.into()).collect();
+        let size = self.writer.tensor(name, ty, &shape) as usize;
+        let padded = size.next_multiple_of(Writer::ALIGNMENT as usize);
+        self.data.resize(self.data.len() + padded, 0);
+    }
+
     pub(crate) fn finish(self) -> Vec<u8> {
         let mut file = self.writer.header();
         file.extend(self.data);
