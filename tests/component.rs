@@ -61,6 +61,7 @@ fn it_exports_the_engine_and_what_no_engine_has_to_have() {
             "embedding",
             "engine",
             "packing",
+            "states",
             "trace",
         ];
         let names = names.into_iter().chain(more);
@@ -92,9 +93,16 @@ fn composed_components_import_nothing_but_wasi() {
             let others: Vec<_> = exports
                 .iter()
                 .filter(|name| {
-                    !["adapters", "chat", "embedding", "trace", "packing"]
-                        .iter()
-                        .any(|own| name.starts_with(&format!("gust:llm/{own}@")))
+                    ![
+                        "adapters",
+                        "chat",
+                        "embedding",
+                        "packing",
+                        "states",
+                        "trace",
+                    ]
+                    .iter()
+                    .any(|own| name.starts_with(&format!("gust:llm/{own}@")))
                 })
                 .collect();
             assert!(

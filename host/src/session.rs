@@ -1,16 +1,16 @@
 //! A session: a sequence of tokens, and how it continues.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use wasmtime::Store;
 use wasmtime::component::ResourceAny;
 
 use crate::adapter::adapts_nothing;
-use crate::runtime::{Answer, Handle, State, wit};
+use crate::runtime::{Answer, Blob, Handle, State, weights, wit};
 use crate::{
-    Adapter, CancelHandle, Error, Event, FinishReason, GenerationOptions, Model, Token, Usage,
-    Utf8Stream,
+    Adapter, CancelHandle, Error, Event, FinishReason, GenerationOptions, Model, Source, Token,
+    Usage, Utf8Stream,
 };
 
 /// A sequence of tokens, what the model has computed for it, and how it continues.
@@ -32,6 +32,8 @@ pub struct Session {
     handle: Handle,
     finish_reason: Option<FinishReason>,
     cancel: CancelHandle,
+    /// Held while the session is saved, which takes several calls, and while something else may compute a token.
+    saving: Mutex<()>,
 }
 
 impl Drop for Session {
@@ -47,6 +49,7 @@ impl Session {
             handle,
             finish_reason: None,
             cancel: CancelHandle::default(),
+            saving: Mutex::default(),
         }
     }
 
@@ -236,6 +239,7 @@ impl Session {
     /// # Errors
     /// [`Error::InvalidArgument`] if the session is empty.
     pub fn logits(&self) -> Result<Vec<f32>, Error> {
+        let _turn = self.saving.lock().unwrap_or_else(PoisonError::into_inner);
         self.call(|session, store, resource| session.call_logits(store, resource))
     }
 
@@ -260,6 +264,17 @@ impl Session {
     /// # Errors
     /// [`Error::OutOfMemory`] or [`Error::MemoryLimit`].
     pub fn save(&self) -> Result<Vec<u8>, Error> {
+        let group = self.model.group();
+        let in_pieces = group.ask(&self.handle, |exports, _, _| {
+            Ok(Ok(exports.states.is_some()))
+        });
+        match in_pieces? {
+            true => self.save_in_pieces(),
+            false => self.save_at_once(),
+        }
+    }
+
+    fn save_at_once(&self) -> Result<Vec<u8>, Error> {
         self.call(|session, store, resource| {
             // The state lies in the instance's memory, so it is no larger than that.
             with_answers_up_to(store.data().memory.limit(), store, |store| {
@@ -268,13 +283,51 @@ impl Session {
         })
     }
 
+    fn save_in_pieces(&self) -> Result<Vec<u8>, Error> {
+        let _turn = self.saving.lock().unwrap_or_else(PoisonError::into_inner);
+        let group = self.model.group();
+        let mut state = Vec::new();
+        loop {
+            let offset = state.len() as u64;
+            let (piece, most) =
+                group.call_optional(&self.handle, None, move |exports, store, session| {
+                    let states = exports.states.ok_or_else(no_states)?;
+                    let most = store.data().memory.limit();
+                    let piece = states.piece(store, session, offset)?;
+                    Ok(piece.map(|piece| (piece, most)))
+                })?;
+            if piece.is_empty() {
+                return Ok(state);
+            }
+            state.extend(piece);
+            // It is made of what the instances keep.
+            if state.len() as u64 > most {
+                let found = format!("expected a state of at most {most} bytes, found more");
+                return Err(Error::Component(found));
+            }
+        }
+    }
+
     /// Restores a saved state.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] if the bytes are not such a state.
+    /// [`Error::InvalidArgument`] if the bytes are not such a state, [`Error::OutOfMemory`] or [`Error::MemoryLimit`]; then
+    /// nothing has changed.
     pub fn restore(&mut self, state: &[u8]) -> Result<(), Error> {
         let state: Arc<[u8]> = state.into();
-        self.call(move |session, store, resource| session.call_restore(store, resource, &state))?;
+        let blob = Blob::open(Source::Bytes(state.clone()))?;
+        let group = self.model.group();
+        group.call_optional(&self.handle, None, move |exports, store, session| {
+            let Some(states) = exports.states else {
+                let engine = exports.engine().session();
+                return engine.call_restore(store, session, &state);
+            };
+            // It has a name only as long as it is being restored.
+            store.data_mut().saved = Some(blob.clone());
+            let restored = states.restore(&mut *store, session, weights::SAVED);
+            store.data_mut().saved = None;
+            restored
+        })?;
         self.finish_reason = None;
         Ok(())
     }
@@ -358,6 +411,12 @@ fn with_answers_up_to<T>(
     let answer = call(store);
     store.set_hostcall_fuel(default);
     answer
+}
+
+fn no_states() -> wasmtime::Error {
+    wasmtime::format_err!(
+        "expected an engine that exports gust:llm/states, found one that does not"
+    )
 }
 
 /// An engine that takes no tokens would never finish, and one that takes more than it was given is broken.

@@ -94,8 +94,8 @@ fn a_session_that_does_not_fit_is_an_error() {
         .expect("it fits into what it used");
 }
 
-/// However much memory is left beside a model, saving its state succeeds or is an error, and the session goes on with the
-/// same tokens. With several instances, each of which needs room, and the host for what they exchange.
+/// However much memory is left beside a model, saving and restoring its state succeeds or is an error, and the session goes on with
+/// the same tokens. With several instances, each of which needs room, and the host for what they exchange.
 #[test]
 fn a_state_that_does_not_fit_is_an_error_and_nothing_is_lost() {
     for threads in [1, 3] {
@@ -132,14 +132,24 @@ fn a_state_that_does_not_fit_is_an_error_and_nothing_is_lost() {
         let (mut saved, mut refused) = (0, 0);
         for step in 0..10 {
             let memory = needed + step * u64::from(threads) * size / 3;
-            let (_, session) = filled(Some(memory));
+            let (_, mut session) = filled(Some(memory));
+            let is_shortage = |error: &Error| {
+                matches!(error, Error::MemoryLimit { .. } | Error::OutOfMemory { .. })
+            };
             match session.save() {
                 Ok(bytes) => {
                     assert!(bytes == state, "{threads} threads, {memory} bytes");
                     saved += 1;
                 }
-                Err(Error::MemoryLimit { .. } | Error::OutOfMemory { .. }) => refused += 1,
+                Err(error) if is_shortage(&error) => refused += 1,
                 Err(error) => panic!("{threads} threads, {memory} bytes: {error:?}"),
+            }
+            // It is the state that the session has.
+            if let Err(error) = session.restore(&state) {
+                assert!(
+                    is_shortage(&error),
+                    "{threads} threads, {memory} bytes: {error:?}"
+                );
             }
             let found = answer(session);
             assert_eq!(

@@ -6,6 +6,7 @@ use super::bindings::exports::gust::llm::adapters as wit_adapters;
 use super::bindings::exports::gust::llm::chat as wit_chat;
 use super::bindings::exports::gust::llm::embedding as wit_embedding;
 use super::bindings::exports::gust::llm::packing as wit_packing;
+use super::bindings::exports::gust::llm::states as wit_states;
 use super::bindings::exports::gust::llm::trace as wit_trace;
 use super::imports::{Instances, Weights};
 use super::{ModelHandle, SessionHandle, convert, wit};
@@ -121,6 +122,19 @@ impl wit_adapters::Guest for Component {
 pub(super) struct AdapterHandle(Rc<Adapter>);
 
 impl wit_adapters::GuestAdapter for AdapterHandle {}
+
+impl wit_states::Guest for Component {
+    fn piece(session: wit::SessionBorrow<'_>, offset: u64) -> Result<Vec<u8>, wit::Error> {
+        let mut session = session.get::<SessionHandle>().0.borrow_mut();
+        Ok(session.save_piece(offset)?)
+    }
+
+    fn restore(session: wit::SessionBorrow<'_>, name: String) -> Result<(), wit::Error> {
+        let state = Weights::open(&name)?;
+        let mut session = session.get::<SessionHandle>().0.borrow_mut();
+        Ok(session.restore_from(&state)?)
+    }
+}
 
 impl wit_trace::Guest for Component {
     fn start() {

@@ -18,6 +18,8 @@ impl Weights {
     }
 
     fn piece(&self, offset: u64, length: usize) -> Result<Vec<u8>> {
+        // The provider's bytes are put into memory that is allocated on the way, where a lack of it ends the instance.
+        reserve(&mut Vec::<u8>::new(), length)?;
         let bytes = self.0.read(offset, length as u32).map_err(error)?;
         if bytes.len() != length {
             let found = format!(

@@ -205,51 +205,76 @@ impl KvCache {
         self.saved(tokens) as u64 * (key + value) as u64
     }
 
-    /// How many bytes [`save`](Self::save) appends.
-    pub(crate) fn saved_len(&self) -> usize {
-        let bytes = self.heads.iter().map(|head| self.head_bytes(head.tokens));
-        bytes.sum::<u64>() as usize
-    }
-
     /// Whether all saved keys and values are finite numbers.
     pub(crate) fn is_finite(&self, bytes: &[u8]) -> bool {
         self.layout.is_finite(bytes)
     }
 
-    /// Saves them as bytes, for [`KvCache::load`]: for each head the rows of all keys, then of all values.
-    pub(crate) fn save(&self, out: &mut Vec<u8>) {
+    /// Appends the bytes in `range` of what is saved: for each head the rows of all keys, then of all values.
+    pub(crate) fn save(&self, range: Range<usize>, out: &mut Vec<u8>) {
+        let mut start = 0;
         for head in &self.heads {
             for (side, data) in [(Side::Keys, &head.keys), (Side::Values, &head.values)] {
                 let block_bytes = self.layout.block_bytes(side);
-                for token in head.tokens - self.saved(head.tokens)..head.tokens {
+                let row_bytes = self.layout.row_bytes(side);
+                let saved = self.saved(head.tokens);
+                let end = start + saved * row_bytes;
+                let wanted =
+                    range.start.clamp(start, end) - start..range.end.clamp(start, end) - start;
+                start = end;
+                if wanted.is_empty() {
+                    continue;
+                }
+                // Whole rows, and then what was not asked for of the first and the last one is taken away.
+                let rows = wanted.start / row_bytes..wanted.end.div_ceil(row_bytes);
+                let at = out.len();
+                for row in rows.clone() {
+                    let token = head.tokens - saved + row;
                     let place = token / KEYS % self.n_blocks;
                     let block = &data[place * block_bytes..][..block_bytes];
                     let start = out.len();
-                    out.resize(start + self.layout.row_bytes(side), 0);
+                    out.resize(start + row_bytes, 0);
                     self.layout
                         .get(side, block, token % KEYS, &mut out[start..]);
                 }
+                out.truncate(out.len() - (rows.end * row_bytes - wanted.end));
+                out.drain(at..at + wanted.start - rows.start * row_bytes);
             }
         }
     }
 
-    /// Loads the saved keys and values of `tokens` tokens. The caller has checked that they fit.
-    pub(crate) fn load(&mut self, tokens: usize, bytes: &[u8]) {
+    /// Loads what was saved of `tokens` tokens, `head_bytes` for each head. `read` gives the next bytes, as many as it is
+    /// asked for: whole rows, about as many as `piece` bytes have. The caller has checked that the tokens fit.
+    ///
+    /// # Errors
+    /// Those of `read`; then the cache has no tokens.
+    pub(crate) fn load(
+        &mut self,
+        tokens: usize,
+        piece: usize,
+        mut read: impl FnMut(usize) -> Result<Vec<u8>>,
+    ) -> Result<()> {
         let layout = self.layout;
         let saved = self.saved(tokens);
-        self.first = tokens - saved;
-        let mut rest = bytes;
+        self.truncate(0);
         for head in &mut self.heads {
             for side in [Side::Keys, Side::Values] {
                 let row_bytes = layout.row_bytes(side);
-                let (rows, after) = rest.split_at(saved * row_bytes);
-                rest = after;
-                for (token, row) in (self.first..).zip(rows.chunks_exact(row_bytes)) {
-                    head.put(layout, side, token, row);
+                let at_once = (piece / row_bytes).max(1);
+                let mut token = tokens - saved;
+                while token < tokens {
+                    let n = at_once.min(tokens - token);
+                    let rows = read(n * row_bytes)?;
+                    for row in rows.chunks_exact(row_bytes) {
+                        head.put(layout, side, token, row);
+                        token += 1;
+                    }
                 }
             }
-            head.tokens = tokens;
         }
+        self.first = tokens - saved;
+        self.heads.iter_mut().for_each(|head| head.tokens = tokens);
+        Ok(())
     }
 
     /// Sets the key and value of token `at` in a head, `[head_dim]` and `[value_dim]`, and drops the tokens after it. The caller has

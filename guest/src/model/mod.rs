@@ -34,6 +34,7 @@ pub use plan::{
     AttentionSpec, ExpertsSpec, Ffn, LayerSpec, Mixer, Pairing, Plan, Pooling, RopeScaling,
     RopeSpec, SharedGate, SharedSpec,
 };
+pub(crate) use state::PIECE;
 pub use state::State;
 pub use weights::Mapping;
 

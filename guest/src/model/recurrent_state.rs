@@ -4,7 +4,7 @@
 //! is rewound continues from the last one before.
 
 use super::group::{Group, Place};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, reserve};
 use crate::quant::{Element, F32};
 
 /// The copies that are kept.
@@ -192,10 +192,14 @@ impl RecurrentState {
         for part in &shape.parts {
             let (own, after) = rest.split_at(part.own_len(Place::of(group)));
             rest = after;
-            let bytes: Vec<u8> = own.iter().flat_map(|x| x.to_le_bytes()).collect();
             match part.blocks {
-                Some(_) if group.size() > 1 => out.extend(group.all_gather(&bytes)?),
-                _ => out.extend(bytes),
+                Some(_) if group.size() > 1 => {
+                    let mut bytes = Vec::new();
+                    reserve(&mut bytes, 4 * own.len())?;
+                    bytes.extend(own.iter().flat_map(|x| x.to_le_bytes()));
+                    out.extend(group.all_gather(&bytes)?);
+                }
+                _ => out.extend(own.iter().flat_map(|x| x.to_le_bytes())),
             }
         }
         Ok(())

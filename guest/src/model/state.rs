@@ -4,6 +4,7 @@
 //! from what one group has saved: for each layer, the keys and then the values of all tokens of each of its heads, or
 //! what a recurrent part keeps.
 
+use std::ops::Range;
 use std::rc::Rc;
 
 use super::forward::Transformer;
@@ -11,9 +12,14 @@ use super::group::Place;
 use super::kv_block::KvType;
 use super::kv_cache::KvCache;
 use super::lora::Adapters;
-use super::plan::Plan;
+use super::plan::{Mixer, Plan};
 use super::recurrent_state::RecurrentState;
+use crate::blob::Blob;
 use crate::error::{Error, Result, reserve};
+
+/// The most bytes of a saved sequence that are given, and read, at once. A multiple of what any number takes; small in
+/// tests, so that they have several.
+pub(crate) const PIECE: usize = if cfg!(test) { 1 << 10 } else { 1 << 20 };
 
 /// What the layers of a model keep of one sequence. Memory for the whole context is reserved on creation and becomes
 /// resident as it is used; nothing is allocated later.
@@ -190,107 +196,195 @@ impl Transformer {
         })
     }
 
-    /// Reserves what [`save_state`](Self::save_state) and `more` bytes need, in `out` and beside it. Either all instances
-    /// of the group have enough memory, or it is an error in all of them.
+    /// The bytes of a saved sequence of `tokens` tokens from `offset` on, whichever instances keep them: at most a
+    /// mebibyte, and none at the end. All instances of the group succeed, or none.
     ///
     /// # Errors
     /// `out-of-memory`; `aborted` if another instance of the group is gone.
-    pub fn reserve_for_state(
+    pub fn save_piece(&self, state: &State, tokens: usize, offset: u64) -> Result<Vec<u8>> {
+        let mut out = Vec::new();
+        // Besides the piece: this instance's part of it, and what all have gathered.
+        let parts = 2 * self.largest_part(state, tokens);
+        let left = self.saved_bytes(state, tokens).saturating_sub(offset);
+        let room = reserve(&mut out, left.min(PIECE as u64) as usize);
+        let room = room.and_then(|()| reserve(&mut Vec::<u8>::new(), parts));
+        self.agree(room)?;
+        let sizes = self.saved_layers(state, tokens);
+        let layers = self.plan().mixers().zip(&state.layers).zip(sizes);
+        let mut start = 0;
+        for ((mixer, layer), size) in layers {
+            // What is wanted of this layer.
+            let from = (offset + out.len() as u64).clamp(start, start + size) - start;
+            let room = (PIECE - out.len()) as u64;
+            let range = from..size.min(from + room);
+            start += size;
+            if !range.is_empty() {
+                self.save_layer(mixer, layer, tokens, range, &mut out)?;
+            }
+        }
+        Ok(out)
+    }
+
+    /// Appends the bytes in `range` of a saved layer.
+    fn save_layer(
+        &self,
+        mixer: &Mixer,
+        layer: &LayerState,
+        tokens: usize,
+        range: Range<u64>,
+        out: &mut Vec<u8>,
+    ) -> Result<()> {
+        match layer {
+            LayerState::Kv(cache) => {
+                let Some(shape) = mixer.kv_shape() else {
+                    unreachable!("the state is of this plan");
+                };
+                // The heads of all instances follow each other, so what each has of the range does too.
+                let head = cache.head_bytes(tokens);
+                let heads = shape.own_kv_heads(Place::of(self.group()));
+                let own = heads.start as u64 * head..heads.end as u64 * head;
+                // This instance keeps them, so they fit into its memory.
+                let within = |at: u64| (at.clamp(own.start, own.end) - own.start) as usize;
+                let range = within(range.start)..within(range.end);
+                if self.group().size() == 1 || shape.is_shared {
+                    cache.save(range, out);
+                    return Ok(());
+                }
+                let mut part = Vec::new();
+                reserve(&mut part, range.len())?;
+                cache.save(range, &mut part);
+                out.extend(self.group().all_gather(&part)?);
+            }
+            LayerState::Recurrent(state) => {
+                let shape = mixer.recurrent_shape();
+                let mut whole = Vec::new();
+                reserve(&mut whole, shape.saved_bytes() as usize)?;
+                state.save(&shape, self.group(), &mut whole)?;
+                out.extend(&whole[range.start as usize..range.end as usize]);
+            }
+            LayerState::Nothing => {}
+        }
+        Ok(())
+    }
+
+    /// The most bytes that an instance needs to exchange what it keeps of a piece.
+    fn largest_part(&self, state: &State, tokens: usize) -> usize {
+        let sizes = self.saved_layers(state, tokens).zip(&state.layers);
+        let parts = sizes.map(|(size, layer)| match layer {
+            LayerState::Kv(_) => size.min(PIECE as u64),
+            LayerState::Recurrent(_) => size,
+            LayerState::Nothing => 0,
+        });
+        parts.max().unwrap_or(0) as usize
+    }
+
+    /// The outcome of a step that all instances of the group have to take, or none: an error if it is one in any of them.
+    ///
+    /// # Errors
+    /// That of the step; `out-of-memory` if another instance has one; `aborted` if another is gone.
+    pub(crate) fn agree<T>(&self, done: Result<T>) -> Result<T> {
+        if self.group().size() == 1 {
+            return done;
+        }
+        let answers = self.group().all_gather(&[u8::from(done.is_ok())])?;
+        match done {
+            Ok(_) if answers.contains(&0) => Err(Error::OutOfMemory {
+                needed: PIECE as u64,
+                available: 0,
+            }),
+            done => done,
+        }
+    }
+
+    /// Whether a sequence of `tokens` tokens, which is saved from `offset` to the end of `saved`, fits, has the right length,
+    /// and contains finite numbers only. Reads pieces of the size that [`load_state`](Self::load_state) does, so there is
+    /// memory for it afterwards.
+    ///
+    /// # Errors
+    /// `out-of-memory`, `io`; `aborted` if another instance of the group is gone.
+    pub fn check_state(
         &self,
         state: &State,
         tokens: usize,
-        more: u64,
-        out: &mut Vec<u8>,
-    ) -> Result<()> {
-        let needed = more + self.saved_bytes(state, tokens);
-        let needed = usize::try_from(needed).unwrap_or(usize::MAX);
-        // One layer at a time is gathered: this instance's part, and that of all.
-        let largest = self.saved_layers(state, tokens).max().unwrap_or(0);
-        let largest = usize::try_from(2 * largest).unwrap_or(usize::MAX);
-        let reserved = reserve(out, needed).and_then(|()| reserve(&mut Vec::<u8>::new(), largest));
-        if self.group().size() > 1 {
-            let answers = self.group().all_gather(&[u8::from(reserved.is_ok())])?;
-            if answers.contains(&0) {
-                return Err(Error::OutOfMemory {
-                    needed: needed as u64,
-                    available: 0,
-                });
-            }
+        saved: &dyn Blob,
+        offset: u64,
+    ) -> Result<bool> {
+        let expected = self.saved_bytes(state, tokens);
+        if tokens > state.capacity() || offset.checked_add(expected) != Some(saved.size()) {
+            return Ok(false);
         }
-        reserved
+        self.agree(self.is_finite(state, tokens, saved, offset))
     }
 
-    /// Appends what all instances keep of a sequence to `out`.
+    /// Loads this instance's part of such a sequence, which has been checked.
     ///
     /// # Errors
-    /// `out-of-memory`; `aborted` if another instance of the group is gone.
-    pub fn save_state(&self, state: &State, out: &mut Vec<u8>) -> Result<()> {
-        // One layer at a time, so that no gather is larger than a host accepts.
-        let mut own = Vec::new();
-        for (mixer, layer) in self.plan().mixers().zip(&state.layers) {
-            let is_shared = mixer.kv_shape().is_some_and(|shape| shape.is_shared);
+    /// `out-of-memory`, `io`; then the state is of no use until it is rewound to its start.
+    pub fn load_state(
+        &self,
+        state: &mut State,
+        tokens: usize,
+        saved: &dyn Blob,
+        offset: u64,
+    ) -> Result<()> {
+        let place = Place::of(self.group());
+        let sizes: Vec<u64> = self.saved_layers(state, tokens).collect();
+        let mut start = offset;
+        for ((mixer, layer), size) in self.plan().mixers().zip(&mut state.layers).zip(sizes) {
+            let mut at = start;
+            start += size;
             match layer {
-                LayerState::Kv(cache) if self.group().size() == 1 || is_shared => {
-                    cache.save(out);
-                }
                 LayerState::Kv(cache) => {
-                    own.clear();
-                    reserve(&mut own, cache.saved_len())?;
-                    cache.save(&mut own);
-                    out.extend(self.group().all_gather(&own)?);
+                    let Some(shape) = mixer.kv_shape() else {
+                        unreachable!("the state is of this plan");
+                    };
+                    at += shape.own_kv_heads(place).start as u64 * cache.head_bytes(tokens);
+                    cache.load(tokens, PIECE, |length| {
+                        let rows = saved.read(at, length)?;
+                        at += length as u64;
+                        Ok(rows)
+                    })?;
                 }
                 LayerState::Nothing => {}
                 LayerState::Recurrent(state) => {
-                    state.save(&mixer.recurrent_shape(), self.group(), out)?;
+                    let numbers = saved.read(at, size as usize)?;
+                    state.load(&mixer.recurrent_shape(), place, tokens, &numbers);
                 }
             }
         }
         Ok(())
     }
 
-    /// Loads this instance's part of a saved sequence of `tokens` tokens. Returns `false` and changes nothing if
-    /// `bytes` has the wrong length or contains numbers that are not finite, or if the tokens do not fit.
-    #[must_use]
-    pub fn load_state(&self, state: &mut State, tokens: usize, bytes: &[u8]) -> bool {
-        let expected = self.saved_bytes(state, tokens);
-        if tokens > state.capacity() || bytes.len() as u64 != expected {
-            return false;
-        }
-        let place = Place::of(self.group());
-        // All are checked before any is loaded.
-        for load in [false, true] {
-            let mut rest = bytes;
-            for (mixer, layer) in self.plan().mixers().zip(&mut state.layers) {
-                // At most the number of bytes, so it fits into `usize`.
-                match layer {
-                    LayerState::Kv(cache) => {
-                        let Some(shape) = mixer.kv_shape() else {
-                            unreachable!("the state is of this plan");
-                        };
-                        let (n, own) = (shape.n_kv_heads, shape.own_kv_heads(place));
-                        let head = cache.head_bytes(tokens) as usize;
-                        let (saved, after) = rest.split_at(n * head);
-                        rest = after;
-                        if load {
-                            cache.load(tokens, &saved[own.start * head..own.end * head]);
-                        } else if !cache.is_finite(saved) {
-                            return false;
-                        }
-                    }
-                    LayerState::Nothing => {}
-                    LayerState::Recurrent(state) => {
-                        let shape = mixer.recurrent_shape();
-                        let (saved, after) = rest.split_at(shape.saved_bytes() as usize);
-                        rest = after;
-                        if load {
-                            state.load(&shape, place, tokens, saved);
-                        } else if !RecurrentState::is_finite(saved) {
-                            return false;
-                        }
-                    }
+    /// Whether all numbers of a saved sequence of `tokens` tokens are finite.
+    fn is_finite(
+        &self,
+        state: &State,
+        tokens: usize,
+        saved: &dyn Blob,
+        offset: u64,
+    ) -> Result<bool> {
+        let sizes = self.saved_layers(state, tokens);
+        let mut at = offset;
+        for (layer, size) in state.layers.iter().zip(sizes) {
+            let end = at + size;
+            while at < end {
+                // Of recurrent parts all, because they are loaded at once.
+                let piece = match layer {
+                    LayerState::Recurrent(_) => size,
+                    _ => (end - at).min(PIECE as u64),
+                };
+                let bytes = saved.read(at, piece as usize)?;
+                at += piece;
+                let is_finite = match layer {
+                    LayerState::Kv(cache) => cache.is_finite(&bytes),
+                    LayerState::Recurrent(_) => RecurrentState::is_finite(&bytes),
+                    LayerState::Nothing => true,
+                };
+                if !is_finite {
+                    return Ok(false);
                 }
             }
         }
-        true
+        Ok(true)
     }
 }

@@ -7,6 +7,7 @@
 use std::rc::Rc;
 
 use super::SessionOptions;
+use crate::blob::Blob;
 use crate::error::{Error, Result, invalid_argument, reserve};
 use crate::loaded::Model;
 use crate::model::{Adapters, BATCH, Hidden, KvType, Plan, Span, State, embeds_only};
@@ -314,48 +315,68 @@ impl Sequence {
         })
     }
 
-    /// Drops what was computed ahead, computes what is missing, and reserves what [`save`](Self::save) and `more` bytes
-    /// need.
+    /// Drops what was computed ahead, and computes what is missing: only then can it be saved.
     ///
     /// # Errors
-    /// `invalid-argument` if the model's weights are not loaded, `out-of-memory`, `aborted`.
-    pub(super) fn prepare_to_save(&mut self, more: u64, out: &mut Vec<u8>) -> Result<()> {
+    /// `invalid-argument` if the model's weights are not loaded, `aborted`.
+    pub(super) fn prepare_to_save(&mut self) -> Result<()> {
         self.settle();
-        self.catch_up(1)?;
-        let hidden = if self.computed > 0 {
-            self.hidden.len()
-        } else {
-            0
-        };
-        let numbers = 4 * (self.tokens.len() + hidden) as u64;
-        let transformer = self.model.transformer()?;
-        transformer.reserve_for_state(&self.state, self.computed, numbers + more, out)
+        self.catch_up(1)
     }
 
-    /// Appends to `out`: the tokens, the hidden state of the last computed one if there is one, keys and values. It has
-    /// been prepared.
+    /// See [`agree`](crate::model::Transformer::agree).
+    pub(super) fn agree<T>(&self, done: Result<T>) -> Result<T> {
+        self.model.transformer()?.agree(done)
+    }
+
+    /// How many bytes [`save_front`](Self::save_front) appends.
+    pub(super) fn front_len(&self) -> usize {
+        4 * (self.tokens.len() + self.saved_hidden().len())
+    }
+
+    /// Appends what all instances have: the tokens, and the hidden state of the last computed one if there is one.
+    pub(super) fn save_front(&self, out: &mut Vec<u8>) {
+        out.extend(self.tokens.iter().flat_map(|token| token.to_le_bytes()));
+        out.extend(self.saved_hidden().iter().flat_map(|x| x.to_le_bytes()));
+    }
+
+    fn saved_hidden(&self) -> &[f32] {
+        match self.computed {
+            0 => &[],
+            _ => &self.hidden,
+        }
+    }
+
+    /// How many bytes follow: what each instance has a part of, keys and values.
+    ///
+    /// # Errors
+    /// `invalid-argument` if the model's weights are not loaded.
+    pub(super) fn rest_len(&self) -> Result<u64> {
+        let transformer = self.model.transformer()?;
+        Ok(transformer.saved_bytes(&self.state, self.computed))
+    }
+
+    /// At most a mebibyte of them from `offset` on.
     ///
     /// # Errors
     /// `invalid-argument` if the model's weights are not loaded, `out-of-memory`, `aborted`.
-    pub(super) fn save(&mut self, out: &mut Vec<u8>) -> Result<()> {
-        self.tokens
-            .iter()
-            .for_each(|token| out.extend(token.to_le_bytes()));
-        if self.computed > 0 {
-            self.hidden.iter().for_each(|x| out.extend(x.to_le_bytes()));
-        }
-        self.model.transformer()?.save_state(&self.state, out)
+    pub(super) fn save_rest(&self, offset: u64) -> Result<Vec<u8>> {
+        let transformer = self.model.transformer()?;
+        transformer.save_piece(&self.state, self.computed, offset)
     }
 
-    /// Replaces the sequence with a saved one of `length` tokens, of which `computed` are computed.
+    /// Replaces the sequence with one of `length` tokens, of which `computed` are computed, that is saved from `offset` to
+    /// the end of `saved`.
     ///
     /// # Errors
-    /// What `wrong` makes of a description of the bytes; then nothing has changed.
+    /// What `wrong` makes of a description of the bytes, and `out-of-memory`; then nothing has changed. If the bytes cannot be
+    /// read a second time, the sequence is empty.
     pub(super) fn restore(
         &mut self,
         length: u64,
         computed: u64,
-        mut bytes: &[u8],
+        saved: &dyn Blob,
+        offset: u64,
         wrong: impl Fn(&str) -> Error,
     ) -> Result<()> {
         // Only the last token may be pending.
@@ -364,31 +385,37 @@ impl Sequence {
         }
         let (computed, length) = (computed as usize, length as usize);
         let n_embd = if computed > 0 { self.n_embd } else { 0 };
-        let tokens = bytes
-            .split_off(..4 * length)
-            .ok_or_else(|| wrong("too few bytes"))?;
-        let hidden = bytes
-            .split_off(..4 * n_embd)
-            .ok_or_else(|| wrong("too few bytes"))?;
-        let tokens = tokens.as_chunks().0.iter();
-        let tokens: Vec<u32> = tokens.map(|raw| u32::from_le_bytes(*raw)).collect();
+        let rest = offset + 4 * (length + n_embd) as u64;
+        if saved.size() < rest {
+            return Err(wrong("too few bytes"));
+        }
+        let front = saved.read(offset, 4 * (length + n_embd))?;
+        let (tokens, hidden) = front.split_at(4 * length);
+        let raws = tokens.as_chunks().0.iter();
+        let mut tokens = Vec::new();
+        reserve(&mut tokens, length)?;
+        tokens.extend(raws.map(|raw| u32::from_le_bytes(*raw)));
         let n_vocab = self.model.tokenizer()?.vocab_size();
         if tokens.iter().any(|&token| token >= n_vocab) {
             return Err(wrong("tokens outside the vocabulary"));
         }
         self.settle();
         let transformer = self.model.transformer()?;
-        if !transformer.load_state(&mut self.state, computed, bytes) {
+        if !transformer.check_state(&self.state, computed, saved, rest)? {
             return Err(wrong("keys and values of a different size, or not finite"));
         }
+        let loaded = transformer.load_state(&mut self.state, computed, saved, rest);
         drop(transformer);
+        if loaded.is_err() {
+            self.rewind(0, 0);
+            return loaded;
+        }
         self.tokens.clear();
         self.tokens.extend(tokens);
         self.computed = computed;
-        self.hidden = F32::raws(hidden)
-            .iter()
-            .map(|raw| F32::to_f32(*raw))
-            .collect();
+        self.hidden.clear();
+        let numbers = F32::raws(hidden).iter();
+        self.hidden.extend(numbers.map(|raw| F32::to_f32(*raw)));
         self.row = 0;
         self.has_logits = false;
         Ok(())

@@ -5,7 +5,10 @@ mod adapters;
 mod architectures;
 mod speculative;
 
+use std::cell::Cell;
+
 use super::*;
+use crate::blob::Blob;
 use crate::loaded::Scope;
 use crate::model::{Mapping, Solo};
 use crate::test_model::{self, N_VOCAB, Shape};
@@ -163,6 +166,18 @@ fn a_saved_session_goes_on_where_it_was() {
             original.next_token().unwrap();
         }
         let state = original.save().unwrap();
+        let mut pieces = Vec::new();
+        let mut n = 0;
+        loop {
+            let piece = original.save_piece(pieces.len() as u64).unwrap();
+            if piece.is_empty() {
+                break;
+            }
+            pieces.extend(piece);
+            n += 1;
+        }
+        assert!(n > 2 && pieces == state, "{n} pieces");
+        assert!(original.save_piece(u64::MAX).unwrap().is_empty());
         let mut copy = session();
         copy.configure(options(
             original.answer.options.max_tokens.unwrap() - u32::from(pending),
@@ -172,6 +187,48 @@ fn a_saved_session_goes_on_where_it_was() {
         assert_eq!(copy.usage(), original.usage());
         assert_eq!(generate(&mut copy), generate(&mut original));
     }
+}
+
+/// Bytes that can be read so many times.
+struct Failing(Vec<u8>, Cell<usize>);
+
+impl Blob for Failing {
+    fn size(&self) -> u64 {
+        self.0.size()
+    }
+
+    fn read(&self, offset: u64, length: usize) -> Result<Vec<u8>> {
+        let left = self.1.get().checked_sub(1);
+        self.1
+            .set(left.ok_or_else(|| Error::Io("gone".to_owned()))?);
+        self.0.read(offset, length)
+    }
+}
+
+/// While a state is checked, nothing changes; once it is being loaded, nothing is left of the session.
+#[test]
+fn a_state_that_cannot_be_read_to_its_end_is_an_error() {
+    let mut session = session();
+    feed_all(&mut session, &prompt(10));
+    let state = session.save().unwrap();
+    let (mut unchanged, mut emptied) = (0, 0);
+    for reads in 0.. {
+        let failing = Failing(state.clone(), Cell::new(reads));
+        match session.restore_from(&failing) {
+            Ok(()) => break,
+            Err(error) => assert_eq!(error, Error::Io("gone".to_owned())),
+        }
+        match session.usage().context_used {
+            0 => {
+                emptied += 1;
+                feed_all(&mut session, &prompt(10));
+            }
+            _ => unchanged += 1,
+        }
+        session.restore(&state).unwrap();
+        assert_eq!(session.save().unwrap(), state);
+    }
+    assert!(unchanged > 2 && emptied > 0, "{unchanged}, {emptied}");
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod adapters;
 mod chat;
 mod embedding;
 mod packing;
+mod states;
 mod tokenizers;
 mod trace;
 
@@ -17,6 +18,7 @@ use adapters::Adapters;
 pub(crate) use chat::{Chat, unix_time};
 use embedding::Embedding;
 pub(crate) use packing::Packing;
+use states::States;
 use tokenizers::Tokenizers;
 pub(crate) use trace::Trace;
 
@@ -27,6 +29,8 @@ pub(crate) struct Exports {
     pub(crate) chat: Option<Chat>,
     /// The engine's functions for adapters, if it has them.
     pub(crate) adapters: Option<Adapters>,
+    /// The engine's functions for states in pieces, if it has them.
+    pub(crate) states: Option<States>,
     /// The engine's function for tokenizers from files, if it has it.
     pub(crate) tokenizers: Option<Tokenizers>,
     /// The engine's functions for embedding texts, if it has them.
@@ -47,6 +51,7 @@ impl Exports {
         Ok(Exports {
             chat: Chat::of(store, instance),
             adapters: Adapters::of(store, instance),
+            states: States::of(store, instance),
             tokenizers: Tokenizers::of(store, instance),
             embedding: Embedding::of(store, instance),
             trace: Trace::of(store, instance),

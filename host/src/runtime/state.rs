@@ -41,6 +41,8 @@ pub(crate) struct State {
     pub(crate) tokenizer: Option<Blob>,
     /// The bytes of an adapter, while it is loaded.
     pub(crate) adapter: Option<Blob>,
+    /// The bytes of a saved session, while it is restored.
+    pub(crate) saved: Option<Blob>,
     /// Whether the current call has read some of them.
     pub(crate) has_read: bool,
     /// Counts how much of the models was taken.
@@ -90,6 +92,7 @@ impl State {
             draft,
             tokenizer: None,
             adapter: None,
+            saved: None,
             has_read: false,
             progress,
             regions: Vec::new(),

@@ -58,10 +58,23 @@ fn attend(cache: &KvCache, queries: Queries, q: &[f32], batch: usize) -> Vec<f32
     out
 }
 
+/// All that is saved of a cache.
+fn saved(cache: &KvCache) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    cache.save(0..usize::MAX, &mut bytes);
+    bytes
+}
+
+/// Loads what was saved of `n` tokens, a few rows at a time.
+fn load(cache: &mut KvCache, n: usize, mut bytes: &[u8]) {
+    let read = |length| Ok(bytes.split_off(..length).expect("enough").to_vec());
+    cache.load(n, 300, read).expect("room");
+    assert!(bytes.is_empty());
+}
+
 /// The contents of the cache: keys and values, `[tokens, D]` each.
 fn cached(cache: &KvCache, kv_type: KvType, head_dim: usize) -> [Vec<Vec<f64>>; 2] {
-    let mut bytes = Vec::new();
-    cache.save(&mut bytes);
+    let bytes = saved(cache);
     let rows: Vec<Vec<f64>> = bytes
         .chunks_exact(kv_type.row_bytes(head_dim))
         .map(|row| match kv_type {
@@ -280,18 +293,19 @@ fn caches_are_saved_loaded_copied_and_cut() {
     for head_dim in [20, 32, 64] {
         for kv_type in types_of(head_dim) {
             let full = cache(kv_type, head_dim, 70);
-            let mut bytes = Vec::new();
-            full.save(&mut bytes);
+            let bytes = saved(&full);
             assert_eq!(bytes.len() as u64, full.head_bytes(70));
+            for piece in [1, 7, 100, 4096] {
+                let mut pieces = Vec::new();
+                while pieces.len() < bytes.len() {
+                    full.save(pieces.len()..pieces.len() + piece, &mut pieces);
+                }
+                assert!(pieces == bytes, "pieces of {piece} bytes");
+            }
             assert_eq!(full.head_bytes(1), 2 * kv_type.row_bytes(head_dim) as u64);
             let mut loaded = cache(kv_type, head_dim, 72);
             assert!(loaded.is_finite(&bytes));
-            loaded.load(70, &bytes);
-            let saved = |cache: &KvCache| {
-                let mut bytes = Vec::new();
-                cache.save(&mut bytes);
-                bytes
-            };
+            load(&mut loaded, 70, &bytes);
             assert_eq!(saved(&loaded), bytes);
             assert_eq!(saved(&full.fork().unwrap()), bytes);
             // A cache that is truncated within a block and refilled is as if it had never been longer.
@@ -388,11 +402,10 @@ fn a_ring_gives_the_bits_of_a_cache_of_all_tokens() {
             n += batch;
         }
         // What the next token sees is saved, and enough to go on.
-        let mut bytes = Vec::new();
-        ring.save(&mut bytes);
+        let bytes = saved(&ring);
         assert_eq!(bytes.len() as u64, ring.head_bytes(n));
         let mut loaded = made(Some(WINDOW));
-        loaded.load(n, &bytes);
+        load(&mut loaded, n, &bytes);
         let mut cut = ring.fork().unwrap();
         cut.truncate(n - 200);
         fill(&mut cut, n - 200..n);

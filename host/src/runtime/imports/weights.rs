@@ -1,7 +1,8 @@
 //! The `weights` import: gives the engine the bytes of the models that its instance was made for.
 //!
 //! The engine is told the name [`NAME`], [`DRAFT`] if there is a draft model, [`TOKENIZER`] while a model is loaded with the
-//! tokenizer of another file, and [`ADAPTER`] while an adapter is loaded, whatever the files are called. The further files of a model that is split have its name with a suffix, such as
+//! tokenizer of another file, [`ADAPTER`] while an adapter is loaded, and [`SAVED`] while a state is restored, whatever the
+//! files are called. The further files of a model that is split have its name with a suffix, such as
 //! `model-00002-of-00003`, and nothing else has a name. Every range is checked before it is used: the engine is not trusted.
 
 use std::sync::Weak;
@@ -23,6 +24,8 @@ pub(crate) const DRAFT: &str = "draft";
 pub(crate) const TOKENIZER: &str = "tokenizer";
 /// What the engine calls the adapter that is being loaded.
 pub(crate) const ADAPTER: &str = "adapter";
+/// What the engine calls the state that is being restored.
+pub(crate) const SAVED: &str = "state";
 
 /// The most that the engine can read at a time, in bytes: the host holds a copy meanwhile.
 const MAX_READ: u32 = 64 << 20;
@@ -81,8 +84,9 @@ impl State {
         let draft = || named(DRAFT, self.draft.as_ref()?);
         let adapter = || named(ADAPTER, self.adapter.as_ref()?);
         let tokenizer = || named(TOKENIZER, self.tokenizer.as_ref()?);
+        let saved = || named(SAVED, self.saved.as_ref()?);
         let model = named(NAME, &self.model).or_else(draft);
-        model.or_else(tokenizer).or_else(adapter)
+        model.or_else(tokenizer).or_else(adapter).or_else(saved)
     }
 
     /// Bytes of all models.
