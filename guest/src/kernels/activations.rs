@@ -25,6 +25,8 @@ pub(crate) struct ActivationGroup {
     pub(crate) d: f32,
     /// The sum of `q`: what a weight's zero point and minimum are multiplied with.
     pub(crate) sum: i32,
+    /// The sum of the magnitudes of negative `q`.
+    pub(crate) negative: i32,
 }
 
 /// 256 activations of a token, in the same form.

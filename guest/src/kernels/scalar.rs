@@ -22,7 +22,13 @@ pub(crate) fn quantize_groups(x: &[f32], out: &mut Vec<ActivationGroup>) {
     for x in x.as_chunks::<GROUP>().0 {
         let (d, q) = quantize(x);
         let sum = q.iter().map(|&q| i32::from(q)).sum();
-        out.push(ActivationGroup { q, d, sum });
+        let negative = q.iter().map(|&q| i32::from(-q.min(0))).sum();
+        out.push(ActivationGroup {
+            q,
+            d,
+            sum,
+            negative,
+        });
     }
 }
 

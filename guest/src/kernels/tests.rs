@@ -403,8 +403,14 @@ macro_rules! battery {
                         };
                         (0..len).map(quad).collect()
                     });
+                    // The first two are quantised to the largest numbers, of both signs.
                     let inputs: [_; TILE] = std::array::from_fn(|t| {
-                        Random(t as u64).vector(len * F::TYPE.block_len() as usize)
+                        let cols = len * F::TYPE.block_len() as usize;
+                        match t {
+                            0 => vec![1.0; cols],
+                            1 => vec![-1.0; cols],
+                            _ => Random(t as u64).vector(cols),
+                        }
                     });
                     let (each, tiles) = quantized::<F>(&inputs);
                     let tiled = quads.each_ref().map(|quads| {

@@ -88,6 +88,10 @@ impl<const WORDS: usize> Tile for GroupTile<WORDS> {
             q: quants(&self.q, t),
             d: self.d[t][0],
             sum: i32::from_le_bytes(self.sums[t][0]),
+            negative: quants::<GROUP, WORDS>(&self.q, t)
+                .into_iter()
+                .map(|q| i32::from(-q.min(0)))
+                .sum(),
         }
     }
 }

@@ -63,9 +63,9 @@ pub(crate) trait Packed: Format<Block: AsRef<[u8]> + AsMut<[u8]>> {
         }
         size
     };
-    /// How many f16 numbers at the start of a block must be finite, because kernels convert them in a way that is fast
-    /// and correct only then.
-    const FINITE: usize;
+    /// Where a block has f16 numbers: they must be finite, because kernels convert them in a way that is fast and correct
+    /// only then.
+    const FINITE: &'static [usize];
     /// A quad of zeros.
     #[cfg(any(test, not(all(target_arch = "wasm32", target_feature = "simd128"))))]
     const EMPTY_QUAD: Self::Quad;
@@ -117,11 +117,11 @@ pub(crate) trait Packed: Format<Block: AsRef<[u8]> + AsMut<[u8]>> {
     /// Whether the blocks' numbers are finite.
     #[inline(always)]
     fn are_finite(blocks: [&Self::Block; ROWS]) -> bool {
-        let upper = |block: &Self::Block, i: usize| block.as_ref()[2 * i + 1];
-        let mut numbers = blocks
-            .into_iter()
-            .flat_map(|block| (0..Self::FINITE).map(move |i| upper(block, i)));
-        numbers.all(|byte| byte & 0x7c != 0x7c)
+        let is_finite = |block: &Self::Block| {
+            let mut upper_bytes = Self::FINITE.iter().map(|at| block.as_ref()[at + 1]);
+            upper_bytes.all(|byte| byte & 0x7c != 0x7c)
+        };
+        blocks.into_iter().all(is_finite)
     }
 
     /// Packs four blocks. The SIMD kernels do the same faster.
@@ -214,14 +214,14 @@ fn decode(width: usize, byte: impl Fn(usize) -> u8) -> [u8; WORDS] {
 macro_rules! packed {
     ($(
         $format:ident as $packed:ident [$bytes:literal]:
-        $width:literal bits, [$(($at:literal, $len:literal, $unit:literal)),*], $finite:literal finite,
+        $width:literal bits, [$(($at:literal, $len:literal, $unit:literal)),*], f16 at [$($f16:literal),*],
         |$i:ident| $bits:expr;
     )*) => {
         $(impl Packed for $format {
             type Quad = [u8; ROWS * $bytes];
             const PACKED: TensorType = TensorType::$packed;
             const FIELDS: &'static [Field] = &[$(Field($at, $len, $unit)),*];
-            const FINITE: usize = $finite;
+            const FINITE: &'static [usize] = &[$($f16),*];
             const WIDTH: usize = $width;
             #[cfg(any(test, not(all(target_arch = "wasm32", target_feature = "simd128"))))]
             const EMPTY_QUAD: Self::Quad = [0; ROWS * $bytes];
@@ -264,26 +264,26 @@ macro_rules! packed {
     };
 }
 packed! {
-    Q4_0 as Q4_0_X4 [18]: 4 bits, [(0, 2, 2)], 1 finite, |i| [Bits(2 + i % 16, 4 * (i as u32 / 16), 4), NO_BITS];
-    Q4_1 as Q4_1_X4 [20]: 4 bits, [(0, 2, 2), (2, 2, 2)], 2 finite,
+    Q4_0 as Q4_0_X4 [18]: 4 bits, [(0, 2, 2)], f16 at [0], |i| [Bits(2 + i % 16, 4 * (i as u32 / 16), 4), NO_BITS];
+    Q4_1 as Q4_1_X4 [20]: 4 bits, [(0, 2, 2), (2, 2, 2)], f16 at [0, 2],
         |i| [Bits(4 + i % 16, 4 * (i as u32 / 16), 4), NO_BITS];
-    Q5_0 as Q5_0_X4 [22]: 5 bits, [(0, 2, 2)], 1 finite,
+    Q5_0 as Q5_0_X4 [22]: 5 bits, [(0, 2, 2)], f16 at [0],
         |i| [Bits(6 + i % 16, 4 * (i as u32 / 16), 4), Bits(2 + i / 8, i as u32 % 8, 1)];
-    Q5_1 as Q5_1_X4 [24]: 5 bits, [(0, 2, 2), (2, 2, 2)], 2 finite,
+    Q5_1 as Q5_1_X4 [24]: 5 bits, [(0, 2, 2), (2, 2, 2)], f16 at [0, 2],
         |i| [Bits(8 + i % 16, 4 * (i as u32 / 16), 4), Bits(4 + i / 8, i as u32 % 8, 1)];
-    Q8_0 as Q8_0_X4 [34]: 8 bits, [(0, 2, 2)], 1 finite, |i| [Bits(2 + i, 0, 8), NO_BITS];
-    MXFP4 as MXFP4_X4 [17]: 4 bits, [(0, 1, 1)], 0 finite, |i| [Bits(1 + i % 16, 4 * (i as u32 / 16), 4), NO_BITS];
-    Q4_K as Q4_K_X4 [144]: 4 bits, [(0, 2, 2), (2, 2, 2), (4, 12, 4)], 0 finite, |i| {
+    Q8_0 as Q8_0_X4 [34]: 8 bits, [(0, 2, 2)], f16 at [0], |i| [Bits(2 + i, 0, 8), NO_BITS];
+    MXFP4 as MXFP4_X4 [17]: 4 bits, [(0, 1, 1)], f16 at [], |i| [Bits(1 + i % 16, 4 * (i as u32 / 16), 4), NO_BITS];
+    Q4_K as Q4_K_X4 [144]: 4 bits, [(0, 2, 2), (2, 2, 2), (4, 12, 4)], f16 at [0, 2], |i| {
         let g = i / GROUP;
         [Bits(16 + 32 * (g / 2) + i % GROUP, 4 * (g as u32 % 2), 4), NO_BITS]
     };
-    Q5_K as Q5_K_X4 [176]: 5 bits, [(0, 2, 2), (2, 2, 2), (4, 12, 4)], 0 finite, |i| {
+    Q5_K as Q5_K_X4 [176]: 5 bits, [(0, 2, 2), (2, 2, 2), (4, 12, 4)], f16 at [0, 2], |i| {
         let g = i / GROUP;
         let low = Bits(48 + 32 * (g / 2) + i % GROUP, 4 * (g as u32 % 2), 4);
         [low, Bits(16 + i % GROUP, g as u32, 1)]
     };
     // A unit of scales is those of the two halves of a group.
-    Q6_K as Q6_K_X4 [210]: 6 bits, [(192, 16, 2), (208, 2, 2)], 0 finite, |i| {
+    Q6_K as Q6_K_X4 [210]: 6 bits, [(192, 16, 2), (208, 2, 2)], f16 at [208], |i| {
         let (half, g) = (i / 128, i / GROUP % 4);
         let low = Bits(64 * half + 32 * (g % 2) + i % GROUP, 4 * (g as u32 / 2), 4);
         [low, Bits(128 + 32 * half + i % GROUP, 2 * g as u32, 2)]

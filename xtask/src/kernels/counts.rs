@@ -47,9 +47,6 @@ const TOLERANCE: usize = 10;
 /// Kernels that unpack weights or compute something else: what they multiply are no products of theirs.
 const WITHOUT_PRODUCTS: [&str; 3] = ["cross", "cross_quads", "swiglu"];
 
-/// Kernels that multiply twice for each product: of 8-bit weights, which do not fit the instruction, the halves.
-const TWICE: [(&str, &str); 1] = [("quads::dot_quads", "Q8_0")];
-
 /// What the table is made of and from.
 #[derive(Serialize, Deserialize)]
 struct Table {
@@ -233,7 +230,7 @@ fn rows(functions: &[Function], isa: Isa) -> Result<(Vec<Row>, usize)> {
         };
         let turn = &function.code[found.span.clone()];
         let row = Row {
-            products: products(found.own(&function.code), (&kernel, &ty)),
+            products: products(found.own(&function.code), &kernel),
             loops: BTreeMap::from([(
                 isa.to_string(),
                 Turn {
@@ -266,7 +263,7 @@ fn adds_products(instruction: &&Instruction) -> bool {
 }
 
 /// How many products a loop of a kernel makes in a turn.
-fn products<'a>(code: impl Iterator<Item = &'a Instruction>, (kernel, ty): (&str, &str)) -> usize {
+fn products<'a>(code: impl Iterator<Item = &'a Instruction>, kernel: &str) -> usize {
     let function = kernel
         .split('<')
         .next()
@@ -274,10 +271,7 @@ fn products<'a>(code: impl Iterator<Item = &'a Instruction>, (kernel, ty): (&str
     if function.is_some_and(|function| WITHOUT_PRODUCTS.contains(&function)) {
         return 0;
     }
-    match TWICE.contains(&(kernel, ty)) {
-        true => loops::products(code) / 2,
-        false => loops::products(code),
-    }
+    loops::products(code)
 }
 
 /// Takes the kernel and the type from a function's name, if it is one of a kernel:
@@ -536,9 +530,8 @@ mod tests {
             address: 0,
             text: "vpmaddubsw xmm0,xmm1,xmm2".to_owned(),
         }];
-        let of = |kernel, ty| products(code.iter(), (kernel, ty));
-        assert_eq!(of("groups::dot_rows", "Q4_0"), 16);
-        assert_eq!(of("quads::dot_quads", "Q8_0"), 8);
-        assert_eq!(of("blocks::cross<128>", "Q5_K"), 0);
+        let of = |kernel| products(code.iter(), kernel);
+        assert_eq!(of("groups::dot_rows"), 16);
+        assert_eq!(of("blocks::cross<128>"), 0);
     }
 }

@@ -198,7 +198,7 @@ fn dot_i7(a: v128, b: v128) -> v128 {
     i16x8_add(i16x8_mul(even(a), even(b)), i16x8_mul(odd(a), odd(b)))
 }
 
-/// The bytes of `v` with the numbers in `from`, which are below 16.
+/// The bytes of `v` with the numbers in `from`, which are below 16; from 128 on, a number stands for a zero.
 #[inline(always)]
 fn pick(v: v128, from: v128) -> v128 {
     #[cfg(target_feature = "relaxed-simd")]
@@ -231,15 +231,22 @@ fn dot_i8x16(w: v128, a: v128) -> v128 {
 /// right one.
 #[inline(always)]
 fn f16_lanes(halves: v128) -> v128 {
+    // Infinities and NaNs keep their fraction and get f32's largest exponent.
+    let magnitude = v128_and(u32x4_shl(halves, 13), u32x4_splat(0x0fff_e000));
+    let special = i32x4_gt(magnitude, i32x4_splat((0x7c00 << 13) - 1));
+    let largest = v128_and(special, u32x4_splat(0x7f80_0000));
+    v128_or(finite_f16_lanes(halves), largest)
+}
+
+/// The same of numbers that are finite; infinities and NaNs become numbers.
+#[inline(always)]
+fn finite_f16_lanes(halves: v128) -> v128 {
     let placed = i32x4_shr(i32x4_shl(halves, 16), 3);
     let magnitude = v128_and(placed, u32x4_splat(0x0fff_e000));
     let normal = i32x4_add(magnitude, i32x4_splat(112 << 23));
     let doubled = i32x4_add(magnitude, i32x4_splat(113 << 23));
     let subnormal = f32x4_sub(doubled, f32x4_splat(f32::from_bits(113 << 23)));
-    let finite = f32x4_pmin(subnormal, normal);
-    // Infinities and NaNs keep their fraction and get f32's largest exponent.
-    let special = i32x4_gt(magnitude, i32x4_splat((0x7c00 << 13) - 1));
-    let number = v128_or(finite, v128_and(special, u32x4_splat(0x7f80_0000)));
+    let number = f32x4_pmin(subnormal, normal);
     v128_or(number, v128_and(placed, u32x4_splat(0x8000_0000)))
 }
 
@@ -266,8 +273,12 @@ fn load_group(bytes: &[i8; GROUP]) -> (v128, v128) {
 /// Eight 16-bit integers.
 #[inline(always)]
 fn load8(numbers: &[i16; 8]) -> v128 {
-    let [a, b, c, d, e, f, g, h] = *numbers;
-    i16x8(a, b, c, d, e, f, g, h)
+    // As two numbers of 64 bits: of eight numbers, LLVM loads each where it has its own place in what follows.
+    let half = |at: usize| {
+        let n: [u64; 4] = std::array::from_fn(|i| u64::from(numbers[at + i].cast_unsigned()));
+        n[0] | n[1] << 16 | n[2] << 32 | n[3] << 48
+    };
+    u64x2(half(0), half(4))
 }
 
 /// A signed or unsigned byte, loaded unchanged.

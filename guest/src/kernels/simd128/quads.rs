@@ -8,7 +8,9 @@ use core::arch::wasm32::*;
 use super::tiles::{CrossedBlock, CrossedGroup, cross_halves};
 use super::unpack::{FP4_UNSIGNED, Group, Groups, bits, half_powers_of};
 use super::vector::store4;
-use super::{Dot, dot_i7, each_lane, f16_lanes, load, load_group, pick, settle, up_to};
+use super::{
+    Dot, dot_i7, each_lane, finite_f16_lanes, load, load_group, load8, pick, settle, up_to,
+};
 use crate::kernels::activations::{ActivationBlock, ActivationGroup};
 use crate::kernels::tiles::is_narrow;
 use crate::quant::{
@@ -176,15 +178,21 @@ fn store_words(width: usize, words: [Words; 2], out: &mut [u8]) {
     }
 }
 
+/// Word `K` of a vector in all lanes.
+#[inline(always)]
+fn in_all<const K: usize>(v: v128) -> v128 {
+    i32x4_shuffle::<K, K, K, K>(v, v)
+}
+
 /// The products of two words, and of the next two, with 16 activations: sums of four products in lanes of 16 bits,
 /// where quants below 64 fit.
 #[inline(always)]
 fn products(words: Words, q: v128) -> [v128; 2] {
     let products = [
-        dot_i7(i32x4_shuffle::<0, 0, 0, 0>(q, q), words[0]),
-        dot_i7(i32x4_shuffle::<1, 1, 1, 1>(q, q), words[1]),
-        dot_i7(i32x4_shuffle::<2, 2, 2, 2>(q, q), words[2]),
-        dot_i7(i32x4_shuffle::<3, 3, 3, 3>(q, q), words[3]),
+        dot_i7(in_all::<0>(q), words[0]),
+        dot_i7(in_all::<1>(q), words[1]),
+        dot_i7(in_all::<2>(q), words[2]),
+        dot_i7(in_all::<3>(q), words[3]),
     ];
     [
         i16x8_add(products[0], products[1]),
@@ -206,13 +214,13 @@ fn four_f16(quad: &[u8], at: usize) -> v128 {
     u32x4_extend_low_u16x8(u64x2(bits, 0))
 }
 
-/// The four f16 numbers at `at`.
+/// The four f16 numbers at `at`, none of which is infinite or NaN ([`Packed::FINITE`]).
 #[inline(always)]
 fn halves(quad: &[u8], at: usize) -> v128 {
-    f16_lanes(four_f16(quad, at))
+    finite_f16_lanes(four_f16(quad, at))
 }
 
-/// The same where none is infinite or NaN, and few are subnormal: those would be slow.
+/// The same where few are subnormal: those would be slow.
 #[inline(always)]
 fn finite_halves(quad: &[u8], at: usize) -> v128 {
     let placed = i32x4_shr(i32x4_shl(four_f16(quad, at), 16), 3);
@@ -259,9 +267,7 @@ mod group {
     impl Read for Q5_0 {}
     impl Read for Q5_1 {}
 
-    impl Read for Q8_0 {
-        const OFFSET: i32 = 128;
-    }
+    impl Read for Q8_0 {}
 
     impl Read for MXFP4 {
         const IS_SMALL: bool = false;
@@ -292,31 +298,39 @@ mod group {
         [F::from_codes(first), F::from_codes(second)]
     }
 
-    /// The lower and the upper nibbles of half of the quants of 8 bits, plus 128.
+    /// `total` plus the products of four words of 8 bits with 16 activations, where one of the sides needs to be without
+    /// signs: for a negative activation, `w * -m` is `!w * m + m`. `negative` has all bits of those set; the `m` at the
+    /// end are for the caller to add.
     #[inline(always)]
-    fn unsigned_nibbles<F: Read>(quad: &[u8], half: usize) -> [Words; 2] {
-        let bytes = &quad[ROWS * F::HEADER + 64 * half..];
-        let sign = u8x16_splat(0x80);
-        nibbles(each_lane!(|i| v128_xor(load(&bytes[16 * i..]), sign)))
+    fn add_signed_products(words: Words, magnitude: v128, negative: v128, total: v128) -> v128 {
+        let one = i16x8_splat(1);
+        let product = |word, magnitude, negative| {
+            // At most 2 * 128 * 127: a second one would not fit.
+            i32x4_dot_i16x8(dot_i7(v128_xor(word, negative), magnitude), one)
+        };
+        let (m, n) = (magnitude, negative);
+        let total = i32x4_add(total, product(words[0], in_all::<0>(m), in_all::<0>(n)));
+        let total = i32x4_add(total, product(words[1], in_all::<1>(m), in_all::<1>(n)));
+        let total = i32x4_add(total, product(words[2], in_all::<2>(m), in_all::<2>(n)));
+        i32x4_add(total, product(words[3], in_all::<3>(m), in_all::<3>(n)))
     }
 
     /// `sum` plus the products of a quad with a token.
     #[inline(always)]
     pub(super) fn add<F: Read>(quad: &F::Quad, token: &ActivationGroup, sum: v128) -> v128 {
         let quad = quad.as_ref();
-        let mut total = i32x4_splat(-F::OFFSET * token.sum);
+        let mut total = i32x4_splat(match F::WIDTH {
+            8 => token.negative,
+            _ => -F::OFFSET * token.sum,
+        });
         let one = i16x8_splat(1);
         if F::WIDTH == 8 {
             up_to!(2, |half| {
-                let (q, [low, high]) = (
-                    load(&token.q[16 * half..]),
-                    unsigned_nibbles::<F>(quad, half),
-                );
-                let low = i32x4_dot_i16x8(products_of_four(low, q), one);
-                total = i32x4_add(total, low);
-                settle(total);
-                let high = i32x4_dot_i16x8(products_of_four(high, q), i16x8_splat(16));
-                total = i32x4_add(total, high);
+                let q = load(&token.q[16 * half..]);
+                let bytes = &quad[ROWS * F::HEADER + 64 * half..];
+                let words = each_lane!(|i| load(&bytes[16 * i..]));
+                let negative = i8x16_lt(q, i8x16_splat(0));
+                total = add_signed_products(words, i8x16_abs(q), negative, total);
                 settle(total);
             });
         } else {
@@ -379,12 +393,18 @@ mod block {
             Self::unpack(block, g)
         }
 
-        /// The codes of the scales of the two halves of a group, each twice in 16 bits.
-        fn scale_codes(quad: &[u8], g: usize) -> [v128; 2];
+        /// The codes of all scales, in the form that is cheapest to have.
+        type ScaleCodes<'a>: Copy;
 
-        /// The codes of the minima of groups `2 * i` and `2 * i + 1`, in 16 bits each; only of a format with minima.
-        fn min_codes(_: &[u8], _: usize) -> v128 {
-            i32x4_splat(0)
+        /// The codes of all scales.
+        fn scale_codes(quad: &[u8]) -> Self::ScaleCodes<'_>;
+
+        /// The codes of the scales of the two halves of group `g`, each twice in 16 bits.
+        fn scales_of(codes: Self::ScaleCodes<'_>, g: usize) -> [v128; 2];
+
+        /// The codes of the minima of two successive groups, in 16 bits each; only of a format with minima.
+        fn min_codes(_: &[u8]) -> [v128; GROUPS / 2] {
+            [i32x4_splat(0); GROUPS / 2]
         }
 
         /// The codes of the scales of the two halves of a group, in 16 bits each; only of a format with a zero point.
@@ -393,29 +413,32 @@ mod block {
         }
     }
 
-    /// The codes of four groups of Q4_K and Q5_K: the first four are in `first`, the last four in a nibble of `last` and
-    /// the upper bits of `first`. Lanes are rows, with a byte for each group.
+    /// The codes of Q4_K and Q5_K: of the first four groups, which are in `first`, and of the others, which are in a nibble
+    /// of `last` and the upper bits of `first`. Lanes are rows, with a byte for each group.
     #[inline(always)]
-    fn six_bit_codes(first: v128, last: v128, nibble: u32, are_last: bool) -> v128 {
-        match are_last {
-            false => bits(first, 0, 0x3f),
-            true => v128_or(bits(last, nibble, 0x0f), bits(first, 2, 0x30)),
+    fn six_bit_codes(first: v128, last: v128, nibble: u32) -> [v128; 2] {
+        [
+            bits(first, 0, 0x3f),
+            v128_or(bits(last, nibble, 0x0f), bits(first, 2, 0x30)),
+        ]
+    }
+
+    /// Bytes `a` and `b` of each lane, in 16 bits each.
+    #[inline(always)]
+    fn two_bytes(v: v128, a: usize, b: usize) -> v128 {
+        const ZERO: u8 = 0x80;
+        let from = u32::from_le_bytes([a as u8, ZERO, b as u8, ZERO]);
+        let lanes = u32x4(0, 0x0004_0004, 0x0008_0008, 0x000c_000c);
+        pick(v, u32x4_add(u32x4_splat(from), lanes))
+    }
+
+    /// One of the two 16-bit numbers in each lane, twice.
+    #[inline(always)]
+    fn twice(v: v128, which: usize) -> v128 {
+        match which {
+            0 => i16x8_shuffle::<0, 0, 2, 2, 4, 4, 6, 6>(v, v),
+            _ => i16x8_shuffle::<1, 1, 3, 3, 5, 5, 7, 7>(v, v),
         }
-    }
-
-    /// Byte `at` of each lane, twice in 16 bits.
-    #[inline(always)]
-    fn twice(bytes: v128, at: usize) -> v128 {
-        let byte = v128_and(u32x4_shr(bytes, 8 * at as u32), u32x4_splat(0xff));
-        v128_or(byte, u32x4_shl(byte, 16))
-    }
-
-    /// Bytes `at` and `at + 1` of each lane, in 16 bits each.
-    #[inline(always)]
-    fn pair(bytes: v128, at: usize) -> v128 {
-        let bytes = u32x4_shr(bytes, 8 * at as u32);
-        let upper = v128_and(bytes, u32x4_splat(0xff00));
-        v128_or(v128_and(bytes, u32x4_splat(0xff)), u32x4_shl(upper, 8))
     }
 
     macro_rules! six_bit_scales {
@@ -426,16 +449,22 @@ mod block {
                     (halves(quad, 0), halves(quad, 8))
                 }
 
+                type ScaleCodes<'a> = [v128; 2];
+
                 #[inline(always)]
-                fn scale_codes(quad: &[u8], g: usize) -> [v128; 2] {
-                    let (first, last) = (load(&quad[16..]), load(&quad[48..]));
-                    [twice(six_bit_codes(first, last, 0, g >= 4), g % 4); 2]
+                fn scale_codes(quad: &[u8]) -> [v128; 2] {
+                    six_bit_codes(load(&quad[16..]), load(&quad[48..]), 0)
                 }
 
                 #[inline(always)]
-                fn min_codes(quad: &[u8], i: usize) -> v128 {
-                    let (first, last) = (load(&quad[32..]), load(&quad[48..]));
-                    pair(six_bit_codes(first, last, 4, i >= 2), 2 * (i % 2))
+                fn scales_of(codes: [v128; 2], g: usize) -> [v128; 2] {
+                    [two_bytes(codes[g / 4], g % 4, g % 4); 2]
+                }
+
+                #[inline(always)]
+                fn min_codes(quad: &[u8]) -> [v128; GROUPS / 2] {
+                    let codes = six_bit_codes(load(&quad[32..]), load(&quad[48..]), 4);
+                    each_lane!(|i| two_bytes(codes[i / 2], 2 * (i % 2), 2 * (i % 2) + 1))
                 }
             })*
         };
@@ -448,15 +477,17 @@ mod block {
             (halves(quad, 64), f32x4_splat(0.0))
         }
 
+        type ScaleCodes<'a> = &'a [u8];
+
         #[inline(always)]
-        fn scale_codes(quad: &[u8], g: usize) -> [v128; 2] {
+        fn scale_codes(quad: &[u8]) -> &[u8] {
+            quad
+        }
+
+        #[inline(always)]
+        fn scales_of(quad: &[u8], g: usize) -> [v128; 2] {
             let codes = Self::scale_pair(quad, g);
-            let lower = v128_and(codes, u32x4_splat(0xffff));
-            let upper = u32x4_shr(codes, 16);
-            [
-                v128_or(lower, u32x4_shl(codes, 16)),
-                v128_or(upper, v128_and(codes, u32x4_splat(0xffff_0000))),
-            ]
+            [twice(codes, 0), twice(codes, 1)]
         }
 
         #[inline(always)]
@@ -472,11 +503,15 @@ mod block {
         load_words(F::WIDTH, &quad[ROWS * F::HEADER + 16 * F::WIDTH * g..])
     }
 
-    /// Two numbers in all lanes.
+    /// Numbers `2 * i` and `2 * i + 1`, of eight, in all lanes.
     #[inline(always)]
-    fn both(numbers: &[i16], i: usize) -> v128 {
-        let [a, b] = [numbers[2 * i], numbers[2 * i + 1]].map(i16::cast_unsigned);
-        u32x4_splat(u32::from(a) | u32::from(b) << 16)
+    fn both(numbers: v128, i: usize) -> v128 {
+        match i {
+            0 => in_all::<0>(numbers),
+            1 => in_all::<1>(numbers),
+            2 => in_all::<2>(numbers),
+            _ => in_all::<3>(numbers),
+        }
     }
 
     /// `sum` plus the products of a quad with a token.
@@ -484,18 +519,17 @@ mod block {
     pub(super) fn add<F: Read>(quad: &F::Quad, token: &ActivationBlock, sum: v128) -> v128 {
         let quad = quad.as_ref();
         let mut total = i32x4_splat(0);
-        if F::ZERO != 0 {
-            up_to!(8, |g| {
-                let sums = both(&token.half_sums, g);
-                total = i32x4_add(total, i32x4_dot_i16x8(F::scale_pair(quad, g), sums));
-                settle(total);
-            });
-            total = i32x4_neg(i32x4_shl(total, F::ZERO.trailing_zeros()));
-        }
+        let half_sums = token.half_sums.as_chunks().0;
+        let codes = F::scale_codes(quad);
         up_to!(8, |g| {
             let q = &token.q[GROUP * g..];
             let (q, [first, second]) = ((load(q), load(&q[16..])), words::<F>(quad, g));
-            let scales = F::scale_codes(quad, g);
+            let scales = F::scales_of(codes, g);
+            if F::ZERO != 0 {
+                let sums = both(load8(&half_sums[g / 4]), g % 4);
+                let zeros = i32x4_dot_i16x8(F::scale_pair(quad, g), sums);
+                total = i32x4_sub(total, i32x4_shl(zeros, F::ZERO.trailing_zeros()));
+            }
             if F::HALVES {
                 up_to!(2, |half| {
                     let (words, q) = if half == 0 {
@@ -529,10 +563,10 @@ mod block {
         if !F::MIN {
             return sum;
         }
+        let (codes, sums) = (F::min_codes(quad), load8(&token.group_sums));
         let mut minima = i32x4_splat(0);
         up_to!(4, |i| {
-            let sums = both(&token.group_sums, i);
-            minima = i32x4_add(minima, i32x4_dot_i16x8(F::min_codes(quad, i), sums));
+            minima = i32x4_add(minima, i32x4_dot_i16x8(codes[i], both(sums, i)));
         });
         f32x4_sub(
             sum,
@@ -547,10 +581,11 @@ mod block {
         out: &mut CrossedBlock<WORDS>,
     ) {
         let quad = quad.as_ref();
+        let codes = F::scale_codes(quad);
         for g in 0..GROUPS {
             let words = words::<F>(quad, g);
             let words = words.as_flattened();
-            let scales = F::scale_codes(quad, g);
+            let scales = F::scales_of(codes, g);
             match F::HALVES {
                 true => out.scales[2 * g..][..2].copy_from_slice(&scales),
                 false => out.scales[g] = scales[0],
@@ -573,7 +608,7 @@ mod block {
             }
         }
         if F::MIN {
-            up_to!(4, |i| out.minima[i] = F::min_codes(quad, i));
+            out.minima[..GROUPS / 2].copy_from_slice(&F::min_codes(quad));
         }
         (out.scale, out.min) = F::scales_and_minima(quad);
     }

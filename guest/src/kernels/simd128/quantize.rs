@@ -12,7 +12,13 @@ pub(crate) fn quantize_groups(x: &[f32], out: &mut Vec<ActivationGroup>) {
         let (d, inverse) = step(largest(x));
         let mut q = [0; GROUP];
         let sum = halves(x, inverse, &mut q).into_iter().sum();
-        out.push(ActivationGroup { q, d, sum });
+        let negative = q.iter().map(|&q| i32::from(-q.min(0))).sum();
+        out.push(ActivationGroup {
+            q,
+            d,
+            sum,
+            negative,
+        });
     }
 }
 
