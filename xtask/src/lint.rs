@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result};
 
 use crate::build::{self, FLAVORS, wasm_flags};
-use crate::process::{WHOLE, WORKSPACE, cargo, run, step, target};
+use crate::process::{WHOLE, WORKSPACE, both, cargo, run, step, target};
 use crate::setup::WASM;
 
 /// Runs all of it, and ends at the first that fails.
@@ -14,7 +14,7 @@ pub(crate) fn all() -> Result<()> {
     step("rustfmt", || run(&mut cargo(&["fmt", "--all", "--check"])))?;
     step("cargo deny", dependencies)?;
     // The host embeds components when it is checked, too.
-    step("components", build::components)?;
+    both(|| step("components", build::components), in_wasm)?;
     step("clippy, native", || {
         let selection = [&["clippy"], &WORKSPACE[..], &WHOLE, &["--all-targets"]].concat();
         run(cargo(&selection).args(["--", "-Dwarnings"]))
@@ -23,6 +23,14 @@ pub(crate) fn all() -> Result<()> {
         let selection = [&["clippy"], &WORKSPACE[..], &["--bin", "gust"]].concat();
         run(cargo(&selection).args(["--", "-Dwarnings"]))
     })?;
+    step("documentation", || {
+        let selection = [&["doc"], &WORKSPACE[..], &WHOLE, &["--no-deps"]].concat();
+        run(cargo(&selection).env("RUSTDOCFLAGS", "-Dwarnings"))
+    })
+}
+
+/// Clippy for everything in WebAssembly.
+fn in_wasm() -> Result<()> {
     for flavor in &FLAVORS {
         step(&format!("clippy, {WASM} {}", flavor.features), || {
             let mut clippy = cargo(&["clippy", "--release", "--package", "gust-engine"]);
@@ -46,10 +54,6 @@ pub(crate) fn all() -> Result<()> {
             .args(["--", "-Dwarnings"]);
         let [.., baseline] = &FLAVORS;
         run(clippy.env("CARGO_ENCODED_RUSTFLAGS", wasm_flags(baseline.features)))
-    })?;
-    step("documentation", || {
-        let selection = [&["doc"], &WORKSPACE[..], &WHOLE, &["--no-deps"]].concat();
-        run(cargo(&selection).env("RUSTDOCFLAGS", "-Dwarnings"))
     })
 }
 
