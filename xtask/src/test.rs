@@ -1,6 +1,6 @@
-//! Every test: natively, in WebAssembly with both engines' instructions and those of smaller processors, the length of the
-//! kernels' loops, end to end, and the examples of the documentation. A step that fails does not keep the next from running;
-//! the last line sums up.
+//! Every test: natively, in WebAssembly (the kernels also as they are for other processors and hosts), the length of the kernels'
+//! loops, end to end, and the examples of the documentation. A step that fails does not keep the next from running; the last
+//! line sums up.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, ExitCode, Stdio};
